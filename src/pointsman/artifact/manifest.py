@@ -1,0 +1,206 @@
+"""The manifest: what an artifact is, what it may be trusted for, and where it came from.
+
+A manifest is read strictly: another schema version, an unknown key or a missing one is an error, and
+the names of its files cannot leave the artifact. It refuses to know what is inside the ONNX files.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import PurePosixPath
+from typing import Any, Self
+
+from pointsman.artifact.digest import FileDigest, artifact_id, digest_bytes
+from pointsman.artifact.layout import VARIANTS
+from pointsman.errors import ManifestError, PointsmanError
+from pointsman.labels import LabelSet
+from pointsman.policy import Policy
+
+SCHEMA = 1
+CALIBRATION_METHODS = ("temperature", "platt")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of a text the model reads.
+
+    Attributes:
+        max_tokens: tokens with the two special ones; longer texts are truncated.
+        max_chars: characters looked at at all; it bounds the tokenizer's time on hostile input.
+    """
+
+    max_tokens: int
+    max_chars: int
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 2 or self.max_chars < self.max_tokens:
+            raise ManifestError(f"limits: expected 2 <= max_tokens <= max_chars, found {asdict(self)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """`p_cloud = sigmoid(a * (logit_cloud - logit_local) + b)`, fitted on held-out data.
+
+    Attributes:
+        method: `temperature` (b is 0) or `platt`.
+        a: slope, above 0.
+        b: offset.
+        data_sha256: which data it was fitted on.
+        n: how many rows that data had.
+    """
+
+    method: str
+    a: float
+    b: float
+    data_sha256: str
+    n: int
+
+    def __post_init__(self) -> None:
+        if self.method not in CALIBRATION_METHODS:
+            raise ManifestError(
+                f"calibration.method: expected one of {CALIBRATION_METHODS}, found {self.method!r}."
+            )
+        if not self.a > 0:
+            raise ManifestError(f"calibration.a: expected a number above 0, found {self.a!r}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """Which text of a list of messages is classified: part of the model's contract.
+
+    Attributes:
+        earlier_turns: how many user messages before the last one are read with it, at least 0.
+    """
+
+    earlier_turns: int = 0
+
+    def __post_init__(self) -> None:
+        if self.earlier_turns < 0:
+            raise ManifestError(f"chat.earlier_turns: expected at least 0, found {self.earlier_turns}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything that is known about an artifact.
+
+    Attributes:
+        name: what people call it.
+        model_type: the Hugging Face architecture, for example `mobilebert`.
+        labels: class names in the order of the logits.
+        limits: how much of a text is read.
+        policy: the thresholds that it was shipped with.
+        calibration: how logits become probabilities; None for a plain softmax.
+        chat: which text of a chat is classified.
+        variants: variant name to ONNX file, for example `int8` to `onnx/model_quantized.onnx`.
+        default_variant: the variant that a router runs unless told otherwise.
+        opsets: ONNX file to opset domains and versions, read back from the file.
+        conversion: what was folded, fused, quantized and refused, with reasons.
+        parity: the summary of the parity report.
+        provenance: checkpoint digest, package versions, time (UTC).
+        files: file name to digest, for every file but the manifest itself.
+    """
+
+    name: str
+    model_type: str
+    labels: LabelSet
+    limits: Limits
+    policy: Policy
+    calibration: Calibration | None
+    chat: Chat
+    variants: Mapping[str, str]
+    default_variant: str
+    opsets: Mapping[str, Mapping[str, int]]
+    conversion: Mapping[str, Any]
+    parity: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    files: Mapping[str, FileDigest] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.variants) - set(VARIANTS))
+        if unknown or not self.variants:
+            raise ManifestError(
+                f"variants: expected some of {sorted(VARIANTS)}, found {sorted(self.variants)}."
+            )
+        if self.default_variant not in self.variants:
+            raise ManifestError(
+                f"default_variant: expected one of {sorted(self.variants)}, found {self.default_variant!r}."
+            )
+        for name in self.files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts:
+                raise ManifestError(f"files: {name!r} leaves the artifact. Do not use this artifact.")
+        if self.files:
+            missing = sorted(set(self.variants.values()) - set(self.files))
+            if missing:
+                raise ManifestError(f"files: {missing} is a variant's file, but is not listed.")
+
+    @property
+    def id(self) -> str:
+        """The artifact's identity: 64 hexadecimal digits over the files and what the manifest says of them.
+
+        Times and version strings do not count: the same files with the same rules are the same artifact.
+        """
+        rules = json.dumps(
+            {key: value for key, value in self.to_dict().items() if key in _IDENTITY}, sort_keys=True
+        ).encode()
+        return artifact_id({**self.files, "": digest_bytes(rules)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The manifest as plain values, ready for JSON."""
+        return {
+            "schema": SCHEMA,
+            **{f.name: getattr(self, f.name) for f in fields(self)},
+            "labels": list(self.labels.names),
+            "limits": asdict(self.limits),
+            "policy": asdict(self.policy),
+            "calibration": asdict(self.calibration) if self.calibration else None,
+            "chat": asdict(self.chat),
+            "files": {name: asdict(digest) for name, digest in sorted(self.files.items())},
+        }
+
+    def to_json(self) -> str:
+        """The manifest as the text of `manifest.json`."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read the text of a `manifest.json`.
+
+        Raises:
+            ManifestError: not JSON, another schema version, or a value that is not understood.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ManifestError(
+                f"manifest.json is not readable JSON: {error}. Fetch or export it again."
+            ) from None
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            found = data.get("schema") if isinstance(data, dict) else type(data).__name__
+            raise ManifestError(f"manifest.json: expected schema {SCHEMA}, found {found!r}. Export it again.")
+        try:
+            calibration = data["calibration"]
+            known = {
+                **{f.name: data[f.name] for f in fields(cls)},
+                "labels": LabelSet(tuple(data["labels"])),
+                "limits": Limits(**data["limits"]),
+                "policy": Policy(**data["policy"]),
+                "calibration": Calibration(**calibration) if calibration is not None else None,
+                "chat": Chat(**data["chat"]),
+                "files": {name: FileDigest(**digest) for name, digest in data["files"].items()},
+            }
+            unknown = sorted(set(data) - set(known) - {"schema"})
+            if unknown:
+                raise ManifestError(f"manifest.json: unknown keys {unknown}.")
+            return cls(**known)
+        except ManifestError:
+            raise
+        except PointsmanError as error:
+            raise ManifestError(f"manifest.json: {error}") from None
+        except KeyError as error:
+            raise ManifestError(f"manifest.json: {error} is missing. Export it again.") from None
+        except (TypeError, AttributeError, ValueError) as error:
+            raise ManifestError(f"manifest.json is not understood: {error}. Export it again.") from None
+
+
+_IDENTITY = ("schema", "labels", "limits", "policy", "calibration", "chat", "variants", "default_variant")

@@ -1,0 +1,186 @@
+"""Artifacts on disk: written whole or not at all, verified before they are trusted.
+
+Writing goes to a hidden sibling directory, every file is synced, the manifest comes last, one rename
+makes it visible. Reading checks size and SHA-256 before the bytes go to any parser.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from pointsman.artifact.digest import FileDigest, digest_bytes, digest_file
+from pointsman.artifact.layout import GUIDE_ARTIFACT, MANIFEST, ONNX_DIRECTORY
+from pointsman.artifact.manifest import Manifest
+from pointsman.errors import ArtifactError, ArtifactNotFoundError, IntegrityError, OutputExistsError
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One model version on disk: a directory and its manifest, already read."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read the manifest at `path`; files are verified when they are read.
+
+        A checkpoint directory that the guide's converter wrote to holds its artifact in `onnx/artifact`
+        or `artifact`; those are found too.
+
+        Raises:
+            ArtifactNotFoundError: there is no manifest.
+            ManifestError: the manifest is not understood.
+        """
+        candidates = (path, path / GUIDE_ARTIFACT, path / ONNX_DIRECTORY / GUIDE_ARTIFACT)
+        for directory in candidates:
+            try:
+                text = (directory / MANIFEST).read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise ArtifactError(f"{directory / MANIFEST} cannot be read: {error.strerror}.") from None
+            return cls(directory, Manifest.from_json(text))
+        raise ArtifactNotFoundError(
+            f"no artifact at {path}: {MANIFEST} is not there. Make one with `pointsman export CHECKPOINT`."
+        )
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file, verified.
+
+        Raises:
+            IntegrityError: not listed, missing, or not what the manifest says.
+        """
+        expected = self._expected(name)
+        try:
+            data = (self.path / name).read_bytes()
+        except OSError as error:
+            raise IntegrityError(f"{name} in {self.path} cannot be read: {error.strerror}.") from None
+        self._compare(name, expected, digest_bytes(data))
+        return data
+
+    def verify(self) -> None:
+        """Check every file against the manifest, in constant memory.
+
+        Raises:
+            IntegrityError: a file is missing, altered, or not listed.
+        """
+        for name, expected in self.manifest.files.items():
+            try:
+                found = digest_file(self.path / name)
+            except OSError as error:
+                raise IntegrityError(f"{name} in {self.path} cannot be read: {error.strerror}.") from None
+            self._compare(name, expected, found)
+        present = {str(p.relative_to(self.path).as_posix()) for p in self.path.rglob("*") if not p.is_dir()}
+        strangers = sorted(present - set(self.manifest.files) - {MANIFEST})
+        if strangers:
+            raise IntegrityError(f"{self.path} holds files that its manifest does not list: {strangers}.")
+
+    def _expected(self, name: str) -> FileDigest:
+        if name not in self.manifest.files:
+            raise IntegrityError(
+                f"{name} is not a file of {self.path} (it lists {sorted(self.manifest.files)})."
+            )
+        return self.manifest.files[name]
+
+    def _compare(self, name: str, expected: FileDigest, found: FileDigest) -> None:
+        if found != expected:
+            raise IntegrityError(
+                f"{name} in {self.path} is not the file that was built: "
+                f"expected {expected.size_bytes} bytes, sha256 {expected.sha256[:12]}…, found {found.size_bytes} bytes, {found.sha256[:12]}…. "
+                "Fetch or export it again."
+            )
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """A hidden directory beside `target`, removed if the block fails or does not seal it.
+
+    Raises:
+        OutputExistsError: `target` is there and not an empty directory.
+        ArtifactError: the directory cannot be made.
+    """
+    refuse_existing(target)
+    stage = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
+    try:
+        stage.mkdir(parents=True)
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot write beside {target}: {error.strerror}. Choose another --output."
+        ) from None
+    try:
+        yield stage
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def refuse_existing(target: Path) -> None:
+    """Raise OutputExistsError where `target` is taken: artifacts are never edited or overwritten."""
+    if target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir()))):
+        raise OutputExistsError(
+            f"{target} exists. Artifacts are immutable: choose another --output, or remove it."
+        )
+
+
+def seal(stage: Path, target: Path, manifest: Manifest) -> Artifact:
+    """Turn a staged directory into the artifact at `target`: hash, sync, manifest last, rename.
+
+    Args:
+        stage: a directory from `staged`, holding every file but the manifest.
+        target: where the artifact shall be.
+        manifest: what to write; its `files` are filled in here.
+
+    Raises:
+        OutputExistsError: somebody else was faster.
+        ArtifactError: the disk refused.
+    """
+    names = sorted(p.relative_to(stage).as_posix() for p in stage.rglob("*") if p.is_file())
+    complete = replace(manifest, files={name: digest_file(stage / name) for name in names})
+    try:
+        (stage / MANIFEST).write_text(complete.to_json(), encoding="utf-8")
+        for name in (*names, MANIFEST):
+            _sync(stage / name)
+        for directory in {stage, *((stage / name).parent for name in names)}:
+            _sync(directory)
+        refuse_existing(target)
+        stage.rename(target)
+        _sync(target.parent)
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot write {target}: {error.strerror or error}. Nothing was left behind."
+        ) from error
+    return Artifact(target, complete)
+
+
+def copy_artifact(artifact: Artifact, target: Path) -> Artifact:
+    """Copy a whole artifact to `target`, verified on the way; written as `seal` writes.
+
+    Raises:
+        IntegrityError: a file is not what the manifest says; nothing is written.
+        OutputExistsError: `target` is taken.
+    """
+    with staged(target) as stage:
+        for name in artifact.manifest.files:
+            destination = stage / name
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            destination.write_bytes(artifact.read(name))
+        return seal(stage, target, artifact.manifest)
+
+
+def rewrite_manifest(artifact: Artifact, target: Path, manifest: Manifest) -> Artifact:
+    """A new artifact at `target` with the same files and another manifest, for example another policy."""
+    copied = replace(artifact, manifest=replace(manifest, files=artifact.manifest.files))
+    return copy_artifact(copied, target)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

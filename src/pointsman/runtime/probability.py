@@ -1,0 +1,36 @@
+"""Logits to the probability of `cloud`."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pointsman.artifact.manifest import Calibration
+from pointsman.errors import NonFiniteOutputError
+
+
+def cloud_probability(
+    logits: NDArray[np.float32], cloud_index: int, calibration: Calibration | None
+) -> NDArray[np.float64]:
+    """Probability of `cloud`: `sigmoid(a * margin + b)`, with a = 1, b = 0 (a softmax) without a calibration.
+
+    Args:
+        logits: float32 (batch, 2).
+        cloud_index: which column speaks for `cloud`.
+        calibration: the artifact's, or None.
+
+    Returns:
+        float64 (batch,), 0..1.
+
+    Raises:
+        NonFiniteOutputError: NaN or infinity in the logits. An argmax would silently call that `local`.
+    """
+    if not np.isfinite(logits).all():
+        rows = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+        raise NonFiniteOutputError(
+            f"the model answered NaN or infinity for {len(rows)} of {len(logits)} texts."
+        )
+    margin = logits[:, cloud_index].astype(np.float64) - logits[:, 1 - cloud_index]
+    if calibration is not None:
+        margin = calibration.a * margin + calibration.b
+    # tanh does not overflow, unlike exp.
+    probability: NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * margin))
+    return probability

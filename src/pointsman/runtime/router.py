@@ -1,0 +1,178 @@
+"""The router: text in, decision out. Tokenize, batch, run, decide; everything else is somewhere else."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from importlib.resources import files
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pointsman.artifact.layout import TOKENIZER
+from pointsman.artifact.manifest import Limits, Manifest
+from pointsman.artifact.store import Artifact
+from pointsman.decision import Decision
+from pointsman.errors import SettingsError
+from pointsman.labels import LabelSet
+from pointsman.policy import Policy
+from pointsman.runtime.batching import pad, plan_batches
+from pointsman.runtime.chat import text_of_messages
+from pointsman.runtime.probability import cloud_probability
+from pointsman.runtime.session import Session, SessionConfig
+from pointsman.runtime.tokenize import Encoding, TextEncoder
+from pointsman.settings import Settings
+
+STREAM_CHUNK = 2048
+PAD_ID = 0
+
+
+class Router:
+    """Decides between the local and the cloud model. Safe to share between threads."""
+
+    def __init__(
+        self, artifact: Artifact, session: Session, encoder: TextEncoder, policy: Policy, variant: str
+    ) -> None:
+        """Put a router together; `Router.open` is the usual door."""
+        self.artifact = artifact
+        self.session = session
+        self.policy = policy
+        self.variant = variant
+        self._encoder = encoder
+
+    @classmethod
+    def open(
+        cls,
+        artifact: str | Path | Artifact | None = None,
+        *,
+        variant: str | None = None,
+        policy: Policy | None = None,
+        session: SessionConfig | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """Open an artifact, verified, and return a router that is ready to answer.
+
+        Args:
+            artifact: a directory; None means the settings' model path, or else the router that is shipped.
+            variant: which of the artifact's ONNX files to run: `int8`, `folded`, `plain`, `fp16`; None takes
+                the artifact's default.
+            policy: the thresholds; None takes the artifact's, overruled by the settings.
+            session: threads and providers; None takes the CPU with the settings' threads.
+            settings: what the environment says; None reads the environment and `.env`.
+
+        Raises:
+            ArtifactError: not there, altered, or not usable.
+            RuntimeUnavailableError: a provider cannot be had.
+            SettingsError: a setting or a variant that is not understood.
+        """
+        settings = Settings.load() if settings is None else settings
+        opened = artifact if isinstance(artifact, Artifact) else Artifact.open(_locate(artifact, settings))
+        manifest = opened.manifest
+        variant = variant or manifest.default_variant
+        if variant not in manifest.variants:
+            raise SettingsError(f"variant {variant!r}: {opened.path} has {sorted(manifest.variants)}.")
+        encoder = TextEncoder(opened.read(TOKENIZER), _limits(manifest, settings))
+        model = opened.read(manifest.variants[variant])
+        return cls(
+            opened,
+            Session(model, session or SessionConfig(threads=settings.threads)),
+            encoder,
+            policy or effective_policy(manifest.policy, settings),
+            variant,
+        )
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is known about the artifact that this router runs."""
+        return self.artifact.manifest
+
+    @property
+    def labels(self) -> LabelSet:
+        """Class names in the order of the logits."""
+        return self.manifest.labels
+
+    def route(self, text: str) -> Decision:
+        """Decide one query.
+
+        Raises:
+            InputError: not a string.
+            NonFiniteOutputError: the model answered NaN or infinity.
+        """
+        return self.route_many([text])[0]
+
+    def route_chat(self, messages: Sequence[Mapping[str, Any]]) -> Decision:
+        """Decide a list of OpenAI-style messages, reading the turns that the artifact says."""
+        return self.route(text_of_messages(messages, self.manifest.chat))
+
+    def route_many(self, texts: Sequence[str]) -> list[Decision]:
+        """Decide many queries; the answers stand in the order of the texts, batched by length inside."""
+        encodings = self._encoder.encode_many(texts)
+        logits = self._run(encodings)
+        calibration = self.manifest.calibration
+        p_cloud = cloud_probability(logits, self.labels.cloud_index, calibration).tolist()
+        return [self._decide(p, encoding) for p, encoding in zip(p_cloud, encodings, strict=True)]
+
+    def route_stream(self, texts: Iterable[str], chunk: int = STREAM_CHUNK) -> Iterator[Decision]:
+        """Decide any number of queries in constant memory, in order, `chunk` texts at a time."""
+        iterator = iter(texts)
+        while block := list(islice(iterator, chunk)):
+            yield from self.route_many(block)
+
+    def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The model's bare word: float32 (texts, 2), in the order of `labels`."""
+        return self._run(self._encoder.encode_many(texts))
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """The texts as the model reads them."""
+        return self._encoder.encode_many(texts)
+
+    def _run(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
+        logits = np.empty((len(encodings), len(self.labels.names)), dtype=np.float32)
+        for batch in plan_batches([len(encoding.ids) for encoding in encodings]):
+            logits[batch] = self.session.run(*pad([encodings[index].ids for index in batch], pad_id=PAD_ID))
+        return logits
+
+    def _decide(self, p_cloud: float, encoding: Encoding) -> Decision:
+        verdict = self.policy.decide(p_cloud, is_empty=encoding.is_empty)
+        return Decision(
+            target=verdict.target,
+            label=verdict.label,
+            confidence=verdict.confidence,
+            p_cloud=p_cloud,
+            reason=verdict.reason,
+            tokens=len(encoding.ids),
+            truncated=encoding.truncated,
+        )
+
+
+def effective_policy(shipped: Policy, settings: Settings) -> Policy:
+    """The artifact's policy, overruled by what the settings say."""
+    given = {
+        "cloud_threshold": settings.cloud_threshold,
+        "confidence_threshold": settings.confidence_threshold,
+        "safe_target": settings.safe_target,
+    }
+    return replace(shipped, **{name: value for name, value in given.items() if value is not None})
+
+
+def shipped_artifact() -> Path:
+    """Where the router that comes with the package is."""
+    return Path(str(files("pointsman"))) / "shipped"
+
+
+def _locate(artifact: str | Path | None, settings: Settings) -> Path:
+    if artifact is not None:
+        return Path(artifact)
+    return settings.model_path or shipped_artifact()
+
+
+def _limits(manifest: Manifest, settings: Settings) -> Limits:
+    if settings.max_tokens is None:
+        return manifest.limits
+    if settings.max_tokens > manifest.limits.max_tokens:
+        raise SettingsError(
+            f"BERT_MAX_SEQUENCE_LENGTH: the artifact reads at most {manifest.limits.max_tokens} tokens, "
+            f"found {settings.max_tokens}."
+        )
+    return replace(manifest.limits, max_tokens=settings.max_tokens)

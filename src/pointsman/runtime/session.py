@@ -1,0 +1,159 @@
+"""An ONNX Runtime session that is what was asked for, or an error.
+
+ONNX Runtime falls back to the CPU when a provider is absent, and sizes its thread pool to the host, not
+to the container. Here an absent provider is an error, and threads come from affinity and cgroup quota.
+"""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from pointsman.errors import ArtifactError, RuntimeUnavailableError
+
+CPU = "CPUExecutionProvider"
+PROVIDERS = {
+    "cpu": CPU,
+    "cuda": "CUDAExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+}
+
+_DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """How to run a model.
+
+    Attributes:
+        threads: intra-op threads; None takes what `available_threads` says.
+        providers: names from `PROVIDERS` or ONNX Runtime's own, in order of preference.
+        provider_options: options per provider name, as ONNX Runtime takes them.
+        allow_cpu_fallback: run on the CPU where a provider is absent; the session says what runs.
+    """
+
+    threads: int | None = None
+    providers: Sequence[str] = ("cpu",)
+    provider_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    allow_cpu_fallback: bool = False
+
+
+def available_threads(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Processors that this process may really use: its affinity, cut by the cgroup's quota; at least 1."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota(cgroup)
+    return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
+
+
+def _cgroup_quota(cgroup: Path) -> float | None:
+    """CPUs granted by cgroup v2 (`cpu.max`) or v1 (`cpu.cfs_quota_us`); None where there is no limit."""
+    try:
+        quota, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        quota_us = int((cgroup / "cpu" / "cpu.cfs_quota_us").read_text(encoding="ascii"))
+        period_us = int((cgroup / "cpu" / "cpu.cfs_period_us").read_text(encoding="ascii"))
+        return quota_us / period_us if quota_us > 0 and period_us > 0 else None
+    except (OSError, ValueError):
+        return None
+
+
+class Session:
+    """A loaded model that answers token batches with logits."""
+
+    def __init__(self, model: bytes | Path, config: SessionConfig | None = None) -> None:
+        """Load a model.
+
+        Args:
+            model: the ONNX file's bytes (already verified) or its path.
+            config: how to run it.
+
+        Raises:
+            RuntimeUnavailableError: a provider is absent and no fallback was allowed.
+            ArtifactError: ONNX Runtime does not take the model.
+        """
+        config = config or SessionConfig()
+        wanted = resolve_providers(config)
+        self.threads = config.threads or available_threads()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        # Lengths vary from call to call: a memory plan per shape would only ever grow.
+        options.enable_mem_pattern = False
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(
+                model if isinstance(model, bytes) else str(model),
+                sess_options=options,
+                providers=[name for name, _ in wanted],
+                provider_options=[dict(given) for _, given in wanted],
+            )
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises its own untyped exceptions
+            raise ArtifactError(f"ONNX Runtime {ort.__version__} does not take the model: {error}") from None
+        self._session.disable_fallback()
+        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        missing = [name for name, _ in wanted if name not in self.providers]
+        if missing and not config.allow_cpu_fallback:
+            raise RuntimeUnavailableError(
+                f"asked for {missing}, but ONNX Runtime runs {list(self.providers)}: "
+                "the provider did not start. Install its runtime, or allow the CPU fallback."
+            )
+        self._inputs = {item.name: _DTYPES.get(item.type, np.int64) for item in self._session.get_inputs()}
+        self.output_shape: tuple[int | str | None, ...] = tuple(self._session.get_outputs()[0].shape)
+
+    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits of one batch.
+
+        The feed is built from the model's own inputs, so exports that ask for token types run too.
+
+        Args:
+            input_ids: int64 (batch, length).
+            attention_mask: int64 (batch, length); 1 on tokens, 0 on padding.
+
+        Returns:
+            float32 (batch, labels).
+        """
+        feed: dict[str, NDArray[Any]] = {}
+        for name, dtype in self._inputs.items():
+            if name == "input_ids":
+                value = input_ids
+            elif name == "attention_mask":
+                value = attention_mask
+            else:
+                value = np.zeros_like(input_ids)
+            feed[name] = value.astype(dtype, copy=False)
+        logits: NDArray[np.float32] = np.asarray(self._session.run(None, feed)[0], dtype=np.float32)
+        return logits
+
+
+def resolve_providers(config: SessionConfig) -> list[tuple[str, Mapping[str, str]]]:
+    """The providers to ask ONNX Runtime for, by its own names, with their options.
+
+    Raises:
+        RuntimeUnavailableError: an unknown name, or one that this installation does not have.
+    """
+    installed = ort.get_available_providers()
+    resolved: list[tuple[str, Mapping[str, str]]] = []
+    for asked in config.providers:
+        name = PROVIDERS.get(asked.lower(), asked)
+        if name not in installed:
+            if config.allow_cpu_fallback:
+                continue
+            raise RuntimeUnavailableError(
+                f"provider {asked!r} is not in this installation of ONNX Runtime {ort.__version__} "
+                f"(it has {installed}). Install the build that has it, or allow the CPU fallback."
+            )
+        resolved.append((name, config.provider_options.get(asked, {})))
+    if config.allow_cpu_fallback and CPU not in [name for name, _ in resolved]:
+        resolved.append((CPU, {}))
+    return resolved

@@ -1,0 +1,84 @@
+"""Text to token ids, with the same limits everywhere: routing, parity, benchmark.
+
+It never pads. Text is cut at `max_chars` before the tokenizer sees it, because a tokenizer reads all of
+a text before it truncates: a megabyte of exclamation marks would cost seconds.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+
+from pointsman.artifact.manifest import Limits
+from pointsman.errors import ArtifactError, InputError
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_SPECIAL_TOKENS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One text as the model reads it.
+
+    Attributes:
+        ids: token ids with the special ones, at most `max_tokens`.
+        truncated: the text went on after what the model reads.
+        is_empty: nothing but the special tokens.
+    """
+
+    ids: list[int]
+    truncated: bool
+    is_empty: bool
+
+
+class TextEncoder:
+    """A tokenizer with the artifact's limits."""
+
+    def __init__(self, tokenizer_json: bytes, limits: Limits) -> None:
+        """Load the text of a `tokenizer.json`.
+
+        Raises:
+            ArtifactError: the tokenizer library does not take it.
+        """
+        try:
+            self._tokenizer = Tokenizer.from_buffer(tokenizer_json)
+        except BaseException as error:
+            if not _is_tokenizer_failure(error):
+                raise
+            raise ArtifactError(f"tokenizer.json is not a usable tokenizer: {error}") from None
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_length=limits.max_tokens)
+        self._limits = limits
+
+    def encode_many(self, texts: Sequence[str]) -> list[Encoding]:
+        """Encode texts, in order.
+
+        Raises:
+            InputError: something that is not a string, or that the tokenizer cannot read.
+        """
+        for index, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InputError(f"text {index}: expected a string, found {type(text).__name__}.")
+        limit = self._limits.max_chars
+        # A lone surrogate is no text (UTF-8 cannot hold it); the tokenizer would refuse the whole batch.
+        cut = [_SURROGATES.sub("\ufffd", text[:limit]) for text in texts]
+        try:
+            encoded = self._tokenizer.encode_batch_fast(cut)
+        except BaseException as error:
+            if not _is_tokenizer_failure(error):
+                raise
+            raise InputError(f"the tokenizer cannot read the text: {type(error).__name__}.") from None
+        return [
+            Encoding(
+                ids=item.ids,
+                truncated=bool(item.overflowing) or len(text) > limit,
+                is_empty=len(item.ids) <= _SPECIAL_TOKENS,
+            )
+            for text, item in zip(texts, encoded, strict=True)
+        ]
+
+
+def _is_tokenizer_failure(error: BaseException) -> bool:
+    """Whether the tokenizer library failed: its Rust panics are BaseExceptions, beyond `except Exception`."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"

@@ -92,7 +92,8 @@ class Artifact:
         if found != expected:
             raise IntegrityError(
                 f"{name} in {self.path} is not the file that was built: "
-                f"expected {expected.size_bytes} bytes, sha256 {expected.sha256[:12]}…, found {found.size_bytes} bytes, {found.sha256[:12]}…. "
+                f"expected {expected.size_bytes} bytes, sha256 {expected.sha256[:12]}…, "
+                f"found {found.size_bytes} bytes, {found.sha256[:12]}…. "
                 "Fetch or export it again."
             )
 

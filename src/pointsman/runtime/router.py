@@ -5,7 +5,7 @@ from dataclasses import replace
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ from pointsman.settings import Settings
 
 STREAM_CHUNK = 2048
 PAD_ID = 0
+
+_T = TypeVar("_T")
 
 
 class Router:
@@ -148,12 +150,15 @@ class Router:
 
 def effective_policy(shipped: Policy, settings: Settings) -> Policy:
     """The artifact's policy, overruled by what the settings say."""
-    given = {
-        "cloud_threshold": settings.cloud_threshold,
-        "confidence_threshold": settings.confidence_threshold,
-        "safe_target": settings.safe_target,
-    }
-    return replace(shipped, **{name: value for name, value in given.items() if value is not None})
+    return Policy(
+        _first(settings.cloud_threshold, shipped.cloud_threshold),
+        _first(settings.confidence_threshold, shipped.confidence_threshold),
+        _first(settings.safe_target, shipped.safe_target),
+    )
+
+
+def _first(given: _T | None, otherwise: _T) -> _T:
+    return otherwise if given is None else given
 
 
 def shipped_artifact() -> Path:

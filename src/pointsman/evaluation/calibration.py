@@ -1,0 +1,121 @@
+"""From held-out margins to honest probabilities, and from a wish to a threshold."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pointsman.artifact.manifest import Calibration
+from pointsman.errors import DataError
+from pointsman.evaluation.curve import Curve
+
+_STEPS = 100
+_SMALLEST_STEP = 1e-9
+_SMALLEST_SLOPE = 1e-3
+_RIDGE = 1e-6
+
+Method = Literal["temperature", "platt"]
+
+_Floats = NDArray[np.float64]
+
+
+def fit_calibration(
+    margin: _Floats, target: _Floats, method: Method, data_sha256: str, weight: _Floats | None = None
+) -> Calibration:
+    """Fit `p_cloud = sigmoid(a * margin + b)` by maximum likelihood, with Newton's method.
+
+    `temperature` keeps b = 0 (Guo et al. 2017, a = 1/T); `platt` fits both (Platt 1999).
+
+    Args:
+        margin: logit of cloud less logit of local, float64 (rows,).
+        target: whether the row was cloud, 0..1, float64 (rows,).
+        method: which of the two.
+        data_sha256: digest of the data, kept with the result.
+        weight: of each row, at least 0, float64 (rows,); None counts all alike.
+
+    Raises:
+        DataError: no rows, only one class, or margins that point the wrong way.
+    """
+    if not len(margin) or target.min() == target.max():
+        raise DataError("calibration needs rows of both labels, local and cloud.")
+    columns = [margin] if method == "temperature" else [margin, np.ones_like(margin)]
+    x = np.stack(columns, axis=1)
+    w = np.ones_like(margin) if weight is None else weight
+    beta = np.zeros(x.shape[1])
+    beta[0] = 1.0 / max(1.0, float(np.std(margin)))
+    for _ in range(_STEPS):
+        p = 0.5 * (1.0 + np.tanh(0.5 * (x @ beta)))
+        gradient = x.T @ (w * (p - target)) + _RIDGE * beta
+        hessian = (x.T * (w * p * (1.0 - p))) @ x + _RIDGE * np.eye(x.shape[1])
+        step = np.linalg.solve(hessian, gradient)
+        # Newton may overshoot far from the optimum; a step of at most 1 in each direction does not.
+        step /= max(1.0, float(np.abs(step).max()))
+        beta -= step
+        if float(np.abs(step).max()) < _SMALLEST_STEP:
+            break
+    if beta[0] < _SMALLEST_SLOPE:
+        raise DataError(
+            f"the router's margins do not point towards the labels (slope {beta[0]:.4f}): "
+            "are local and cloud swapped in the data?"
+        )
+    offset = float(beta[1]) if method == "platt" else 0.0
+    return Calibration(method, float(beta[0]), offset, data_sha256, len(margin))
+
+
+def threshold_for_share(p_cloud: _Floats, share: float) -> float:
+    """The `cloud_threshold` that sends about this share (0..1) of such queries to the cloud.
+
+    Args:
+        p_cloud: of queries like those to come, float64 (rows,).
+        share: wanted, 0..1.
+
+    Raises:
+        DataError: no queries.
+    """
+    if not len(p_cloud):
+        raise DataError("a threshold for a share needs at least one query.")
+    if share <= 0.0:
+        return 1.0
+    ranked = np.sort(p_cloud)[::-1]
+    calls = round(share * len(ranked))
+    if calls >= len(ranked):
+        return 0.0
+    if calls == 0:
+        return 1.0
+    # Half way to the next one: the same decision for both, and not undone by the last digit.
+    return float((ranked[calls - 1] + ranked[calls]) / 2.0)
+
+
+def threshold_for_quality(curve: Curve, recovered: float) -> float:
+    """The highest `cloud_threshold` that recovers so much (0..1) of the strong model's lead.
+
+    Raises:
+        DataError: the models are equally good on this data.
+    """
+    pgr = curve.recovered
+    if np.isnan(pgr).any():
+        raise DataError("weak and strong model are equally good on this data: any threshold gives the same.")
+    reached = np.flatnonzero(pgr >= recovered)
+    at = int(reached[0]) if len(reached) else len(pgr) - 1
+    return float(np.clip(curve.threshold[at], 0.0, 1.0))
+
+
+def threshold_for_budget(p_cloud: _Floats, budget: float, local_price: float, cloud_price: float) -> float:
+    """The lowest `cloud_threshold` whose mean price of a query stays within the budget.
+
+    Args:
+        p_cloud: of queries like those to come, float64 (rows,).
+        budget: mean price of a query, in the unit of the prices.
+        local_price: of one query answered locally.
+        cloud_price: of one query answered by the cloud, above `local_price`.
+
+    Raises:
+        DataError: the budget is under the local price, or the prices are not apart.
+    """
+    if not cloud_price > local_price >= 0.0:
+        raise DataError(f"prices: expected 0 <= local < cloud, found {local_price} and {cloud_price}.")
+    share = (budget - local_price) / (cloud_price - local_price)
+    if share < 0.0:
+        raise DataError(f"a budget of {budget} does not pay for the local model alone ({local_price}).")
+    affordable = np.floor(min(share, 1.0) * len(p_cloud)) / max(1, len(p_cloud))
+    return threshold_for_share(p_cloud, float(affordable))

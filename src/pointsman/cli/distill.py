@@ -1,0 +1,47 @@
+"""Distil a teacher and your data into a small MobileBERT router.
+
+A recipe (one TOML file) names the data by globs under --data, the student's depth, the losses and the
+schedule. The result is OUTPUT/checkpoint, a Hugging Face directory that `pointsman export` takes. The run
+is resumable: the same command goes on where an interrupt left off.
+
+Example: pointsman distill recipes/default-router.toml --data path/to/data --output runs/router
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+NAME = "distill"
+HELP = "distil a teacher and your data into a small MobileBERT router"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("recipe", type=Path, help="TOML file with every setting of the run")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="directory that the recipe's globs start from"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="directory of the run and its checkpoint")
+    parser.add_argument("--base", help="start from these weights: a hub name or a directory")
+    parser.add_argument("--threads", type=int, default=None, help="default: what this process may use")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, or go on training."""
+    from pointsman.runtime.session import available_threads
+    from pointsman.train.distill import distill
+    from pointsman.train.recipe import load_recipe
+
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    checkpoint = distill(
+        load_recipe(args.recipe),
+        args.data,
+        args.output,
+        base=args.base,
+        threads=args.threads or available_threads(),
+        progress=progress,
+    )
+    print(checkpoint)
+    return 0

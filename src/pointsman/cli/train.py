@@ -1,0 +1,79 @@
+"""Train a router on your own labelled queries.
+
+DATA are JSONL (or .jsonl.gz), CSV or Parquet files with a column `query` and either `label` (local or
+cloud) or `weak_score` and `strong_score`; where the strong model scored higher the label is cloud. A bad
+row is reported with its file and line, and counted. The result is OUTPUT/checkpoint, a Hugging Face
+directory that `pointsman export` takes, with OUTPUT/curves.png beside it. After an interrupt the same
+command goes on where it was.
+
+Example: pointsman train my-queries.csv --base checkpoints/default-router --output runs/mine
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+NAME = "train"
+HELP = "train a router on your own labelled queries"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("data", type=Path, nargs="+", help="JSONL, CSV or Parquet files")
+    parser.add_argument(
+        "--base",
+        required=True,
+        help="start from these weights: a checkpoint directory, a hub name such as "
+        "google/mobilebert-uncased, or 'encoder' (the sentence encoder: makes a teacher)",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="directory of the run and its checkpoint")
+    parser.add_argument("--validation", type=Path, nargs="+", default=[], help="files to validate on")
+    parser.add_argument(
+        "--validation-share", type=float, default=0.15, help="else this share of the rows (default: 0.15)"
+    )
+    parser.add_argument("--epochs", type=float, default=None, help="passes over the data (default: 6)")
+    parser.add_argument("--learning-rate", type=float, default=None, help="the peak (default: 1e-4)")
+    parser.add_argument("--batch-tokens", type=int, default=None, help="tokens a step (default: 1024)")
+    parser.add_argument("--max-tokens", type=int, default=128, help="tokens read of a text (default: 128)")
+    parser.add_argument("--seed", type=int, default=0, help="of every draw (default: 0)")
+    parser.add_argument("--no-balance", action="store_true", help="do not repeat rows of the rarer class")
+    parser.add_argument("--threads", type=int, default=None, help="default: what this process may use")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, or go on training."""
+    from dataclasses import replace
+
+    from pointsman.errors import SettingsError
+    from pointsman.runtime.session import available_threads
+    from pointsman.train.finetune import SCHEDULE, Plan, finetune
+
+    if not 0.05 <= args.validation_share <= 0.5:
+        raise SettingsError(f"--validation-share: expected 0.05 to 0.5, found {args.validation_share}.")
+    if args.max_tokens < 8:
+        raise SettingsError(f"--max-tokens: expected at least 8, found {args.max_tokens}.")
+    given = {
+        "epochs": args.epochs,
+        "learning_rate": args.learning_rate,
+        "batch_tokens": args.batch_tokens,
+    }
+    for name, value in given.items():
+        if value is not None and not value > 0:
+            raise SettingsError(f"--{name.replace('_', '-')}: expected a number above 0, found {value}.")
+    plan = Plan(
+        files=tuple(args.data),
+        base=args.base,
+        output=args.output,
+        validation=tuple(args.validation),
+        validation_share=args.validation_share,
+        max_tokens=args.max_tokens,
+        balance=not args.no_balance,
+        seed=args.seed,
+        schedule=replace(SCHEDULE, **{k: v for k, v in given.items() if v is not None}),
+    )
+
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    print(finetune(plan, threads=args.threads or available_threads(), progress=progress))
+    return 0

@@ -1,0 +1,136 @@
+"""A recipe and data in, a Hugging Face checkpoint directory out: exactly what `pointsman export` takes."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from transformers import AutoTokenizer
+
+from pointsman.errors import TrainingError
+from pointsman.train.data import Example, Split, load_split
+from pointsman.train.loop import Loop, Outcome, Targets, Trainee
+from pointsman.train.recipe import Recipe
+from pointsman.train.state import write_json
+from pointsman.train.student import load_student, new_student
+from pointsman.train.teacher import EMBEDDING_SIZE, embed, shipped_encoder, soft_labels
+
+Progress = Callable[[str], None]
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+
+
+def distill(
+    recipe: Recipe, data: Path, output: Path, *, base: str | None, threads: int, progress: Progress
+) -> Path:
+    """Train a student under the teacher; returns the checkpoint directory `output`/checkpoint.
+
+    The run's state is kept in `output`: called again after an interrupt, it goes on.
+
+    Raises:
+        DataError: the data cannot be used.
+        TrainingError: training cannot start, or cannot go on.
+    """
+    torch.set_num_threads(threads)
+    encoder = shipped_encoder()
+    split = load_split(recipe, data)
+    tell(split, progress)
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    cache = output / "cache"
+    train = _targets(split.train, recipe, encoder, cache, progress)
+    validation = _targets(split.validation, recipe, encoder, cache, progress)
+    student = load_student(base) if base else new_student(recipe.student.depth, encoder, recipe.seed)
+    loop = Loop(
+        recipe,
+        Trainee(student, EMBEDDING_SIZE),
+        tokenizer,
+        (split.train, train),
+        (split.validation, validation),
+        output / "state",
+        progress,
+    )
+    outcome = loop.run()
+    return save_checkpoint(output / "checkpoint", student, encoder, outcome, _record(recipe, split, outcome))
+
+
+def _targets(
+    examples: Sequence[Example], recipe: Recipe, encoder: Path, cache: Path, progress: Progress
+) -> Targets:
+    unique = list(dict.fromkeys(e.query for e in examples))
+    vectors = embed(
+        unique, encoder, cache, max_tokens=recipe.student.max_tokens, batch_tokens=8192, progress=progress
+    )
+    row = {query: index for index, query in enumerate(unique)}
+    rows = [row[e.query] for e in examples]
+    mine = vectors[rows]
+    known = np.array([np.nan if e.p_cloud is None else e.p_cloud for e in examples], np.float32)
+    share = np.array([recipe.loss.teacher_share if e.is_measured else 0.0 for e in examples], np.float32)
+    mixed = (1.0 - share) * known + share * soft_labels(examples, mine, recipe.seed)
+    return Targets(mine, mixed.astype(np.float32))
+
+
+def save_checkpoint(
+    directory: Path, student: Any, tokenizer_from: Path, outcome: Outcome, record: dict[str, Any]
+) -> Path:
+    """Write config, weights (safetensors, float16), tokenizer and run record; whole or not at all.
+
+    Raises:
+        TrainingError: the disk refused.
+    """
+    partial = directory.with_name(f".{directory.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        config = {**student.config.to_dict(), "architectures": [type(student).__name__], "dtype": "float16"}
+        (partial / "config.json").write_text(
+            json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        )
+        weights = {
+            name.removeprefix("student."): value.to(torch.float16).contiguous()
+            for name, value in outcome.weights.items()
+            if name.startswith("student.")
+        }
+        save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
+        for name in _TOKENIZER_FILES:
+            if (tokenizer_from / name).is_file():
+                shutil.copyfile(tokenizer_from / name, partial / name)
+        write_json(partial / "training.json", record)
+        shutil.rmtree(directory, ignore_errors=True)
+        partial.rename(directory)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise TrainingError(f"cannot write {directory}: {error.strerror}. The run's state is kept.") from None
+    return directory
+
+
+def tell(split: Split, progress: Progress) -> None:
+    """Say what was read: rows by file, bad rows with file and line, near duplicates left out."""
+    for name, count in split.report.rows.items():
+        progress(f"data: {name}: {count:,} rows")
+    for bad in split.report.bad[:20]:
+        progress(f"data: bad row {bad}")
+    progress(
+        f"data: {len(split.train):,} to train on, {len(split.validation):,} held out, "
+        f"{len(split.report.bad):,} bad rows, {split.report.leaked:,} near duplicates of held-out left out"
+    )
+
+
+def _record(recipe: Recipe, split: Split, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "recipe": {k: v for k, v in asdict(recipe).items() if k != "directory"},
+        "examples": {"train": len(split.train), "validation": len(split.validation)},
+        "rows": split.report.rows,
+        "bad_rows": len(split.report.bad),
+        "near_duplicates_left_out": split.report.leaked,
+        "steps": outcome.steps,
+        "minutes": round(outcome.seconds / 60.0, 1),
+        "stopped_early": outcome.stopped_early,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "history": outcome.history,
+    }

@@ -1,0 +1,224 @@
+"""Your own data files and a base in, a router checkpoint out.
+
+A base is a checkpoint directory, a hub name, or `encoder`: the sentence encoder of the train extra with a
+new two-way head, which makes a teacher rather than a router.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer
+
+from pointsman.errors import CheckpointError, DataError, TrainingError
+from pointsman.train.curves import draw_curves
+from pointsman.train.data import Example, ReadReport, Split, loose_key, read_outcomes, share_of
+from pointsman.train.distill import save_checkpoint, tell
+from pointsman.train.loop import Loop, Targets, Trainee
+from pointsman.train.recipe import Loss, Recipe, Schedule, Student
+from pointsman.train.state import claim_directory
+from pointsman.train.student import load_student
+from pointsman.train.teacher import shipped_encoder
+
+ENCODER = "encoder"
+_FEWEST_ROWS = 20
+
+Progress = Callable[[str], None]
+
+SCHEDULE = Schedule(
+    epochs=6.0,
+    batch_tokens=1024,
+    learning_rate=1e-4,
+    warmup_share=0.1,
+    average=0.9,
+    evaluations=12,
+    patience=4,
+)
+"""What suits some hundreds to some ten thousands of rows on a base that is already a language model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that decides a fine-tuning run.
+
+    Attributes:
+        files: data files; see `read_outcomes`.
+        base: a checkpoint directory, a hub name, or `encoder`.
+        output: directory of the run; the checkpoint is `output`/checkpoint.
+        validation: data files to validate on; without any, `validation_share` of the rows is used.
+        validation_share: 0.05..0.5.
+        max_tokens: tokens read of a text, at least 8.
+        balance: rows of the rarer class are repeated until both are as many.
+        edit_share: share of texts that are edited as they are read (typos, politeness), 0..1.
+        seed: of every draw.
+        schedule: how long, how fast.
+    """
+
+    files: tuple[Path, ...]
+    base: str
+    output: Path
+    validation: tuple[Path, ...] = ()
+    validation_share: float = 0.15
+    max_tokens: int = 128
+    balance: bool = True
+    edit_share: float = 0.1
+    seed: int = 0
+    schedule: Schedule = field(default=SCHEDULE)
+
+
+class LabelTrainee(Trainee):
+    """Any two-way sequence classifier, trained on labels alone."""
+
+    def __init__(self, student: Any) -> None:
+        """Take a classifier as it is; there is no projection to train."""
+        torch.nn.Module.__init__(self)
+        self.student = student
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Margin (rows,) of cloud over local, and an empty vector (rows, 0)."""
+        logits = self.student(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits[:, 1] - logits[:, 0], logits[:, :0]
+
+
+def finetune(plan: Plan, *, threads: int, progress: Progress) -> Path:
+    """Train a base on labelled queries; returns the checkpoint directory.
+
+    The run's state is kept in `plan.output`: called again after an interrupt, it goes on.
+
+    Raises:
+        DataError: the data cannot be used.
+        CheckpointError: the base cannot be used.
+        TrainingError: training cannot start, or cannot go on.
+    """
+    torch.set_num_threads(threads)
+    split = split_rows(plan)
+    tell(split, progress)
+    source = str(shipped_encoder()) if plan.base == ENCODER else plan.base
+    claim_directory(plan.output, {**_settings(plan), "rows": split.report.rows})
+    tokenizer = _tokenizer(source)
+    torch.manual_seed(plan.seed)
+    student = load_student(source)
+    _refuse_other_vocabulary(source, tokenizer, student)
+    loop = Loop(
+        _recipe(plan),
+        LabelTrainee(student),
+        tokenizer,
+        (split.train, _targets(split.train)),
+        (split.validation, _targets(split.validation)),
+        plan.output / "state",
+        progress,
+    )
+    outcome = loop.run()
+    record = {
+        **_settings(plan),
+        "rows": split.report.rows,
+        "bad_rows": len(split.report.bad),
+        "near_duplicates_left_out": split.report.leaked,
+        "examples": {"train": len(split.train), "validation": len(split.validation)},
+        "steps": outcome.steps,
+        "minutes": round(outcome.seconds / 60.0, 2),
+        "stopped_early": outcome.stopped_early,
+        "torch": torch.__version__,
+        "threads": threads,
+        "history": outcome.history,
+    }
+    saved_tokenizer = plan.output / "tokenizer"
+    tokenizer.save_pretrained(saved_tokenizer)
+    checkpoint = save_checkpoint(plan.output / "checkpoint", student, saved_tokenizer, outcome, record)
+    draw_curves(outcome.history, plan.output / "curves.png")
+    return checkpoint
+
+
+def split_rows(plan: Plan) -> Split:
+    """Read the plan's files and split them, near duplicates on one side; what would leak is left out.
+
+    Raises:
+        DataError: too few rows, or a part with one class only.
+    """
+    report = ReadReport()
+    examples = read_outcomes(plan.files, report)
+    if plan.validation:
+        train, validation = examples, read_outcomes(plan.validation, report)
+    else:
+        held = [share_of(loose_key(e.query), "validation") < plan.validation_share for e in examples]
+        train = [e for e, out in zip(examples, held, strict=True) if not out]
+        validation = [e for e, out in zip(examples, held, strict=True) if out]
+    keys = {loose_key(e.query) for e in validation}
+    clean = [e for e in train if loose_key(e.query) not in keys]
+    report.leaked = len(train) - len(clean)
+    if len(clean) < _FEWEST_ROWS:
+        raise DataError(
+            f"expected at least {_FEWEST_ROWS} usable rows to train on, found {len(clean)} "
+            f"({len(report.bad)} bad, {report.leaked} near duplicates of validation rows)."
+        )
+    for name, part in (("training", clean), ("validation", validation)):
+        if len({e.p_cloud is not None and e.p_cloud >= 0.5 for e in part}) < 2:
+            raise DataError(f"the {name} part ({len(part)} rows) has one class only; a router needs both.")
+    return Split(balanced(clean, plan.seed) if plan.balance else clean, validation, report)
+
+
+def balanced(examples: Sequence[Example], seed: int) -> list[Example]:
+    """The examples, with those of the rarer class repeated until both are as many."""
+    rng = random.Random(seed)
+    sides: tuple[list[Example], list[Example]] = ([], [])
+    for example in examples:
+        sides[int((example.p_cloud or 0.0) >= 0.5)].append(example)
+    rare, common = sorted(sides, key=len)
+    whole, rest = divmod(len(common), max(1, len(rare)))
+    return [*common, *rare * whole, *rng.sample(rare, rest)] if rare else list(common)
+
+
+def _targets(examples: Sequence[Example]) -> Targets:
+    return Targets(None, np.array([e.p_cloud for e in examples], np.float32))
+
+
+def _tokenizer(source: str) -> Any:
+    directory = Path(source)
+    # transformers would make an empty tokenizer of a directory that has none.
+    if directory.is_dir() and not any((directory / n).is_file() for n in ("tokenizer.json", "vocab.txt")):
+        raise CheckpointError(f"base {source!r} has neither tokenizer.json nor vocab.txt.")
+    try:
+        return AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"base {source!r} has no usable tokenizer: {first}") from None
+
+
+def _refuse_other_vocabulary(source: str, tokenizer: Any, student: Any) -> None:
+    known = student.config.vocab_size
+    if len(tokenizer) > known:
+        raise CheckpointError(
+            f"base {source!r}: {len(tokenizer)} tokens in its tokenizer, {known} in its model: another vocabulary."
+        )
+
+
+def _recipe(plan: Plan) -> Recipe:
+    if not plan.files:
+        raise TrainingError("expected at least one data file.")
+    return Recipe(
+        name=plan.output.name,
+        seed=plan.seed,
+        student=Student(max_tokens=plan.max_tokens),
+        schedule=plan.schedule,
+        loss=Loss(embedding=0.0, label=1.0, teacher_share=0.0, edit_share=plan.edit_share),
+        outcomes=(),
+        rules=(),
+        directory=plan.output,
+    )
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    """The plan as plain values; paths by name, so that a moved directory is the same run."""
+    return {
+        **asdict(plan),
+        "files": [path.name for path in plan.files],
+        "validation": [path.name for path in plan.validation],
+        "output": plan.output.name,
+        "base": plan.base if plan.base == ENCODER else Path(plan.base).name,
+    }

@@ -1,0 +1,207 @@
+"""A recipe: one TOML file with every setting and seed of a training run."""
+
+import tomllib
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pointsman.errors import SettingsError
+from pointsman.labels import checked_target
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """The MobileBERT to be trained.
+
+    Attributes:
+        depth: blocks, 1..24.
+        max_tokens: tokens read of a text, at least 8.
+    """
+
+    depth: int = 6
+    max_tokens: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long, how fast.
+
+    Attributes:
+        epochs: passes over the data.
+        batch_tokens: tokens (with padding) of one step.
+        learning_rate: the peak, reached after `warmup_share` of the steps; it falls linearly to 0.
+        warmup_share: 0..1.
+        weight_decay: AdamW's.
+        clip_norm: gradients are cut to this norm.
+        average: decay of the moving average of the weights that is evaluated and saved, 0..1.
+        evaluations: how often the validation split is looked at.
+        patience: stop after so many evaluations without a better one.
+        bfloat16: matrix products in bfloat16 where the processor has it.
+    """
+
+    epochs: float = 4.0
+    batch_tokens: int = 4096
+    learning_rate: float = 5e-4
+    warmup_share: float = 0.06
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    average: float = 0.998
+    evaluations: int = 20
+    patience: int = 8
+    bfloat16: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Weights of the parts of the loss.
+
+    Attributes:
+        embedding: cosine distance to the teacher's sentence vector.
+        label: cross-entropy to the labels.
+        teacher_share: how much of a label is the teacher's soft opinion, 0..1.
+        certainty: the probability of its label that an everyday query is trained to, 0.5..1.
+        edit_share: share of texts that are edited (typos, politeness, punctuation) when they are read.
+    """
+
+    embedding: float = 1.0
+    label: float = 1.0
+    teacher_share: float = 0.5
+    certainty: float = 0.98
+    edit_share: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Files of measured outcomes: `query` with `label`, or with `weak_score` and `strong_score`."""
+
+    files: str
+    validation_share: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Texts whose target follows from where they come from: a stated rule, not a measurement.
+
+    Attributes:
+        files: a glob under the data directory, or under the recipe's own with `own = true`.
+        label: `local`, `cloud`, or empty: only the teacher's sentence vector is learned.
+        sources: keep rows of these sources only; empty keeps all.
+        kinds: keep rows of these kinds only; empty keeps all.
+        rows: at most so many, drawn with the seed; 0 takes all.
+        repeat: how often a text occurs in an epoch.
+        hold_out: rows of these sources are never read, so that they can test the router.
+        min_chars: shorter texts are left out.
+        max_chars: longer texts are left out; 0 has no limit.
+        own: the files lie beside the recipe.
+    """
+
+    files: str
+    label: str = ""
+    sources: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    rows: int = 0
+    repeat: int = 1
+    hold_out: tuple[str, ...] = ()
+    min_chars: int = 1
+    max_chars: int = 0
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides a run; see the parts for each setting.
+
+    Attributes:
+        name: of the checkpoint.
+        seed: of every draw.
+        everyday_validation_share: share of the ruled texts kept for validation, 0..1.
+    """
+
+    name: str
+    seed: int
+    student: Student
+    schedule: Schedule
+    loss: Loss
+    outcomes: tuple[Outcomes, ...]
+    rules: tuple[Rule, ...]
+    directory: Path
+    everyday_validation_share: float = 0.03
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        SettingsError: unreadable, an unknown key (the nearest known one is named), or a wrong type.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"recipe {path} cannot be read: {error}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"recipe {path} is not TOML: {error}.") from None
+    known = {field.name for field in fields(Recipe)} - {"directory"}
+    _refuse_unknown(table, known, str(path))
+    return Recipe(
+        name=_typed(table.get("name", path.stem), str, f"{path}: name"),
+        seed=_typed(table.get("seed", 0), int, f"{path}: seed"),
+        student=_part(Student, table.get("student", {}), f"{path}: student"),
+        schedule=_part(Schedule, table.get("schedule", {}), f"{path}: schedule"),
+        loss=_part(Loss, table.get("loss", {}), f"{path}: loss"),
+        outcomes=tuple(_part(Outcomes, t, f"{path}: outcomes") for t in table.get("outcomes", [])),
+        rules=tuple(_rule(t, f"{path}: rules") for t in table.get("rules", [])),
+        directory=path.resolve().parent,
+        everyday_validation_share=_typed(
+            table.get("everyday_validation_share", 0.03), float, f"{path}: everyday_validation_share"
+        ),
+    )
+
+
+def _rule(table: Any, where: str) -> Rule:
+    rule = _part(Rule, table, where)
+    if rule.label:
+        checked_target(rule.label, f"{where}: label")
+    return rule
+
+
+def _part(kind: type[_T], table: Any, where: str) -> _T:
+    if not isinstance(table, dict):
+        raise SettingsError(f"{where}: expected a table, found {table!r}.")
+    defaults = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
+    _refuse_unknown(table, set(defaults), where)
+    values = {}
+    for name, value in table.items():
+        default = defaults[name]
+        wanted = (
+            tuple
+            if isinstance(default, tuple)
+            else type(default)
+            if name in defaults and default is not None
+            else str
+        )
+        if wanted.__name__ == "_MISSING_TYPE":
+            wanted = str
+        values[name] = tuple(value) if wanted is tuple else _typed(value, wanted, f"{where}: {name}")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise SettingsError(f"{where}: {error}.") from None
+
+
+def _typed(value: Any, kind: type[_T], where: str) -> _T:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)  # type: ignore[return-value]
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise SettingsError(f"{where}: expected {kind.__name__}, found {value!r}.")
+    return value
+
+
+def _refuse_unknown(table: dict[str, Any], known: set[str], where: str) -> None:
+    for name in table:
+        if name not in known:
+            near = get_close_matches(name, sorted(known), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise SettingsError(f"{where}: unknown key {name!r} (known: {', '.join(sorted(known))}).{hint}")

@@ -1,0 +1,101 @@
+"""The student: a MobileBERT classifier from nothing, from a local directory, or from a hub name."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoModelForSequenceClassification,
+    MobileBertConfig,
+    MobileBertForSequenceClassification,
+)
+
+from pointsman.errors import CheckpointError
+from pointsman.labels import TARGETS
+
+_INITIAL_EMBEDDING_STD = 0.05
+
+
+def new_student(depth: int, encoder: Path, seed: int) -> Any:
+    """A MobileBERT whose word vectors start from the teacher's, projected to 128 dimensions by PCA.
+
+    The padding row is zero and stays zero, so that a neighbour never reads anything from padding.
+
+    Args:
+        depth: blocks.
+        encoder: directory of the teacher, with the same vocabulary.
+        seed: of the other weights.
+    """
+    from safetensors.numpy import load_file
+
+    torch.manual_seed(seed)
+    ids = dict(enumerate(TARGETS))
+    config = MobileBertConfig(
+        num_hidden_layers=depth,
+        id2label=ids,
+        label2id={v: k for k, v in ids.items()},
+        attn_implementation="eager",
+    )
+    model = MobileBertForSequenceClassification(config)
+    table = load_file(encoder / "model.safetensors")["embeddings.word_embeddings.weight"].astype(np.float64)
+    words = model.mobilebert.embeddings.word_embeddings.weight
+    if len(table) != len(words):
+        raise CheckpointError(
+            f"the teacher knows {len(table)} tokens, the student {len(words)}: another vocabulary."
+        )
+    centred = table - table.mean(axis=0)
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    projected = centred @ vectors[:, ::-1][:, : words.shape[1]]
+    projected *= _INITIAL_EMBEDDING_STD / projected.std()
+    projected[config.pad_token_id] = 0.0
+    with torch.no_grad():
+        words.copy_(torch.from_numpy(projected))
+    return model
+
+
+def load_student(base: str) -> Any:
+    """A pretrained base with a two-way head whose classes are `local`, `cloud` in this order.
+
+    A head that a router's checkpoint brings is kept; any other base gets a new one.
+
+    Args:
+        base: a hub name such as `google/mobilebert-uncased`, or a directory.
+
+    Raises:
+        CheckpointError: it cannot be had, or its weights do not fit its configuration.
+    """
+    ids = dict(enumerate(TARGETS))
+    try:
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            base,
+            num_labels=len(ids),
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation="eager",
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"base {base!r} cannot be loaded: {first}") from None
+    _refuse_gaps(base, info)
+    names = [str(model.config.id2label.get(index, "")).lower() for index in ids]
+    if names == [*reversed(TARGETS)]:
+        with torch.no_grad():
+            model.classifier.weight.copy_(model.classifier.weight.flip(0))
+            model.classifier.bias.copy_(model.classifier.bias.flip(0))
+    model.config.id2label, model.config.label2id = ids, {v: k for k, v in ids.items()}
+    return model
+
+
+def _refuse_gaps(base: str, info: Any) -> None:
+    """A head and a pooler may be new; anything else that is missing or of another shape is an error."""
+    missing = [k for k in info["missing_keys"] if not k.startswith("classifier.") and ".pooler." not in k]
+    wrong = [str(k[0] if isinstance(k, tuple) else k) for k in info["mismatched_keys"]]
+    if missing or wrong:
+        raise CheckpointError(
+            f"base {base!r}: its weights do not fit its config.json "
+            f"(missing: {missing[:3]}, of another shape: {wrong[:3]}; {len(missing) + len(wrong)} in all)."
+        )

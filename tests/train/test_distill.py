@@ -1,0 +1,99 @@
+"""The whole way from a recipe to a checkpoint, with the shipped teacher and a student of one block."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pointsman.train import distill as module
+from pointsman.train.distill import distill
+from pointsman.train.recipe import load_recipe
+
+pytestmark = pytest.mark.torch
+
+RECIPE = """
+name = "small"
+seed = 2
+everyday_validation_share = 0.2
+[student]
+depth = 1
+max_tokens = 24
+[schedule]
+epochs = 1
+batch_tokens = 256
+evaluations = 2
+[[outcomes]]
+files = "routing/*.jsonl"
+validation_share = 0.3
+[[rules]]
+files = "own.jsonl"
+own = true
+[[rules]]
+files = "texts.jsonl.gz"
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path, queries) -> Path:
+    (tmp_path / "routing").mkdir()
+    rows = [
+        {"query": text, "weak_score": 0.5, "strong_score": 1.0 if label == "cloud" else 0.5}
+        for text, label in queries(60)
+    ]
+    lines = [json.dumps(row) for row in rows]
+    lines[3] = '{"query": "no scores"}'
+    (tmp_path / "routing" / "exam.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    own = [{"query": text, "label": label} for text, label in queries(20, seed=8)]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(r) + "\n" for r in own), encoding="utf-8")
+    plain = "".join(json.dumps({"query": f"It was the year {1900 + i}."}) + "\n" for i in range(20))
+    (tmp_path / "texts.jsonl.gz").write_bytes(gzip.compress(plain.encode()))
+    (tmp_path / "recipe.toml").write_text(RECIPE, encoding="utf-8")
+    return tmp_path
+
+
+def test_a_recipe_becomes_a_checkpoint_twice_the_same(data, tmp_path):
+    lines: list[str] = []
+    recipe = load_recipe(data / "recipe.toml")
+    first = distill(recipe, data, tmp_path / "a", base=None, threads=1, progress=lines.append)
+    assert any("exam.jsonl:4: expected label" in line for line in lines)
+    assert {p.name for p in first.iterdir()} >= {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+        "training.json",
+    }
+    config = json.loads((first / "config.json").read_text())
+    assert config["id2label"] == {"0": "local", "1": "cloud"}
+    assert config["model_type"] == "mobilebert"
+    weights = load_file(first / "model.safetensors")
+    assert {w.dtype for w in weights.values()} == {torch.float16}
+    assert weights["mobilebert.embeddings.word_embeddings.weight"][0].abs().max() == 0.0
+    assert not any(name.startswith("projection") for name in weights)
+    record = json.loads((first / "training.json").read_text())
+    assert record["bad_rows"] == 1
+    assert record["recipe"]["student"]["depth"] == 1
+    assert len(record["history"]) >= 2
+    second = distill(recipe, data, tmp_path / "b", base=None, threads=1, progress=len)
+    assert (second / "model.safetensors").read_bytes() == (first / "model.safetensors").read_bytes()
+
+
+def test_a_full_disk_while_saving_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):
+    from pointsman.errors import TrainingError
+
+    (tmp_path / "c" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "c" / "checkpoint" / "config.json").write_text("the last good one")
+
+    def full(weights, path, metadata=None):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "save_file", full)
+    recipe = load_recipe(data / "recipe.toml")
+    with pytest.raises(TrainingError, match="No space left on device"):
+        distill(recipe, data, tmp_path / "c", base=None, threads=1, progress=len)
+    assert (tmp_path / "c" / "checkpoint" / "config.json").read_text() == "the last good one"
+    assert not list((tmp_path / "c").glob(".checkpoint*"))

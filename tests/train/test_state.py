@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from pointsman.errors import TrainingError
+from pointsman.train.state import claim_directory, load_state, save_state, write_json
+
+pytestmark = pytest.mark.torch
+
+
+def test_a_state_comes_back_as_it_was(tmp_path):
+    save_state(tmp_path / "s", {"w": torch.arange(3.0)}, {"step": 7, "history": [{"score": 0.5}]})
+    tensors, facts = load_state(tmp_path / "s")
+    assert tensors["w"].tolist() == [0.0, 1.0, 2.0]
+    assert facts == {"step": 7, "history": [{"score": 0.5}]}
+    assert not list((tmp_path / "s").glob("*.partial"))
+
+
+def test_nothing_saved_is_nothing_found(tmp_path):
+    assert load_state(tmp_path) is None
+
+
+def test_a_full_disk_keeps_the_last_good_state(tmp_path, monkeypatch):
+    save_state(tmp_path, {"w": torch.zeros(2)}, {"step": 1})
+
+    def full(tensors, path, metadata=None):
+        path.write_bytes(b"half a file")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pointsman.train.state.save_file", full)
+    with pytest.raises(TrainingError, match=r"No space left on device.*last good state stays"):
+        save_state(tmp_path, {"w": torch.ones(2)}, {"step": 2})
+    tensors, facts = load_state(tmp_path)
+    assert facts["step"] == 1
+    assert tensors["w"].sum() == 0
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_directory_belongs_to_one_run(tmp_path):
+    claim_directory(tmp_path / "run", {"seed": 1, "files": ("a.csv",)})
+    claim_directory(tmp_path / "run", {"seed": 1, "files": ["a.csv"]})
+    with pytest.raises(TrainingError, match=r"other settings \(seed\)"):
+        claim_directory(tmp_path / "run", {"seed": 2, "files": ["a.csv"]})
+
+
+def test_a_directory_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match="cannot use"):
+        claim_directory(tmp_path / "file" / "run", {})
+
+
+def test_json_has_no_nan(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"loss": float("nan")})

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from pointsman.train.data import Example
+from pointsman.train.teacher import EMBEDDING_SIZE, embed, shipped_encoder, soft_labels
+
+pytestmark = pytest.mark.torch
+
+
+def read(texts, cache, lines=None):
+    return embed(
+        texts,
+        shipped_encoder(),
+        cache,
+        max_tokens=32,
+        batch_tokens=256,
+        progress=(lines if lines is not None else []).append,
+    )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # transformers' own imports
+def test_vectors_are_of_unit_length_alike_for_like_texts_and_cached(tmp_path):
+    texts = ["Turn on the light", "Please switch on the lamp", "Prove the theorem of Pythagoras"]
+    vectors = read(texts, tmp_path).astype(np.float32)
+    assert vectors.shape == (3, EMBEDDING_SIZE)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=2e-3)
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
+    lines = []
+    again = read(texts, tmp_path, lines)
+    assert np.array_equal(again.astype(np.float32), vectors)
+    assert not lines, "the second reading must come from the cache"
+    read([*texts, "One more"], tmp_path, lines)
+    assert lines, "other texts are another cache"
+
+
+def examples(count):
+    rng = np.random.default_rng(5)
+    vectors = rng.normal(size=(count, EMBEDDING_SIZE))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    made = [Example(f"text number {i}", float(vectors[i, 0] > 0), "exam", True) for i in range(count)]
+    return made, vectors.astype(np.float16)
+
+
+def test_soft_labels_are_learned_from_the_others_and_rules_stay():
+    made, vectors = examples(600)
+    ruled = [Example("hello", 0.02, "chat", False), Example("text", None, "plain", False)]
+    soft = soft_labels([*made, *ruled], np.concatenate([vectors, vectors[:2]]), seed=1)
+    known = np.array([e.p_cloud for e in made])
+    assert soft.shape == (602,)
+    assert ((soft >= 0.0) & (soft <= 1.0)).all()
+    assert np.corrcoef(soft[:600], known)[0, 1] > 0.3
+    assert soft[600] == pytest.approx(0.02)
+    assert np.array_equal(soft, soft_labels([*made, *ruled], np.concatenate([vectors, vectors[:2]]), seed=1))
+
+
+def test_a_querys_own_outcome_does_not_reach_its_soft_label():
+    made, vectors = examples(400)
+    before = soft_labels(made, vectors, seed=1)
+    turned = [Example(made[0].query, 1.0 - made[0].p_cloud, "exam", True), *made[1:]]
+    assert soft_labels(turned, vectors, seed=1)[0] == pytest.approx(before[0], abs=1e-6)

@@ -26,16 +26,16 @@ COLD = Scenario(Kind.COLD_START, 2)
 BACKENDS = (
     Backend("torch", "PyTorch eager", 100_000_000),
     Backend("torch_compile", "PyTorch compiled", skipped="left out of this set of scenarios"),
-    Backend("plain", "plain ONNX, all ONNX Runtime optimizations", 99_000_000),
-    Backend("guide_quantized", "quantize_dynamic QUInt8 on the plain file", 26_000_000),
+    Backend("plain", "plain ONNX export", 99_000_000),
+    Backend("guide_quantized", "quantize_dynamic, QUInt8", 26_000_000),
     Backend("folded", "folded fp32", 90_000_000),
     Backend("int8", "folded int8", 24_000_000),
     Backend("folded_products", "bare matrix products of folded"),
     Backend("int8_products", "bare matrix products of int8"),
-    Backend("guide_loop", "the usual batch loop over the plain file"),
+    Backend("guide_loop", "batch loop, plain ONNX"),
     Backend("route_many", "route_many, int8"),
-    Backend("torch_program", "transformers and torch: import, open, first answer"),
-    Backend("router_program", "Router: import, open, first decision"),
+    Backend("torch_program", "transformers + torch"),
+    Backend("router_program", "Router"),
 )
 
 MS = {

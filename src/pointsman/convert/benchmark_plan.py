@@ -91,10 +91,10 @@ def _torch(plan: Plan, reference: Path | None) -> None:
 def _stock(plan: Plan, artifact: Artifact, folder: Path, leave_out: Sequence[str]) -> None:
     """The plain file, and what the usual tools make of it."""
     titles = {
-        "plain": "plain ONNX, all ONNX Runtime optimizations",
-        "ort_optimized": "ONNX Runtime's transformer optimizer",
-        "guide_quantized": "quantize_dynamic QUInt8 on the plain file",
-        "openvino": "OpenVINO on the plain file",
+        "plain": "plain ONNX export",
+        "ort_optimized": "ONNX Runtime's optimizer",
+        "guide_quantized": "quantize_dynamic, QUInt8",
+        "openvino": "OpenVINO",
     }
     if "plain" not in artifact.manifest.variants:
         for name, title in titles.items():
@@ -139,7 +139,7 @@ def _products(plan: Plan, artifact: Artifact, scenarios: Sequence[Scenario], fol
     """Bare matrix products of our variants, at the shapes of the limit."""
     wanted = [one for one in scenarios if one.kind is Kind.LATENCY and one.shape in LIMIT_SHAPES]
     for variant in ("folded", "int8"):
-        name, title = f"{variant}_products", f"bare matrix products of {variant}"
+        name, title = f"{variant}_products", f"products of {variant} alone"
         if variant not in artifact.manifest.variants:
             plan.skip(name, title, "the artifact has no such variant")
             continue
@@ -167,9 +167,9 @@ def _products(plan: Plan, artifact: Artifact, scenarios: Sequence[Scenario], fol
 
 
 def _bulk(plan: Plan, artifact: Artifact, reference: Path | None) -> None:
-    """Many texts: the usual batch loop over the plain file against `route_many`."""
+    """Many texts: batch loop, plain ONNX against `route_many`."""
     bulk = frozenset({Kind.BULK})
-    title = "the usual batch loop over the plain file"
+    title = "batch loop, plain ONNX"
     if reference is None or "plain" not in artifact.manifest.variants:
         plan.skip("guide_loop", title, "needs a --reference checkpoint and a plain variant")
     else:
@@ -192,16 +192,16 @@ def _bulk(plan: Plan, artifact: Artifact, reference: Path | None) -> None:
 
 def _programs(plan: Plan, artifact: Artifact, reference: Path | None) -> None:
     """Whole processes: import, open, first decision, end; and the conversion."""
-    title = "transformers and torch: import, open, first answer"
+    title = "transformers + torch"
     if reference is None:
         plan.skip("torch_program", title, "no --reference checkpoint was given")
         plan.skip("convert", "folded conversion", "no --reference checkpoint was given")
     else:
         plan.backends.append(Backend("torch_program", title))
         plan.programs.append(Program("torch_program", Kind.COLD_START, TORCH, (str(reference), FIRST_QUERY)))
-        plan.backends.append(Backend("convert", "folded conversion: weights to a file that loads"))
+        plan.backends.append(Backend("convert", "folded conversion"))
         plan.programs.append(Program("convert", Kind.CONVERSION, CONVERT, (str(reference),)))
-    plan.backends.append(Backend("router_program", "Router: import, open, first decision"))
+    plan.backends.append(Backend("router_program", "Router"))
     plan.programs.append(
         Program("router_program", Kind.COLD_START, ROUTER, (str(artifact.path), FIRST_QUERY))
     )

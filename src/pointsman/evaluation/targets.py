@@ -10,6 +10,8 @@ from pointsman.evaluation.scenarios import ALL, read_json
 from pointsman.evaluation.statistics import Ratio
 
 BULK = "bulk"
+WIDE = 0.25
+"""Rounds further apart than this share of their median are a wide spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,13 @@ class Target:
         if self.what not in ("time", "memory", "seconds") or (self.less is None) != (self.what == "seconds"):
             raise DataError(f"target {self.title!r}: `what` and `less` do not fit.")
 
+    @property
+    def unit(self) -> str:
+        """What stands behind its number: ` s` for seconds, nothing for a share, `x` for how many times."""
+        if self.what == "seconds":
+            return " s"
+        return "" if self.aim <= 1.0 else "x"
+
     def matches(self, scenario: Scenario, available: int) -> bool:
         """Whether this is the scenario to look at, where `available` is what all threads mean."""
         threads = available if self.threads == ALL else self.threads
@@ -58,6 +67,12 @@ class Figure:
     measured: Ratio | None
     scenario: str
     reason: str = ""
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether rounds lie so far apart that the median says little."""
+        found = self.measured
+        return found is not None and found.high - found.low > WIDE * found.median
 
     @property
     def verdict(self) -> str:

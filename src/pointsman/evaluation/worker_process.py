@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from pointsman.errors import PointsmanError
 
+_LONGEST = 300
 _SOURCE = Path(__file__).resolve().parents[2]
 
 
@@ -98,7 +99,11 @@ class WorkerProcess:
             took_too_long = not alarm.is_alive()
             self._process.kill()
             self._process.wait()
-            why = f"no answer within {self._timeout_s:g} s" if took_too_long else last_line(self._said())
+            why = (
+                f"no answer within {self._timeout_s:g} s"
+                if took_too_long
+                else last_line(self._said())[:_LONGEST]
+            )
             raise WorkerError(why) from None
         finally:
             alarm.cancel()
@@ -166,11 +171,11 @@ def run_whole_process(code: str, arguments: Sequence[str], threads: int, timeout
     except ValueError:
         answer = None
     if done.returncode != 0 or not isinstance(answer, dict):
-        raise WorkerError(last_line(done.stderr) or f"exit code {done.returncode} without a word")
+        raise WorkerError(last_line(done.stderr)[:_LONGEST] or f"exit code {done.returncode} without a word")
     return WholeProcess(wall_ns, answer)
 
 
 def last_line(text: str) -> str:
-    """The last line that says something, at most 300 characters of it."""
+    """The last line that says something, or an empty string."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+    return lines[-1] if lines else ""

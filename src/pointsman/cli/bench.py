@@ -1,0 +1,118 @@
+"""Measure a router: how fast, how large, how soon ready, and against what.
+
+Every backend runs alone in its own process with the same threads, in alternating rounds; ratios are taken
+within a round and shown with their spread. With --reference, the checkpoint in PyTorch, the usual batch
+loop and a transformers process are measured too. Results go to --output: benchmark.json (every raw
+timing), benchmark.md, report.html (one file, needs nothing else) and PNG plots. Progress goes to standard
+error. Measure on a machine that does nothing else.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from pointsman.errors import MissingExtraError
+
+NAME = "bench"
+HELP = "measure a router against PyTorch and plain ONNX"
+
+JSON_FILE = "benchmark.json"
+MARKDOWN_FILE = "benchmark.md"
+HTML_FILE = "report.html"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("artifact", metavar="ARTIFACT", type=Path, help="the router to measure")
+    parser.add_argument(
+        "--reference",
+        metavar="CHECKPOINT",
+        type=Path,
+        help="the checkpoint it was made from, to compare with",
+    )
+    parser.add_argument("--threads", metavar="N", type=int, help="threads everywhere; default: 1, and all")
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, default=Path("benchmark"), help="where results go (benchmark)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a minute instead of many; fewer shapes and calls"
+    )
+    parser.add_argument(
+        "--queries", metavar="FILE", type=Path, help="JSONL with a `query` a line; default: the shipped ones"
+    )
+    parser.add_argument("--json", action="store_true", help="print benchmark.json to standard output")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, write the results, say where they are.
+
+    Raises:
+        MissingExtraError: the packages of the `export` extra are not installed.
+    """
+    try:
+        from pointsman.convert.benchmark import Request, measure
+        from pointsman.convert.plots import write_plots
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "pointsman":
+            raise
+        raise MissingExtraError("pip install 'pointsman[export]'") from None
+    from pointsman.artifact.store import Artifact
+    from pointsman.errors import SettingsError
+    from pointsman.evaluation.report import render_markdown
+    from pointsman.evaluation.report_html import render_html
+    from pointsman.evaluation.scenarios import read_preset
+    from pointsman.evaluation.targets import read_targets
+
+    if args.threads is not None and args.threads < 1:
+        raise SettingsError(f"--threads: expected at least 1, found {args.threads}.")
+    request = Request(
+        artifact=Artifact.open(args.artifact),
+        reference=args.reference,
+        preset=read_preset("quick" if args.quick else "full"),
+        queries=args.queries,
+        threads=args.threads,
+        command=_command(args),
+    )
+    _writable(args.output)
+    begin = time.perf_counter_ns()
+    benchmark = measure(request, lambda line: _say(line, begin))
+    targets = read_targets()
+    (args.output / JSON_FILE).write_text(benchmark.to_json(), encoding="utf-8")
+    (args.output / MARKDOWN_FILE).write_text(render_markdown(benchmark, targets), encoding="utf-8")
+    (args.output / HTML_FILE).write_text(render_html(benchmark, targets), encoding="utf-8")
+    plots = write_plots(benchmark, args.output)
+    names = ", ".join((JSON_FILE, MARKDOWN_FILE, HTML_FILE, *(path.name for path in plots)))
+    _say(f"wrote {names} to {args.output}", begin)
+    if args.json:
+        sys.stdout.write(benchmark.to_json())
+    return 0
+
+
+def _command(args: argparse.Namespace) -> str:
+    """What measures this again; paths are left out, because a report is shared."""
+    parts = ["pointsman bench ARTIFACT"]
+    parts += ["--reference CHECKPOINT"] if args.reference else []
+    parts += [f"--threads {args.threads}"] if args.threads else []
+    parts += ["--queries FILE"] if args.queries else []
+    parts += ["--quick"] if args.quick else []
+    return " ".join(parts)
+
+
+def _writable(folder: Path) -> None:
+    """Make the output folder before an hour is spent measuring.
+
+    Raises:
+        SettingsError: it cannot be made.
+    """
+    from pointsman.errors import SettingsError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"--output {folder}: cannot be made: {error.strerror}.") from None
+
+
+def _say(line: str, begin: int) -> None:
+    seconds = (time.perf_counter_ns() - begin) / 1e9
+    print(f"[{seconds:6.1f} s] {line}", file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@ that pointsman implements; the others are ours.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -68,19 +68,44 @@ class Settings:
         """
         values = effective_environment(environ, dotenv)
         path = values.get(MODEL_FULLPATH) or values.get(MODEL_PATH)
-        safe_target = values.get(SAFE_TARGET)
         return cls(
             model_path=Path(path) if path else None,
-            max_tokens=_integer(values, MAX_SEQUENCE_LENGTH, at_least=2),
-            confidence_threshold=_share(values, CONFIDENCE_THRESHOLD),
-            cloud_threshold=_share(values, CLOUD_THRESHOLD),
-            safe_target=checked_target(safe_target, SAFE_TARGET) if safe_target else None,
-            threads=_integer(values, THREADS, at_least=1),
+            max_tokens=_integer(values.get(MAX_SEQUENCE_LENGTH), MAX_SEQUENCE_LENGTH, at_least=2),
+            confidence_threshold=_share(values.get(CONFIDENCE_THRESHOLD), CONFIDENCE_THRESHOLD),
+            cloud_threshold=_share(values.get(CLOUD_THRESHOLD), CLOUD_THRESHOLD),
+            safe_target=_target(values.get(SAFE_TARGET), SAFE_TARGET),
+            threads=_integer(values.get(THREADS), THREADS, at_least=1),
         )
 
+    def overruled(
+        self,
+        *,
+        max_tokens: str | None = None,
+        confidence_threshold: str | None = None,
+        cloud_threshold: str | None = None,
+        safe_target: str | None = None,
+        threads: str | None = None,
+    ) -> Self:
+        """These settings with the flags of a command line over them; None means a flag that was not given.
 
-def _integer(values: Mapping[str, str], name: str, *, at_least: int) -> int | None:
-    text = values.get(name)
+        Raises:
+            SettingsError: a flag's value that is not understood.
+        """
+        given = {
+            "max_tokens": _integer(max_tokens, "--max-length", at_least=2),
+            "confidence_threshold": _share(confidence_threshold, "--confidence-threshold"),
+            "cloud_threshold": _share(cloud_threshold, "--cloud-threshold"),
+            "safe_target": _target(safe_target, "--safe-target"),
+            "threads": _integer(threads, "--threads", at_least=1),
+        }
+        return replace(self, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+
+
+def _target(text: str | None, name: str) -> str | None:
+    return None if text is None else checked_target(text, name)
+
+
+def _integer(text: str | None, name: str, *, at_least: int) -> int | None:
     if text is None:
         return None
     if not text.strip().isdecimal() or int(text) < at_least:
@@ -88,8 +113,7 @@ def _integer(values: Mapping[str, str], name: str, *, at_least: int) -> int | No
     return int(text)
 
 
-def _share(values: Mapping[str, str], name: str) -> float | None:
-    text = values.get(name)
+def _share(text: str | None, name: str) -> float | None:
     if text is None:
         return None
     try:

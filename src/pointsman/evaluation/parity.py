@@ -1,0 +1,248 @@
+"""Is a converted model the same model? Two answers to the same tokens, judged where it matters.
+
+An absolute tolerance on logits is the wrong gate for MobileBERT: its activations are not normalised, and a
+common offset of all logits cancels in the softmax. So the gates are on probability, label and (for int8)
+their means; logit differences are reported, and the relative error against float64 is the honest judge of
+arithmetic. A query's answer is its answer alone and unpadded: that, too, is measured here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pointsman.errors import ParityError
+from pointsman.runtime.batching import pad, plan_batches
+from pointsman.runtime.probability import cloud_probability
+
+EXCELLENT, ACCEPTABLE, WARNING = 1e-5, 1e-4, 1e-3
+"""The guide's thresholds, read as differences of probability."""
+
+_WORST_SHOWN = 5
+_INVARIANCE_TEXTS = 64
+
+Tokens = Sequence[Sequence[int]]
+
+
+class Backend(Protocol):
+    """Anything that answers a padded batch of tokens with logits."""
+
+    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits, float (batch, labels)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a variant must hold to be published.
+
+    Attributes:
+        max_p: largest |difference of p(cloud)| on any text; None does not gate it.
+        mean_p: mean |difference of p(cloud)|; None does not gate it.
+        label_agreement: least share of texts with the same label, 0..1.
+        invariance: largest |difference of p(cloud)| between a text alone and in a padded, shuffled batch.
+    """
+
+    max_p: float | None
+    mean_p: float | None
+    label_agreement: float
+    invariance: float = 1e-4
+
+
+EXACT = Gate(max_p=ACCEPTABLE, mean_p=None, label_agreement=1.0)
+QUANTIZED = Gate(max_p=None, mean_p=0.01, label_agreement=0.995)
+HALF = Gate(max_p=0.01, mean_p=1e-3, label_agreement=0.995, invariance=1e-2)
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """One text on which two models differ: both probabilities of cloud, 0..1."""
+
+    text: str
+    reference: float
+    found: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One variant against the reference.
+
+    Attributes:
+        variant: which.
+        texts: how many were compared.
+        lengths: shortest and longest, in tokens.
+        max_p: largest |difference of p(cloud)|.
+        mean_p: mean of it.
+        max_logit: largest |difference of a logit|: information, not a gate.
+        max_margin: largest |difference of logit_cloud - logit_local|: information, not a gate.
+        relative_error: of the logits against float64, in the 2-norm; None without a float64 reference.
+        label_agreement: share of texts with the same label, 0..1.
+        invariance: largest |difference of p(cloud)| of a text alone and in a padded, shuffled batch.
+        verdict: `excellent`, `acceptable`, `warning` or `different`, by max_p and the guide's thresholds.
+        failures: the gates that it did not hold, in words; empty when it may be published.
+        worst: the texts with the largest differences.
+    """
+
+    variant: str
+    texts: int
+    lengths: tuple[int, int]
+    max_p: float
+    mean_p: float
+    max_logit: float
+    max_margin: float
+    relative_error: float | None
+    label_agreement: float
+    invariance: float
+    verdict: str
+    failures: tuple[str, ...]
+    worst: tuple[Disagreement, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate held."""
+        return not self.failures
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {**asdict(self), "passed": self.passed}
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The answers to compare with: logits float32 (texts, labels), and float64 ones where they can be had."""
+
+    logits: NDArray[np.float32]
+    exact: NDArray[np.float64] | None = None
+
+
+def answers_alone(backend: Backend, tokens: Tokens) -> NDArray[np.float32]:
+    """Logits of every text without any padding, (texts, labels): texts of equal length share a batch."""
+    rows: dict[int, NDArray[np.float32]] = {}
+    for batch in plan_batches([len(sequence) for sequence in tokens], max_padding_share=0.0):
+        for index, row in zip(batch, backend.run(*pad([tokens[i] for i in batch], pad_id=0)), strict=True):
+            rows[index] = row
+    return np.stack([rows[index] for index in range(len(tokens))])
+
+
+def compare(
+    variant: str,
+    backend: Backend,
+    reference: Reference,
+    texts: Sequence[str],
+    tokens: Tokens,
+    gate: Gate,
+    *,
+    cloud_index: int,
+) -> Comparison:
+    """Judge one variant.
+
+    Raises:
+        ParityError: logits of another shape, or not finite: there is nothing to compare.
+    """
+    found = answers_alone(backend, tokens)
+    if found.shape != reference.logits.shape:
+        raise ParityError(f"{variant}: expected logits {reference.logits.shape}, found {found.shape}.")
+    if not np.isfinite(found).all():
+        raise ParityError(f"{variant}: {int((~np.isfinite(found)).sum())} logits are NaN or infinite.")
+    p_found = cloud_probability(found, cloud_index, None)
+    p_wanted = cloud_probability(reference.logits, cloud_index, None)
+    difference = np.abs(p_found - p_wanted)
+    agreement = float(np.mean((p_found >= 0.5) == (p_wanted >= 0.5)))
+    moved = invariance(backend, tokens, cloud_index)
+    margins = [logits[:, cloud_index] - logits[:, 1 - cloud_index] for logits in (found, reference.logits)]
+    order = np.argsort(-difference)[:_WORST_SHOWN]
+    return Comparison(
+        variant=variant,
+        texts=len(texts),
+        lengths=(min(map(len, tokens)), max(map(len, tokens))),
+        max_p=float(difference.max()),
+        mean_p=float(difference.mean()),
+        max_logit=float(np.abs(found - reference.logits).max()),
+        max_margin=float(np.abs(margins[0] - margins[1]).max()),
+        relative_error=_relative_error(found, reference.exact),
+        label_agreement=agreement,
+        invariance=moved,
+        verdict=in_words(float(difference.max())),
+        failures=tuple(_failures(gate, difference, agreement, moved)),
+        worst=tuple(Disagreement(texts[i][:200], float(p_wanted[i]), float(p_found[i])) for i in order),
+    )
+
+
+def invariance(backend: Backend, tokens: Tokens, cloud_index: int) -> float:
+    """Largest change of p(cloud) when a text stands in a padded, shuffled batch instead of alone.
+
+    The texts are spread over all lengths; each batch holds short and long ones, so every short one is
+    padded and has strangers beside it.
+    """
+    by_length = sorted(range(len(tokens)), key=lambda index: len(tokens[index]))
+    step = max(1, len(by_length) // _INVARIANCE_TEXTS)
+    chosen = np.random.default_rng(0).permutation(by_length[::step]).tolist()
+    worst = 0.0
+    for start in range(0, len(chosen), 8):
+        group = [tokens[index] for index in chosen[start : start + 8]]
+        together = cloud_probability(backend.run(*pad(group, pad_id=0)), cloud_index, None)
+        for sequence, p_together in zip(group, together, strict=True):
+            alone = cloud_probability(backend.run(*pad([sequence], pad_id=0)), cloud_index, None)
+            worst = max(worst, abs(float(alone[0]) - float(p_together)))
+    return worst
+
+
+def in_words(difference: float) -> str:
+    """The guide's word for a difference of probability."""
+    if difference < EXCELLENT:
+        return "excellent"
+    if difference < ACCEPTABLE:
+        return "acceptable"
+    return "warning" if difference < WARNING else "different"
+
+
+def spread_lengths(sequences: Tokens, max_tokens: int) -> list[list[int]]:
+    """Token sequences of every length 2..max_tokens, cut or joined from real ones; special tokens kept.
+
+    Args:
+        sequences: at least one, each with a first and a last special token.
+        max_tokens: the longest length.
+    """
+    first, last = sequences[0][0], sequences[0][-1]
+    inside = [token for sequence in sequences for token in sequence[1:-1]] or [first]
+    made = []
+    for length in range(2, max_tokens + 1):
+        start = (length * 37) % max(1, len(inside) - length)
+        body = (inside[start:] + inside)[: length - 2]
+        made.append([first, *body, last])
+    return made
+
+
+def require(comparisons: Mapping[str, Comparison]) -> None:
+    """Raise ParityError naming every variant that did not hold its gate, and its worst text."""
+    failed = [c for c in comparisons.values() if not c.passed]
+    if failed:
+        lines = [
+            f"{c.variant}: {'; '.join(c.failures)}. Worst: {c.worst[0].text!r} "
+            f"({c.worst[0].reference:.6f} became {c.worst[0].found:.6f})"
+            for c in failed
+        ]
+        raise ParityError("no parity, no artifact. " + " | ".join(lines))
+
+
+def _failures(gate: Gate, difference: NDArray[np.float64], agreement: float, moved: float) -> list[str]:
+    failures = []
+    if gate.max_p is not None and difference.max() > gate.max_p:
+        failures.append(f"p(cloud) differs by {difference.max():.2e} (at most {gate.max_p:.0e})")
+    if gate.mean_p is not None and difference.mean() > gate.mean_p:
+        failures.append(f"p(cloud) differs by {difference.mean():.2e} on average (at most {gate.mean_p:.0e})")
+    if agreement < gate.label_agreement:
+        failures.append(f"{agreement:.2%} of labels agree (at least {gate.label_agreement:.1%})")
+    if moved > gate.invariance:
+        failures.append(
+            f"batch mates and padding move p(cloud) by {moved:.2e} (at most {gate.invariance:.0e})"
+        )
+    return failures
+
+
+def _relative_error(found: NDArray[np.float32], exact: NDArray[np.float64] | None) -> float | None:
+    if exact is None:
+        return None
+    return float(np.linalg.norm(found - exact) / max(np.linalg.norm(exact), np.finfo(np.float64).tiny))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pointsman.errors import TrainingError
 from pointsman.train import distill as module
 from pointsman.train.distill import distill
 from pointsman.train.recipe import load_recipe
@@ -78,13 +79,22 @@ def test_a_recipe_becomes_a_checkpoint_twice_the_same(data, tmp_path):
     assert record["bad_rows"] == 1
     assert record["recipe"]["student"]["depth"] == 1
     assert len(record["history"]) >= 2
+    assert (tmp_path / "a" / "curves.png").is_file()
     second = distill(recipe, data, tmp_path / "b", base=None, threads=1, progress=len)
     assert (second / "model.safetensors").read_bytes() == (first / "model.safetensors").read_bytes()
 
 
-def test_a_full_disk_while_saving_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):
-    from pointsman.errors import TrainingError
+def test_any_classifier_can_be_the_teacher_and_a_run_keeps_its_own(data, tiny_base, tmp_path):
+    lines: list[str] = []
+    recipe = load_recipe(data / "recipe.toml")
+    run = tmp_path / "t"
+    distill(recipe, data, run, base=None, threads=1, progress=lines.append, teacher=tiny_base)
+    assert list((run / "cache").glob("opinions-*.npy"))
+    with pytest.raises(TrainingError, match=r"other settings \(teacher\)"):
+        distill(recipe, data, run, base=None, threads=1, progress=len)
 
+
+def test_a_full_disk_while_saving_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):
     (tmp_path / "c" / "checkpoint").mkdir(parents=True)
     (tmp_path / "c" / "checkpoint" / "config.json").write_text("the last good one")
 

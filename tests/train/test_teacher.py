@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from pointsman.errors import CheckpointError
 from pointsman.train.data import Example
-from pointsman.train.teacher import EMBEDDING_SIZE, embed, shipped_encoder, soft_labels
+from pointsman.train.teacher import EMBEDDING_SIZE, embed, opinions, shipped_encoder, soft_labels
 
 pytestmark = pytest.mark.torch
 
@@ -31,6 +32,27 @@ def test_vectors_are_of_unit_length_alike_for_like_texts_and_cached(tmp_path):
     assert not lines, "the second reading must come from the cache"
     read([*texts, "One more"], tmp_path, lines)
     assert lines, "other texts are another cache"
+
+
+def test_a_classifiers_opinions_are_probabilities_and_cached(tiny_base, tmp_path):
+    lines = []
+
+    def ask():
+        limits = {"max_tokens": 16, "batch_tokens": 64}
+        return opinions(["prove the", "play", "hello"], tiny_base, tmp_path, **limits, progress=lines.append)
+
+    first = ask()
+    asked = len(lines)
+    assert first.shape == (3,)
+    assert first.dtype == np.float32
+    assert ((first > 0.0) & (first < 1.0)).all()
+    assert np.array_equal(first, ask())
+    assert len(lines) == asked, "the second reading must come from the cache"
+
+
+def test_a_teacher_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        opinions(["a"], tmp_path / "none", tmp_path, max_tokens=16, batch_tokens=64, progress=print)
 
 
 def examples(count):

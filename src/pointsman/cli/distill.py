@@ -23,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="directory of the run and its checkpoint")
     parser.add_argument("--base", help="start from these weights: a hub name or a directory")
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        help="a classifier's checkpoint directory whose opinions are the soft labels "
+        "(default: a logistic regression on the encoder's vectors)",
+    )
     parser.add_argument("--threads", type=int, default=None, help="default: what this process may use")
 
 
@@ -42,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         base=args.base,
         threads=args.threads or available_threads(),
         progress=progress,
+        teacher=args.teacher,
     )
     print(checkpoint)
     return 0

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
 from pointsman.errors import TrainingError
+from pointsman.train.curves import draw_curves
 from pointsman.train.data import Example, Split, load_split
 from pointsman.train.loop import Loop, Outcome, Targets, Trainee
 from pointsman.train.recipe import Recipe
-from pointsman.train.state import write_json
+from pointsman.train.state import claim_directory, write_json
 from pointsman.train.student import load_student, new_student
-from pointsman.train.teacher import EMBEDDING_SIZE, embed, shipped_encoder, soft_labels
+from pointsman.train.teacher import EMBEDDING_SIZE, embed, opinions, shipped_encoder, soft_labels
 
 Progress = Callable[[str], None]
 
@@ -26,13 +27,31 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_m
 
 
 def distill(
-    recipe: Recipe, data: Path, output: Path, *, base: str | None, threads: int, progress: Progress
+    recipe: Recipe,
+    data: Path,
+    output: Path,
+    *,
+    base: str | None,
+    threads: int,
+    progress: Progress,
+    teacher: Path | None = None,
 ) -> Path:
     """Train a student under the teacher; returns the checkpoint directory `output`/checkpoint.
 
     The run's state is kept in `output`: called again after an interrupt, it goes on.
 
+    Args:
+        recipe: every setting.
+        data: directory that the recipe's globs start from.
+        output: directory of the run.
+        base: a hub name or directory to start from; None builds a new student.
+        threads: of torch.
+        progress: is told what happens.
+        teacher: a classifier's checkpoint directory whose opinions are the soft labels; None takes a
+            logistic regression on the encoder's vectors.
+
     Raises:
+        CheckpointError: base or teacher cannot be used.
         DataError: the data cannot be used.
         TrainingError: training cannot start, or cannot go on.
     """
@@ -41,9 +60,12 @@ def distill(
     split = load_split(recipe, data)
     tell(split, progress)
     tokenizer = AutoTokenizer.from_pretrained(encoder)
-    cache = output / "cache"
-    train = _targets(split.train, recipe, encoder, cache, progress)
-    validation = _targets(split.validation, recipe, encoder, cache, progress)
+    claim_directory(
+        output, {**_settings(recipe), "base": base, "teacher": teacher, "rows": split.report.rows}
+    )
+    source = Source(recipe, encoder, teacher, output / "cache")
+    train = _targets(split.train, source, progress)
+    validation = _targets(split.validation, source, progress)
     student = load_student(base) if base else new_student(recipe.student.depth, encoder, recipe.seed)
     loop = Loop(
         recipe,
@@ -55,22 +77,36 @@ def distill(
         progress,
     )
     outcome = loop.run()
-    return save_checkpoint(output / "checkpoint", student, encoder, outcome, _record(recipe, split, outcome))
+    record = _record(recipe, split, outcome)
+    checkpoint = save_checkpoint(output / "checkpoint", student, encoder, outcome, record)
+    draw_curves(outcome.history, output / "curves.png")
+    return checkpoint
 
 
-def _targets(
-    examples: Sequence[Example], recipe: Recipe, encoder: Path, cache: Path, progress: Progress
-) -> Targets:
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where targets come from: the recipe, the encoder, the classifier (or None), and the cache."""
+
+    recipe: Recipe
+    encoder: Path
+    classifier: Path | None
+    cache: Path
+
+
+def _targets(examples: Sequence[Example], source: Source, progress: Progress) -> Targets:
     unique = list(dict.fromkeys(e.query for e in examples))
-    vectors = embed(
-        unique, encoder, cache, max_tokens=recipe.student.max_tokens, batch_tokens=8192, progress=progress
-    )
+    recipe, limits = source.recipe, {"max_tokens": source.recipe.student.max_tokens, "batch_tokens": 8192}
+    vectors = embed(unique, source.encoder, source.cache, **limits, progress=progress)
     row = {query: index for index, query in enumerate(unique)}
     rows = [row[e.query] for e in examples]
     mine = vectors[rows]
     known = np.array([np.nan if e.p_cloud is None else e.p_cloud for e in examples], np.float32)
     share = np.array([recipe.loss.teacher_share if e.is_measured else 0.0 for e in examples], np.float32)
-    mixed = (1.0 - share) * known + share * soft_labels(examples, mine, recipe.seed)
+    if source.classifier is None:
+        soft = soft_labels(examples, mine, recipe.seed)
+    else:
+        soft = opinions(unique, source.classifier, source.cache, **limits, progress=progress)[rows]
+    mixed = (1.0 - share) * known + share * soft
     return Targets(mine, mixed.astype(np.float32))
 
 
@@ -120,9 +156,13 @@ def tell(split: Split, progress: Progress) -> None:
     )
 
 
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    return {k: v for k, v in asdict(recipe).items() if k != "directory"}
+
+
 def _record(recipe: Recipe, split: Split, outcome: Outcome) -> dict[str, Any]:
     return {
-        "recipe": {k: v for k, v in asdict(recipe).items() if k != "directory"},
+        "recipe": _settings(recipe),
         "examples": {"train": len(split.train), "validation": len(split.validation)},
         "rows": split.report.rows,
         "bad_rows": len(split.report.bad),

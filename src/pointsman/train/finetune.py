@@ -191,10 +191,10 @@ def _tokenizer(source: str) -> Any:
 
 
 def _refuse_other_vocabulary(source: str, tokenizer: Any, student: Any) -> None:
-    known = student.config.vocab_size
-    if len(tokenizer) > known:
+    written, known = len(tokenizer), student.config.vocab_size
+    if written > known:
         raise CheckpointError(
-            f"base {source!r}: {len(tokenizer)} tokens in its tokenizer, {known} in its model: another vocabulary."
+            f"base {source!r}: its tokenizer has {written} tokens, its model {known}: another vocabulary."
         )
 
 

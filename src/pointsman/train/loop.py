@@ -43,7 +43,7 @@ class Targets:
     p_cloud: NDArray[np.float32]
 
 
-class Trainee(nn.Module):
+class Trainee(nn.Module):  # type: ignore[misc]
     """The student, and the projection to the teacher's space that only training needs."""
 
     def __init__(self, student: Any, vector_size: int) -> None:
@@ -156,7 +156,7 @@ class Loop:
         loss = self._loss(margin.float(), vector.float(), rows, self.targets)
         if not torch.isfinite(loss):
             raise TrainingError(f"step {self.step}: the loss is {loss.item()}. Lower schedule.learning_rate.")
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.trainee.parameters(), self.recipe.schedule.clip_norm)
         self.optimizer.step()
         self.scheduler.step()

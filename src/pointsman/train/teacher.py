@@ -2,13 +2,16 @@
 
 The encoder is all-MiniLM-L6-v2 (Apache-2.0), mean-pooled and normalised as its authors do. Its opinion of
 a query is a logistic regression on its vectors, cross-fitted, so that no query's soft label was learned
-from that query's own outcome.
+from that query's own outcome. Any sequence classifier can give its opinions instead: a fine-tuned encoder,
+or a larger router.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +19,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from transformers import AutoModel, AutoTokenizer
 
+from pointsman.artifact.digest import digest_file
 from pointsman.train.data import Example, loose_key, share_of
+from pointsman.train.student import load_student
 
 EMBEDDING_SIZE = 384
 _FOLDS = 5
@@ -41,26 +46,82 @@ def embed(
     progress: Progress,
 ) -> NDArray[np.float16]:
     """Sentence vectors of unit length, float16 (texts, 384), cached under a digest of encoder and texts."""
-    digest = hashlib.sha256(json.dumps([encoder.name, max_tokens, *texts]).encode()).hexdigest()[:24]
-    stored = cache / f"embeddings-{digest}.npy"
+
+    def load() -> Any:
+        return AutoModel.from_pretrained(encoder, attn_implementation="eager")
+
+    reading = _Reading(encoder, cache, "embeddings", max_tokens, batch_tokens, progress)
+    return _cached(texts, reading, load, _mean_pooled, EMBEDDING_SIZE)
+
+
+def opinions(
+    texts: Sequence[str],
+    classifier: Path,
+    cache: Path,
+    *,
+    max_tokens: int,
+    batch_tokens: int,
+    progress: Progress,
+) -> NDArray[np.float32]:
+    """A sequence classifier's probability of cloud, float32 (texts,), cached like the vectors.
+
+    Args:
+        texts: what is asked about.
+        classifier: checkpoint directory whose labels are local and cloud, of any architecture.
+        cache: directory of the cached answers.
+        max_tokens: tokens read of a text.
+        batch_tokens: tokens (with padding) read at once.
+        progress: is told how far it is.
+
+    Raises:
+        CheckpointError: it cannot be loaded.
+    """
+    reading = _Reading(classifier, cache, "opinions", max_tokens, batch_tokens, progress)
+    answers = _cached(texts, reading, lambda: load_student(str(classifier)), _cloud_share, 1)
+    return answers[:, 0].astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How a model reads texts: whose directory, where the answers are kept, how much at once."""
+
+    directory: Path
+    cache: Path
+    what: str
+    max_tokens: int
+    batch_tokens: int
+    progress: Progress
+
+
+def _cached(
+    texts: Sequence[str],
+    reading: _Reading,
+    load: Callable[[], Any],
+    answer: Callable[[Any, Sequence[Sequence[int]]], NDArray[np.float16]],
+    width: int,
+) -> NDArray[np.float16]:
+    weights = reading.directory / "model.safetensors"
+    identity = digest_file(weights).sha256 if weights.is_file() else reading.directory.name
+    key = json.dumps([identity, reading.max_tokens, *texts])
+    stored = reading.cache / f"{reading.what}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
     if stored.is_file():
         return np.asarray(np.load(stored, allow_pickle=False), dtype=np.float16)
-    tokenizer = AutoTokenizer.from_pretrained(encoder)
-    model = AutoModel.from_pretrained(encoder, attn_implementation="eager").eval().to(torch.bfloat16)
-    ids = tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]
+    model = load().eval().to(torch.bfloat16)
+    tokenizer = AutoTokenizer.from_pretrained(reading.directory)
+    ids = tokenizer(list(texts), truncation=True, max_length=reading.max_tokens)["input_ids"]
     order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
-    vectors = np.empty((len(ids), EMBEDDING_SIZE), np.float16)
+    answers = np.empty((len(ids), width), np.float16)
     done = 0
     while done < len(order):
-        rows = _rows_within(order[done:], ids, batch_tokens)
-        vectors[rows] = _mean_pooled(model, [ids[row] for row in rows])
+        rows = _rows_within(order[done:], ids, reading.batch_tokens)
+        answers[rows] = answer(model, [ids[row] for row in rows])
         done += len(rows)
-        progress(f"teacher: {done:,} of {len(order):,} texts read")
-    cache.mkdir(parents=True, exist_ok=True)
+        reading.progress(f"teacher: {done:,} of {len(order):,} texts read")
+    reading.cache.mkdir(parents=True, exist_ok=True)
     partial = stored.with_suffix(".partial.npy")
-    np.save(partial, vectors, allow_pickle=False)
+    np.save(partial, answers, allow_pickle=False)
     partial.replace(stored)
-    return vectors
+    return answers
 
 
 def _rows_within(order: Sequence[int], ids: Sequence[Sequence[int]], batch_tokens: int) -> list[int]:
@@ -72,19 +133,32 @@ def _rows_within(order: Sequence[int], ids: Sequence[Sequence[int]], batch_token
     return rows
 
 
-def _mean_pooled(model: torch.nn.Module, ids: Sequence[Sequence[int]]) -> NDArray[np.float16]:
-    longest = max(map(len, ids))
-    batch = torch.zeros((len(ids), longest), dtype=torch.long)
+def _padded(ids: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask, int64 (texts, longest)."""
+    batch = torch.zeros((len(ids), max(map(len, ids))), dtype=torch.long)
     mask = torch.zeros_like(batch)
     for row, sequence in enumerate(ids):
         batch[row, : len(sequence)] = torch.tensor(sequence)
         mask[row, : len(sequence)] = 1
+    return batch, mask
+
+
+def _mean_pooled(model: Any, ids: Sequence[Sequence[int]]) -> NDArray[np.float16]:
+    batch, mask = _padded(ids)
     with torch.inference_mode():
         states = model(input_ids=batch, attention_mask=mask).last_hidden_state.float()
     weights = mask[:, :, None].float()
     pooled = (states * weights).sum(1) / weights.sum(1)
     normal: NDArray[np.float16] = torch.nn.functional.normalize(pooled, dim=1).numpy().astype(np.float16)
     return normal
+
+
+def _cloud_share(model: Any, ids: Sequence[Sequence[int]]) -> NDArray[np.float16]:
+    batch, mask = _padded(ids)
+    with torch.inference_mode():
+        logits = model(input_ids=batch, attention_mask=mask).logits.float()
+    share: NDArray[np.float16] = logits.softmax(dim=1)[:, 1:].numpy().astype(np.float16)
+    return share
 
 
 def soft_labels(examples: Sequence[Example], vectors: NDArray[np.float16], seed: int) -> NDArray[np.float32]:

@@ -145,6 +145,13 @@ def test_facts_of_any_shape_become_tables() -> None:
     assert [row.cells for row in steps.rows] == [("a", "1", "–"), ("b", "–", "zero scale")]
 
 
+def test_rows_of_the_same_keys_become_a_grid() -> None:
+    facts = {"plain": {"max_p": 1e-7, "passed": True}, "int8": {"max_p": 0.004, "passed": True}}
+    (grid,) = fact_tables("Parity", facts)
+    assert (grid.title, grid.headers) == ("Parity", ("", "max p", "passed"))
+    assert [row.cells for row in grid.rows] == [("plain", "1e-07", "yes"), ("int8", "0.004", "yes")]
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help="a minute instead of many; fewer shapes and calls"
     )
     parser.add_argument(
-        "--queries", metavar="FILE", type=Path, help="JSONL with a `query` a line; default: the shipped ones"
+        "--queries", metavar="FILE", type=Path, help="queries, JSONL or one a line; default: the shipped ones"
     )
     parser.add_argument("--json", action="store_true", help="print benchmark.json to standard output")
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +13,8 @@ import numpy as np
 from pointsman.artifact.layout import CONFIG, TOKENIZER
 from pointsman.artifact.store import Artifact
 from pointsman.convert.benchmark_plan import Plan, make_plan
-from pointsman.errors import ArtifactError, DataError
+from pointsman.convert.queries import project_queries, read_queries
+from pointsman.errors import ArtifactError
 from pointsman.evaluation.benchmark import Backend, Benchmark
 from pointsman.evaluation.benchmark_runner import (
     Inputs,
@@ -25,7 +25,6 @@ from pointsman.evaluation.benchmark_runner import (
 )
 from pointsman.evaluation.environment import capture_environment
 from pointsman.evaluation.scenarios import Preset
-from pointsman.evaluation.timing import read_texts
 from pointsman.runtime.session import available_threads
 from pointsman.runtime.tokenize import TextEncoder
 
@@ -38,7 +37,7 @@ class Request:
         artifact: the router.
         reference: the checkpoint that it was made from; None leaves out what needs one.
         preset: scenarios and effort.
-        queries: a JSONL file with a `query` a line; None takes the ones that come with the package.
+        queries: a file of queries, JSONL or one a line; None takes the ones that come with the package.
         threads: threads of every scenario; None leaves what the scenarios say.
         command: the command that measures this again, without paths.
     """
@@ -51,11 +50,6 @@ class Request:
     command: str = ""
 
 
-def shipped_queries() -> Path:
-    """The project's own test queries, one JSON object a line."""
-    return Path(str(files("pointsman.evaluation"))) / "queries.jsonl"
-
-
 def measure(request: Request, progress: Progress) -> Benchmark:
     """Measure everything that was asked for; takes a minute (quick) to half an hour (full, large models).
 
@@ -65,8 +59,8 @@ def measure(request: Request, progress: Progress) -> Benchmark:
     """
     environment = capture_environment()
     artifact = request.artifact
-    queries = request.queries or shipped_queries()
-    lengths = _token_counts(artifact, queries)
+    texts = read_queries(request.queries) if request.queries else project_queries()
+    lengths = _token_counts(artifact, texts)
     scenarios = request.preset.concrete(
         available=available_threads(),
         threads=request.threads,
@@ -76,6 +70,8 @@ def measure(request: Request, progress: Progress) -> Benchmark:
     with TemporaryDirectory(prefix="pointsman-bench-") as folder:
         progress("preparing what to compare with")
         plan = make_plan(artifact, request.reference, scenarios, Path(folder), request.preset.leave_out)
+        queries = Path(folder) / "queries.jsonl"
+        queries.write_text("".join(json.dumps({"query": text}) + "\n" for text in texts), encoding="utf-8")
         inputs = Inputs(_vocab_size(artifact), queries)
         effort = request.preset.effort
         measured = measure_workers(plan.workers, scenarios, inputs, effort, progress)
@@ -116,14 +112,8 @@ def _facts(request: Request, lengths: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def _token_counts(artifact: Artifact, queries: Path) -> list[int]:
+def _token_counts(artifact: Artifact, texts: Sequence[str]) -> list[int]:
     """Tokens per query, as the artifact reads them."""
-    try:
-        texts = read_texts(queries)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{queries}: expected a JSON object with `query` a line: {error!r}.") from None
-    if not texts:
-        raise DataError(f"{queries}: expected at least one query, found none.")
     encoder = TextEncoder(artifact.read(TOKENIZER), artifact.manifest.limits)
     return [len(encoding.ids) for encoding in encoder.encode_many(texts)]
 

@@ -9,8 +9,8 @@ from pointsman.evaluation.tables import NONE, Row, Table
 def fact_tables(title: str, facts: Mapping[str, Any]) -> tuple[Table, ...]:
     """Tables of nested values.
 
-    A list of mappings becomes a table of its own with their keys as columns; everything else becomes rows
-    of a first table, with dotted names.
+    A list of mappings becomes a table of its own with their keys as columns, and so does a mapping of
+    mappings that all have the same keys; everything else becomes rows of a first table, with dotted names.
 
     Args:
         title: the first table's title; others add the name of what they show.
@@ -24,13 +24,28 @@ def fact_tables(title: str, facts: Mapping[str, Any]) -> tuple[Table, ...]:
 
 
 def _collect(title: str, prefix: str, value: Any, single: list[Row], tables: list[Table]) -> None:
-    if isinstance(value, Mapping) and value:
+    if _is_grid(value):
+        name = f"{title}: {words(prefix)}" if prefix else title
+        items = [{"": words(str(key)), **inner} for key, inner in value.items()]
+        tables.append(_table(name, items))
+    elif isinstance(value, Mapping) and value:
         for key, inner in value.items():
             _collect(title, f"{prefix}.{key}" if prefix else str(key), inner, single, tables)
     elif _is_table(value):
         tables.append(_table(f"{title}: {words(prefix)}", value))
     else:
         single.append(Row((words(prefix), plain(value))))
+
+
+def _is_grid(value: Any) -> bool:
+    """Whether it is a mapping of mappings that all have the same keys and nothing nested."""
+    if not isinstance(value, Mapping) or not value:
+        return False
+    rows = list(value.values())
+    if not all(isinstance(row, Mapping) and row and "" not in row for row in rows):
+        return False
+    flat = all(not isinstance(cell, Mapping | list | tuple) for row in rows for cell in row.values())
+    return flat and all(row.keys() == rows[0].keys() for row in rows)
 
 
 def _is_table(value: Any) -> bool:

@@ -155,7 +155,7 @@ def whole_table(benchmark: Benchmark) -> Table:
             )
             rows.append(Row(cells, backend.name in OURS))
     note = (
-        "Texts: tokenization included. Cold start: a whole process that imports, opens, decides once and ends. "
+        "Texts: tokenization included. Cold start: a whole process: import, open, one decision, end. "
         "Conversion: a whole process from weights to a file that loads."
     )
     headers = ("what", "scenario", "n", "median", "times faster", "peak memory", "of the first")

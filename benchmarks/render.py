@@ -1,0 +1,62 @@
+"""Render benchmarks/README.md from benchmarks/results: nothing in it is typed by hand.
+
+    python benchmarks/render.py [--check]
+
+With --check, nothing is written; the exit code is 1 where the page is not what the results say.
+"""
+
+import sys
+from pathlib import Path
+
+from pointsman.evaluation.benchmark import Benchmark
+from pointsman.evaluation.report import HOW_TO_READ, render_table, report_tables
+from pointsman.evaluation.targets import read_targets
+
+FOLDER = Path(__file__).resolve().parent
+PAGE = FOLDER / "README.md"
+HEAD = """# Benchmarks
+
+This page is rendered from `results/` by `python benchmarks/render.py`; change the results, not the page.
+How figures are taken, and how to take them on your machine: [docs/benchmarking.md](../docs/benchmarking.md).
+
+| to measure | run |
+| --- | --- |
+| a router of yours, thoroughly | `pointsman bench ARTIFACT --reference CHECKPOINT` |
+| the same in about a minute | `pointsman bench ARTIFACT --reference CHECKPOINT --quick` |
+| the full-size model, random weights | `python benchmarks/full_size.py --tokenizer CHECKPOINT` |
+
+The full-size model has 24 blocks and random weights: right for speed, and for nothing else. What is
+measured is data: `scenarios.json` and `targets.json` in `src/pointsman/evaluation/`.
+"""
+
+
+def render() -> str:
+    """The page."""
+    parts = [HEAD, HOW_TO_READ + "\n"]
+    targets = read_targets()
+    for path in sorted(FOLDER.glob("results/**/benchmark.json")):
+        benchmark = Benchmark.from_json(path.read_bytes())
+        parts.append(f"## {path.parent.name}: {benchmark.subject}\n")
+        for table in report_tables(benchmark, targets):
+            text = render_table(table).replace("## ", "### ", 1)
+            if table.title == "Every series":
+                text = f"<details><summary>{table.title}</summary>\n\n{text}\n</details>\n"
+            parts.append(text)
+    return "\n".join(parts)
+
+
+def main() -> int:
+    page = render()
+    if "--check" in sys.argv[1:]:
+        if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page:
+            sys.stderr.write(
+                "benchmarks/README.md is not what the results say: python benchmarks/render.py\n"
+            )
+            return 1
+        return 0
+    PAGE.write_text(page, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -27,19 +27,17 @@ from pointsman.convert.emit import FloatProducts, emit
 from pointsman.convert.fold import FoldedMobileBert, Step, fold
 from pointsman.convert.mobilebert import MobileBertConfig, mobilebert_from_weights
 from pointsman.convert.options import ExportOptions
+from pointsman.convert.prove import prove
 from pointsman.convert.quantize import QuantizationReport, quantize
 from pointsman.convert.queries import ProofTexts, proof_texts
 from pointsman.errors import ArtifactError, CheckpointError, UnsupportedModelError
-from pointsman.evaluation.parity import EXACT, HALF, QUANTIZED, Comparison, Gate, Reference, compare, require
+from pointsman.evaluation.parity import Comparison, Reference, require, sentence
 from pointsman.policy import Policy
-from pointsman.runtime.session import Session, SessionConfig
 
 Progress = Callable[[str], None]
 
 CHARS_PER_TOKEN = 50
 """Characters looked at per token that is read: enough for any text, little enough for any attack."""
-
-_GATES: dict[str, Gate] = {"plain": EXACT, "folded": EXACT, "fp16": HALF, "int8": QUANTIZED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,22 +227,10 @@ def _prove(
     """Compare every variant: exact ones must hold, int8 and fp16 are left out with a reason otherwise."""
     comparisons: dict[str, Comparison] = {}
     for variant in list(journey.models):
-        session = Session(journey.models[variant].SerializeToString(), SessionConfig(threads=options.threads))
-        found = compare(
-            variant,
-            session,
-            reference,
-            proof.texts,
-            proof.tokens,
-            _GATES[variant],
-            cloud_index=checkpoint.labels.cloud_index,
-        )
+        model = journey.models[variant].SerializeToString()
+        found = prove(variant, model, reference, proof, checkpoint.labels.cloud_index, options.threads)
         comparisons[variant] = found
-        progress(
-            f"parity: {variant}: p(cloud) within {found.max_p:.1e} ({found.verdict}), labels agree "
-            f"{found.label_agreement:.2%}, invariance {found.invariance:.1e}"
-            + ("" if found.passed else f"; NOT PUBLISHED: {'; '.join(found.failures)}")
-        )
+        progress(f"parity: {variant} {sentence(found.to_dict())}")
         if not found.passed and variant in ("int8", "fp16"):
             del journey.models[variant]
             journey.conversion[variant] = {

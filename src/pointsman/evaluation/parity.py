@@ -198,6 +198,18 @@ def in_words(difference: float) -> str:
     return "warning" if difference < WARNING else "different"
 
 
+def sentence(summary: Mapping[str, Any]) -> str:
+    """One line about a comparison, from its plain values (see `Comparison.to_dict`)."""
+    verdict = "passed" if summary["passed"] else "NOT PUBLISHED"
+    error = summary["relative_error"]
+    return (
+        f"{verdict}: p_cloud within {summary['max_p']:.1e} ({summary['verdict']}), mean {summary['mean_p']:.1e}, "
+        f"labels agree {summary['label_agreement']:.2%}, batch and padding move it by {summary['invariance']:.1e}"
+        + ("" if error is None else f", relative error to float64 {error:.1e}")
+        + f" ({summary['texts']} texts)"
+    )
+
+
 def spread_lengths(sequences: Tokens, max_tokens: int) -> list[list[int]]:
     """Token sequences of every length 2..max_tokens, cut or joined from real ones; special tokens kept.
 

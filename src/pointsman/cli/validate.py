@@ -1,0 +1,51 @@
+"""Prove again that an artifact answers as its checkpoint does.
+
+Every variant of ARTIFACT is compared with the PyTorch checkpoint on real text of every kind and on every
+length: probability, label, batch and padding invariance, and the relative error against float64. The worst
+disagreements are printed as text. Exit code 5 when a gate does not hold.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+NAME = "validate"
+HELP = "prove again that an artifact answers as its checkpoint does"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("artifact", type=Path, help="directory of the artifact")
+    parser.add_argument("--reference", type=Path, required=True, help="directory of the checkpoint")
+    parser.add_argument("--queries", type=Path, help="JSONL of queries (default: the project's own)")
+    parser.add_argument("--threads", type=int, help="default: what this process may use")
+    parser.add_argument("--json", action="store_true", help="print the comparisons as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Validate."""
+    from pointsman.artifact.store import Artifact
+    from pointsman.convert.prove import validate
+    from pointsman.evaluation.parity import require, sentence
+    from pointsman.runtime.session import available_threads
+
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    comparisons = validate(
+        Artifact.open(args.artifact),
+        args.reference,
+        queries_file=args.queries,
+        threads=args.threads or available_threads(),
+        progress=progress,
+    )
+    if args.json:
+        print(json.dumps({name: c.to_dict() for name, c in comparisons.items()}, ensure_ascii=False))
+    else:
+        for name, c in comparisons.items():
+            print(f"{name} {sentence(c.to_dict())}")
+            for worst in c.worst[:3]:
+                print(f"    {worst.reference:.6f} -> {worst.found:.6f}  {worst.text[:80]!r}")
+    require(comparisons)
+    return 0

@@ -1,0 +1,38 @@
+"""Check every file of an artifact against its manifest: nothing missing, altered or added.
+
+Exit code 0 when all is as it was built, 3 when it is not.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from pointsman.artifact.store import Artifact
+from pointsman.runtime.router import shipped_artifact
+
+NAME = "verify"
+HELP = "check an artifact's files against its manifest"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("artifact", type=Path, nargs="?", help="directory (default: the shipped router)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Verify."""
+    artifact = Artifact.open(args.artifact or shipped_artifact())
+    artifact.verify()
+    manifest = artifact.manifest
+    if args.json:
+        print(
+            json.dumps(
+                {"path": str(artifact.path), "id": manifest.id, "files": len(manifest.files), "ok": True}
+            )
+        )
+    else:
+        for name, digest in sorted(manifest.files.items()):
+            print(f"ok  {digest.sha256[:12]}  {digest.size_bytes:>11,} bytes  {name}")
+        print(f"ok  {manifest.name}: {len(manifest.files)} files, artifact {manifest.id[:12]}")
+    return 0

@@ -1,6 +1,6 @@
 """Percentile bootstrap: how far a figure could be off because the test set is only so large."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,23 +26,36 @@ class Interval:
     high: float
 
 
+def intervals(
+    figures: Callable[[Rows], Mapping[str, float]],
+    rows: int,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Figures on all rows, with the interval of each on resampled rows (Efron 1979, percentile method).
+
+    Args:
+        figures: from row indices, with repeats, int64 (rows,), to numbers by name; NaN where one is not
+            defined, and such resamples are left out of its interval.
+        rows: how many there are, at least 1.
+        resamples: how many times to draw.
+        seed: of the draws; the same seed draws the same rows, so differences of figures are paired.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [figures(rng.integers(0, rows, rows)) for _ in range(resamples)]
+    made = {}
+    for name, value in figures(np.arange(rows)).items():
+        sample = np.array([draw[name] for draw in drawn])
+        defined = sample[np.isfinite(sample)]
+        low, high = np.quantile(defined, (0.025, 0.975)) if len(defined) else (np.nan, np.nan)
+        made[name] = Interval(value, float(low), float(high))
+    return made
+
+
 def interval(
     figure: Callable[[Rows], float], rows: int, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """The figure on all rows, with the interval of it on resampled rows (Efron 1979, percentile method).
-
-    Args:
-        figure: from row indices, with repeats, int64 (rows,), to a number; NaN where it is not defined, and
-            such resamples are left out.
-        rows: how many there are, at least 1.
-        resamples: how many times to draw.
-        seed: of the draws.
-    """
-    rng = np.random.default_rng(seed)
-    drawn = np.array([figure(rng.integers(0, rows, rows)) for _ in range(resamples)])
-    defined = drawn[np.isfinite(drawn)]
-    value = figure(np.arange(rows))
-    if not len(defined):
-        return Interval(value, float("nan"), float("nan"))
-    low, high = np.quantile(defined, (0.025, 0.975))
-    return Interval(value, float(low), float(high))
+    """One figure with its interval; see `intervals`."""
+    found = intervals(lambda drawn: {"figure": figure(drawn)}, rows, resamples=resamples, seed=seed)
+    return found["figure"]

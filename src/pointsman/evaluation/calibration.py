@@ -19,6 +19,11 @@ Method = Literal["temperature", "platt"]
 _Floats = NDArray[np.float64]
 
 
+def cloud_margin(logits: NDArray[np.float32], cloud_index: int) -> _Floats:
+    """Logit of cloud less logit of local, float64 (rows,), from logits, float32 (rows, 2)."""
+    return logits[:, cloud_index].astype(np.float64) - logits[:, 1 - cloud_index]
+
+
 def fit_calibration(
     margin: _Floats, target: _Floats, method: Method, data_sha256: str, weight: _Floats | None = None
 ) -> Calibration:

@@ -1,0 +1,168 @@
+"""Make a router's probabilities honest, and choose its threshold, on held-out queries of your own.
+
+DATA are JSONL, CSV or Parquet files with a column `query` and `label`, or `weak_score` and `strong_score`.
+With them p_cloud is fitted (--method platt or temperature; --method none keeps it). One of --share,
+--quality and --budget also chooses the cloud threshold: the share of queries that go to the cloud, the part
+of the cloud model's lead that is recovered, or the mean price of a query. With --method none the labels may
+be missing for --share and --budget.
+
+ROUTER is an artifact: the result is a new one at --output, with the digest of the data and the curve in it.
+Or it is a checkpoint directory: calibration.json is written into it, and `pointsman export` takes it
+along. With --recipe and --data-directory the data are the measured rows that the recipe holds out.
+
+Example: pointsman calibrate my-artifact held-out.csv --share 0.3 --output my-artifact-30
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pointsman.artifact.manifest import Calibration
+    from pointsman.evaluation.choosing import Choice, Wish
+    from pointsman.evaluation.dataset import Dataset
+
+NAME = "calibrate"
+HELP = "make p_cloud honest and choose the threshold, on your own queries"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("router", type=Path, help="artifact or checkpoint directory")
+    parser.add_argument("data", type=Path, nargs="*", help="files of held-out queries")
+    parser.add_argument("--recipe", type=Path, help="take the recipe's validation rows as the data")
+    parser.add_argument("--data-directory", type=Path, help="directory that the recipe's globs start from")
+    parser.add_argument("--output", type=Path, help="the new artifact (not for a checkpoint)")
+    parser.add_argument(
+        "--method", choices=("platt", "temperature", "none"), default="platt", help="default: platt"
+    )
+    parser.add_argument("--share", type=float, help="of queries that go to the cloud, 0..1")
+    parser.add_argument("--quality", type=float, help="part of the cloud model's lead to recover, 0..1")
+    parser.add_argument("--budget", type=float, help="mean price of a query")
+    parser.add_argument("--price-local", type=float, default=0.0, help="of one query (default: 0)")
+    parser.add_argument("--price-cloud", type=float, default=1.0, help="of one query (default: 1)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calibrate, choose, store."""
+    from pointsman.artifact.layout import MANIFEST
+
+    wish = _wish(args)
+    is_checkpoint = (args.router / "config.json").is_file() and not (args.router / MANIFEST).is_file()
+    result = _checkpoint(args, wish) if is_checkpoint else _artifact(args, wish)
+    if args.json:
+        print(json.dumps(result, indent=2))
+    else:
+        for name, value in result.items():
+            print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
+    return 0
+
+
+def _wish(args: argparse.Namespace) -> "Wish | None":
+    from pointsman.evaluation.choosing import Wish
+
+    if args.share is None and args.quality is None and args.budget is None:
+        return None
+    return Wish(args.share, args.quality, args.budget, args.price_local, args.price_cloud)
+
+
+def _artifact(args: argparse.Namespace, wish: "Wish | None") -> dict[str, object]:
+    from pointsman.artifact.store import Artifact, refuse_existing
+    from pointsman.errors import SettingsError
+    from pointsman.evaluation.calibration import cloud_margin
+    from pointsman.evaluation.choosing import choose, store
+    from pointsman.runtime.probability import cloud_probability
+    from pointsman.runtime.router import Router
+
+    if args.output is None:
+        raise SettingsError("--output: an artifact is never changed; say where the new one goes.")
+    if args.method == "none" and wish is None:
+        raise SettingsError("--method none needs one of --share, --quality, --budget.")
+    refuse_existing(args.output)
+    artifact = Artifact.open(args.router)
+    router = Router.open(artifact)
+    queries, data, sha256 = _read(args)
+    logits = router.logits(queries)
+    calibration = artifact.manifest.calibration
+    fitted: Calibration | None = None
+    if args.method != "none":
+        fitted = calibration = _fitted(args, cloud_margin(logits, router.labels.cloud_index), data, sha256)
+    choice: Choice | None = None
+    if wish is not None:
+        p_cloud = cloud_probability(logits, router.labels.cloud_index, calibration)
+        choice = choose(wish, p_cloud, data, sha256)
+    stored = store(artifact, args.output, fitted, choice)
+    return {"artifact": str(stored.path), **_told(fitted, choice)}
+
+
+def _checkpoint(args: argparse.Namespace, wish: "Wish | None") -> dict[str, object]:
+    from dataclasses import asdict
+
+    from pointsman.errors import SettingsError
+    from pointsman.evaluation.calibration import cloud_margin
+    from pointsman.train.scoring import CALIBRATION, CheckpointScorer
+    from pointsman.train.state import write_json
+
+    if wish is not None or args.output is not None or args.method == "none":
+        raise SettingsError(
+            f"{args.router} is a checkpoint: it takes a calibration only. "
+            "Thresholds belong to an artifact: export it first."
+        )
+    scorer = CheckpointScorer(args.router)
+    queries, data, sha256 = _read(args)
+    print(f"reading {len(queries):,} queries", file=sys.stderr, flush=True)
+    logits = scorer.logits(queries)
+    fitted = _fitted(args, cloud_margin(logits, scorer.labels.cloud_index), data, sha256)
+    write_json(args.router / CALIBRATION, asdict(fitted))
+    return {"checkpoint": str(args.router), **_told(fitted, None)}
+
+
+def _fitted(
+    args: argparse.Namespace, margin: "NDArray[np.float64]", data: "Dataset | None", sha256: str
+) -> "Calibration":
+    from pointsman.errors import DataError
+    from pointsman.evaluation.calibration import fit_calibration
+
+    if data is None:
+        raise DataError("p_cloud is fitted on labels, and there are none: add them, or say --method none.")
+    return fit_calibration(margin, data.is_cloud.astype(float), args.method, sha256)
+
+
+def _read(args: argparse.Namespace) -> "tuple[tuple[str, ...], Dataset | None, str]":
+    """Queries, their outcomes where every row could have one, and a digest of both."""
+    from pointsman.errors import SettingsError
+    from pointsman.train.suite import read_dataset, read_queries, validation_dataset
+
+    if bool(args.data) == bool(args.recipe):
+        raise SettingsError("give data files, or --recipe with --data-directory.")
+    if args.recipe is not None:
+        if args.data_directory is None:
+            raise SettingsError("--recipe needs --data-directory, where its globs start.")
+        data = validation_dataset(args.recipe, args.data_directory)
+        return data.queries, data, data.sha256
+    if args.method == "none" and args.quality is None:
+        queries, sha256 = read_queries(args.data)
+        return queries, None, sha256
+    data = read_dataset(args.data)
+    for bad in data.bad[:20]:
+        print(f"bad row {bad}", file=sys.stderr)
+    if data.bad:
+        print(f"{len(data.bad)} bad rows left out", file=sys.stderr)
+    return data.queries, data, data.sha256
+
+
+def _told(fitted: "Calibration | None", choice: "Choice | None") -> dict[str, object]:
+    told: dict[str, object] = {}
+    if fitted is not None:
+        told |= {"method": fitted.method, "a": fitted.a, "b": fitted.b, "rows": fitted.n}
+    if choice is not None:
+        told |= {"cloud_threshold": choice.threshold, "share": choice.share}
+        if choice.quality is not None:
+            told["quality"] = choice.quality
+    return told

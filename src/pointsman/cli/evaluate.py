@@ -1,0 +1,81 @@
+"""Measure how well a router routes: ranking, cost against quality, calibration, everyday traffic, edits.
+
+ROUTER is an artifact, or a checkpoint directory (that needs the train extra). What it is tested on is
+either your own files (--test: JSONL, CSV or Parquet with `query` and `label`, or `weak_score` and
+`strong_score`), or a suite file in the format of a recipe (--suite, with --data).
+
+With --recipe the baselines learn from the same measured outcomes as the router, and test texts that are near
+duplicates of a training text are left out and counted. OUTPUT gets evaluation.json, README.md and plots.
+
+Example: pointsman evaluate my-artifact --test held-out.csv --output report
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+NAME = "evaluate"
+HELP = "measure how well a router routes, beside simple baselines"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("router", type=Path, help="artifact or checkpoint directory")
+    parser.add_argument("--test", type=Path, nargs="+", default=[], help="your own files of outcomes")
+    parser.add_argument("--suite", type=Path, help="TOML file that names sets and slices under --data")
+    parser.add_argument("--data", type=Path, help="directory that the globs of suite and recipe start from")
+    parser.add_argument("--recipe", type=Path, help="what the router was trained on; adds trained baselines")
+    parser.add_argument("--output", type=Path, required=True, help="directory for the report")
+    parser.add_argument("--name", help="of the router in the report (default: its directory's name)")
+    parser.add_argument("--variant", help="of an artifact: int8, folded, plain, fp16")
+    parser.add_argument(
+        "--compare", nargs="+", default=[], help="other variants of the artifact, or 'checkpoint=DIR'"
+    )
+    parser.add_argument("--cache", type=Path, help="directory of teacher outputs (default: OUTPUT/.cache)")
+    parser.add_argument("--cloud-threshold", type=float, help="default: the artifact's, or 0.5")
+    parser.add_argument("--price-local", type=float, default=0.0, help="of one query (default: 0)")
+    parser.add_argument("--price-cloud", type=float, default=1.0, help="of one query (default: 1)")
+    parser.add_argument("--edits", type=int, default=1000, help="queries to edit (default: 1000; 0: none)")
+    parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="of every draw (default: 0)")
+    parser.add_argument("--no-plots", action="store_true", help="tables and JSON only")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, and write the report."""
+    from pointsman.errors import SettingsError
+    from pointsman.train.evaluate import EvaluationPlan, evaluate
+
+    if bool(args.test) == bool(args.suite):
+        raise SettingsError("give either --test FILES or --suite FILE.")
+    if (args.suite or args.recipe) and args.data is None:
+        raise SettingsError("--suite and --recipe need --data, the directory that their globs start from.")
+    if args.resamples < 1 or args.edits < 0:
+        raise SettingsError("--resamples: expected at least 1; --edits: at least 0.")
+
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    shown = ["pointsman evaluate", *(str(word) for word in sys.argv[1:] if word != NAME)]
+    plan = EvaluationPlan(
+        router=args.router,
+        output=args.output,
+        command=" ".join(shown),
+        name=args.name or args.router.resolve().name,
+        test=tuple(args.test),
+        suite=args.suite,
+        data=args.data,
+        recipe=args.recipe,
+        variant=args.variant,
+        compare=tuple(args.compare),
+        cache=args.cache,
+        cloud_threshold=args.cloud_threshold,
+        price_local=args.price_local,
+        price_cloud=args.price_cloud,
+        edits=args.edits,
+        resamples=args.resamples,
+        seed=args.seed,
+        plots=not args.no_plots,
+    )
+    print(evaluate(plan, progress))
+    return 0

@@ -1,0 +1,76 @@
+"""Show why a query goes where it goes: score, thresholds, and what each word weighed.
+
+Every word is left out once and the router is asked again; a positive weight speaks for the cloud, a negative
+one for the local model, in log-odds. That is what the model did, not why the query is hard.
+
+Example: pointsman explain "Write a comprehensive business plan"
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from pointsman.evaluation.explanation import Explanation, explain
+from pointsman.policy import Policy
+from pointsman.runtime.router import Router
+
+NAME = "explain"
+HELP = "show why a query goes where it goes"
+
+_BAR = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("text", help="the query")
+    parser.add_argument(
+        "--artifact", type=Path, help="directory of an artifact (default: the shipped router)"
+    )
+    parser.add_argument("--variant", help="which of its files to run: int8, folded, plain, fp16")
+    parser.add_argument("--top", type=int, default=15, help="so many of the heaviest words (default: 15)")
+    parser.add_argument("--json", action="store_true", help="everything as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Explain."""
+    router = Router.open(args.artifact, variant=args.variant)
+    found = explain(router, args.text)
+    print(_json(found, router.policy) if args.json else _readable(found, router.policy, args.top))
+    return 0
+
+
+def _json(found: Explanation, policy: Policy) -> str:
+    return json.dumps(
+        {
+            "decision": asdict(found.decision),
+            "policy": asdict(policy),
+            "parts": [asdict(part) for part in found.parts],
+            "thresholds": {f"{t:g}": target for t, target in found.thresholds.items()},
+        },
+        indent=2,
+        ensure_ascii=False,
+    )
+
+
+def _readable(found: Explanation, policy: Policy, top: int) -> str:
+    decision = found.decision
+    lines = [
+        f"target      {decision.target} ({decision.reason})",
+        f"label       {decision.label}, confidence {decision.confidence:.3f}",
+        f"p_cloud     {decision.p_cloud:.3f}",
+        f"policy      cloud from p_cloud {policy.cloud_threshold:g} on",
+        f"            {policy.safe_target} under confidence {policy.confidence_threshold:g}",
+        f"read        {decision.tokens} tokens" + (", the rest was cut off" if decision.truncated else ""),
+    ]
+    heaviest = sorted(found.parts, key=lambda part: -abs(part.weight))[:top]
+    if heaviest:
+        most = max(abs(part.weight) for part in heaviest) or 1.0
+        width = min(40, max(len(part.text) for part in heaviest))
+        lines += ["", "what each word weighs (log-odds; + speaks for cloud, - for local)"]
+        for part in heaviest:
+            bar = ("+" if part.weight > 0 else "-") * round(_BAR * abs(part.weight) / most)
+            lines.append(f"  {part.text[:width]:<{width}}  {part.weight:+.3f}  {bar}")
+    lines += ["", "with another cloud threshold"]
+    lines += [f"  {t:g}  {target}" for t, target in found.thresholds.items()]
+    return "\n".join(lines)

@@ -1,0 +1,136 @@
+"""A wish (a share of cloud calls, a quality, a budget) to a threshold, and the artifact that keeps it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pointsman.artifact.manifest import Calibration
+from pointsman.artifact.store import Artifact, rewrite_manifest
+from pointsman.errors import DataError
+from pointsman.evaluation.calibration import threshold_for_budget, threshold_for_quality, threshold_for_share
+from pointsman.evaluation.curve import Curve, cost_quality_curve
+from pointsman.evaluation.dataset import Dataset
+
+_STORED_POINTS = 21
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What an operator asks for: exactly one of the three.
+
+    Attributes:
+        share: of queries that go to the cloud, 0..1.
+        quality: share of the strong model's lead that is recovered, 0..1.
+        budget: mean price of a query, in the unit of the prices.
+        price_local: of one query answered locally.
+        price_cloud: of one query answered by the cloud.
+    """
+
+    share: float | None = None
+    quality: float | None = None
+    budget: float | None = None
+    price_local: float = 0.0
+    price_cloud: float = 1.0
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("share", "quality", "budget") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise DataError(f"a threshold needs one of share, quality, budget; found {given or 'none'}.")
+        for name in ("share", "quality"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value <= 1.0:
+                raise DataError(f"{name}: expected a number from 0 to 1, found {value}.")
+
+    def asked(self) -> dict[str, float]:
+        """What was asked for, by name."""
+        kept = {"share": self.share, "quality": self.quality, "budget": self.budget}
+        return {name: value for name, value in kept.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A threshold, and what it does on the queries it was chosen on.
+
+    Attributes:
+        threshold: the `cloud_threshold`.
+        share: of these queries that go to the cloud, 0..1.
+        quality: mean score of the answers; None without outcomes.
+        record: the wish, the data and the curve, as they are stored.
+    """
+
+    threshold: float
+    share: float
+    quality: float | None
+    record: Mapping[str, Any]
+
+
+def choose(wish: Wish, p_cloud: Floats, data: Dataset | None, data_sha256: str) -> Choice:
+    """The threshold for a wish.
+
+    Args:
+        wish: what is asked for; a quality needs outcomes.
+        p_cloud: of the queries, calibrated, float64 (queries,).
+        data: their outcomes; None without any.
+        data_sha256: digest of the queries (and outcomes).
+
+    Raises:
+        DataError: no outcomes for a quality, or a wish that cannot be had.
+    """
+    curve = None if data is None else cost_quality_curve(p_cloud, data.weak, data.strong)
+    if wish.share is not None:
+        threshold = threshold_for_share(p_cloud, wish.share)
+    elif wish.budget is not None:
+        threshold = threshold_for_budget(p_cloud, wish.budget, wish.price_local, wish.price_cloud)
+    elif curve is not None and wish.quality is not None:
+        threshold = threshold_for_quality(curve, wish.quality)
+    else:
+        raise DataError("a threshold for a quality needs labels, or weak_score and strong_score.")
+    calls = p_cloud >= threshold
+    quality = None if data is None else float(np.where(calls, data.strong, data.weak).mean())
+    record = {
+        "asked": wish.asked(),
+        "queries": len(p_cloud),
+        "data_sha256": data_sha256,
+        "share": float(calls.mean()),
+        "quality": quality,
+        "curve": _stored(p_cloud, curve),
+    }
+    return Choice(threshold, float(calls.mean()), quality, record)
+
+
+def store(
+    artifact: Artifact, output: Path, calibration: Calibration | None, choice: Choice | None
+) -> Artifact:
+    """A new artifact with this calibration and threshold; what is None stays as it was.
+
+    Raises:
+        OutputExistsError: `output` is taken.
+        IntegrityError: the artifact is not what its manifest says.
+    """
+    manifest = artifact.manifest
+    if calibration is not None:
+        manifest = replace(manifest, calibration=calibration)
+    if choice is not None:
+        manifest = replace(
+            manifest,
+            policy=replace(manifest.policy, cloud_threshold=choice.threshold),
+            provenance={**manifest.provenance, "cloud_threshold": dict(choice.record)},
+        )
+    return rewrite_manifest(artifact, output, manifest)
+
+
+def _stored(p_cloud: Floats, curve: Curve | None) -> list[dict[str, float]]:
+    """The curve at every twentieth: the share, its threshold, and the quality where it is known."""
+    points = []
+    for share in np.linspace(0.0, 1.0, _STORED_POINTS):
+        point = {"share": round(float(share), 4), "threshold": threshold_for_share(p_cloud, float(share))}
+        if curve is not None:
+            point["quality"] = curve.quality_at(float(share))
+        points.append(point)
+    return points

@@ -1,0 +1,189 @@
+"""How well a router routes: every figure of a report, as plain values that JSON can hold.
+
+A scorer is anything that gives a number for a query, higher where the cloud is needed more; only a
+router's number is a probability, so only its decisions and its calibration are judged.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pointsman.evaluation.bootstrap import Rows, interval, intervals
+from pointsman.evaluation.calibration import threshold_for_share
+from pointsman.evaluation.curve import cost_quality_curve, curve_figures
+from pointsman.evaluation.dataset import Dataset
+from pointsman.evaluation.metrics import accuracy, brier, calibration_error, f1, reliability, roc_auc
+from pointsman.labels import CLOUD, LOCAL
+from pointsman.policy import Policy
+
+POOLED = "pooled"
+CURVE_POINTS = 101
+
+Floats = NDArray[np.float64]
+Scorer = Callable[[Sequence[str]], Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What one query costs, in one unit of the reader's choice.
+
+    Attributes:
+        local: answered by the local model.
+        cloud: answered by the cloud model.
+    """
+
+    local: float = 0.0
+    cloud: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Queries that all belong to one target, by a stated rule.
+
+    Attributes:
+        name: of the slice.
+        label: where they belong, `local` or `cloud`.
+        queries: the texts.
+    """
+
+    name: str
+    label: str
+    queries: tuple[str, ...]
+
+
+def groups_of(data: Dataset) -> dict[str, NDArray[np.bool_]]:
+    """Rows of each group by name, and of all of them as `pooled`."""
+    found = {str(name): data.group == name for name in np.unique(data.group)}
+    return {**found, POOLED: np.ones(len(data.queries), np.bool_)}
+
+
+def assess_ranking(data: Dataset, score: Floats, *, resamples: int, seed: int) -> dict[str, Any]:
+    """AUC and the cost-quality figures of any scorer, with intervals, and its curve at every percent."""
+
+    def figures(rows: Rows) -> dict[str, float]:
+        curve = asdict(curve_figures(score[rows], data.weak[rows], data.strong[rows]))
+        return {"auc": roc_auc(data.is_cloud[rows], score[rows]), **curve}
+
+    curve = cost_quality_curve(score, data.weak, data.strong)
+    shares = np.linspace(0.0, 1.0, CURVE_POINTS)
+    return {
+        "rows": len(data.queries),
+        "cloud_is_better": float(data.is_cloud.mean()),
+        "figures": _plain(intervals(figures, len(data.queries), resamples=resamples, seed=seed)),
+        "curve": np.interp(shares, curve.share, curve.quality).tolist(),
+    }
+
+
+def assess_decisions(
+    data: Dataset, p_cloud: Floats, policy: Policy, prices: Prices, *, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Decisions at the policy's cloud threshold, and the honesty of the probabilities, with intervals."""
+    calls = p_cloud >= policy.cloud_threshold
+
+    def figures(rows: Rows) -> dict[str, float]:
+        called, is_cloud = calls[rows], data.is_cloud[rows]
+        share = float(called.mean())
+        cost = share * prices.cloud + (1.0 - share) * prices.local
+        return {
+            "accuracy": accuracy(is_cloud, called),
+            "f1": f1(is_cloud, called),
+            "cloud_share": share,
+            "quality": float(np.where(called, data.strong[rows], data.weak[rows]).mean()),
+            "cost": cost,
+            "saved": 1.0 - cost / prices.cloud,
+            "brier": brier(is_cloud, p_cloud[rows]),
+            "calibration_error": calibration_error(is_cloud, p_cloud[rows]),
+        }
+
+    return {
+        "figures": _plain(intervals(figures, len(p_cloud), resamples=resamples, seed=seed)),
+        "reliability": [asdict(b) for b in reliability(data.is_cloud, p_cloud)],
+    }
+
+
+def assess_difference(
+    data: Dataset, score: Floats, other: Floats, *, resamples: int, seed: int
+) -> dict[str, float]:
+    """APGR of a score less that of another, on the same resampled rows."""
+
+    def figure(rows: Rows) -> float:
+        weak, strong = data.weak[rows], data.strong[rows]
+        return curve_figures(score[rows], weak, strong).apgr - curve_figures(other[rows], weak, strong).apgr
+
+    return asdict(interval(figure, len(score), resamples=resamples, seed=seed))
+
+
+def assess_slice(
+    part: Slice, p_cloud: Floats, policy: Policy, *, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Which share of a slice goes where it belongs: by the bare label, and by the whole policy."""
+    verdicts = [policy.decide(float(p)) for p in p_cloud]
+    by_label = np.array([v.label == part.label for v in verdicts])
+    by_policy = np.array([v.target == part.label for v in verdicts])
+
+    def figures(rows: Rows) -> dict[str, float]:
+        return {"label_right": float(by_label[rows].mean()), "target_right": float(by_policy[rows].mean())}
+
+    wrong = [q for q, right in zip(part.queries, by_label, strict=True) if not right]
+    return {
+        "name": part.name,
+        "label": part.label,
+        "rows": len(part.queries),
+        "figures": _plain(intervals(figures, len(part.queries), resamples=resamples, seed=seed)),
+        "mean_p_cloud": float(p_cloud.mean()),
+        "wrong": wrong[:10],
+    }
+
+
+def assess_examples(part: Slice, p_cloud: Floats) -> list[dict[str, Any]]:
+    """Every query of a slice with its answer, for slices short enough to be read."""
+    return [
+        {
+            "query": query,
+            "belongs": part.label,
+            "label": CLOUD if p >= 0.5 else LOCAL,
+            "confidence": float(max(p, 1.0 - p)),
+        }
+        for query, p in zip(part.queries, p_cloud, strict=True)
+    ]
+
+
+def assess_flips(
+    before: Floats, after: Mapping[str, Floats], threshold: float, *, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Share of decisions that another wording turned, by kind of edit and over all of them.
+
+    Args:
+        before: p_cloud of the queries as written, float64 (queries,).
+        after: p_cloud of the same queries, edited, by kind of edit.
+        threshold: a p_cloud of at least this goes to the cloud.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+    flips = {name: (before >= threshold) != (edited >= threshold) for name, edited in after.items()}
+    flips["all edits"] = np.mean(list(flips.values()), axis=0)
+
+    def figures(rows: Rows) -> dict[str, float]:
+        return {name: float(flipped[rows].mean()) for name, flipped in flips.items()}
+
+    found = intervals(figures, len(before), resamples=resamples, seed=seed)
+    return {"queries": len(before), "figures": _plain(found)}
+
+
+def assess_shares(p_cloud: Floats, seed: int, wanted: Sequence[float] = (0.1, 0.2, 0.3, 0.5)) -> list[Any]:
+    """Share of cloud calls asked for on one half of the queries, and the share got on the other half."""
+    order = np.random.default_rng(seed).permutation(len(p_cloud))
+    seen, unseen = p_cloud[order[::2]], p_cloud[order[1::2]]
+    made = []
+    for share in wanted:
+        threshold = threshold_for_share(seen, share)
+        got = float((unseen >= threshold).mean())
+        made.append({"asked": share, "threshold": threshold, "got": got})
+    return made
+
+
+def _plain(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    return {name: asdict(value) for name, value in found.items()}

@@ -1,0 +1,251 @@
+"""A router and a test suite in, a report out: scores every text once, then assesses, renders and draws."""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pointsman.artifact.layout import MANIFEST
+from pointsman.artifact.store import Artifact
+from pointsman.errors import SettingsError
+from pointsman.evaluation.dataset import Dataset
+from pointsman.evaluation.quality import (
+    Floats,
+    Prices,
+    Scorer,
+    Slice,
+    assess_decisions,
+    assess_difference,
+    assess_examples,
+    assess_flips,
+    assess_ranking,
+    assess_shares,
+    assess_slice,
+    groups_of,
+)
+from pointsman.evaluation.quality_text import render_markdown
+from pointsman.evaluation.robustness import EDITS
+from pointsman.policy import Policy
+from pointsman.runtime.probability import cloud_probability
+from pointsman.runtime.router import Router
+from pointsman.train.data import Example, load_split, loose_key
+from pointsman.train.recipe import Recipe, load_recipe
+from pointsman.train.suite import GUIDE, read_dataset, suite_dataset, suite_slices, without_known
+
+ROUTER = "router"
+_CHECKPOINT = "checkpoint="
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationPlan:
+    """What to evaluate, on what, and where the report goes; the options of `pointsman evaluate`."""
+
+    router: Path
+    output: Path
+    command: str
+    name: str
+    test: tuple[Path, ...] = ()
+    suite: Path | None = None
+    data: Path | None = None
+    recipe: Path | None = None
+    variant: str | None = None
+    compare: tuple[str, ...] = ()
+    cache: Path | None = None
+    cloud_threshold: float | None = None
+    price_local: float = 0.0
+    price_cloud: float = 1.0
+    edits: int = 1000
+    resamples: int = 1000
+    seed: int = 0
+    plots: bool = True
+
+
+def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
+    """Evaluate and write the report; returns the path of its README.md.
+
+    Raises:
+        DataError: what to test on cannot be used.
+        SettingsError: an option that does not fit the router.
+    """
+    scorer, policy = open_scorer(plan.router, plan.variant)
+    if plan.cloud_threshold is not None:
+        policy = replace(policy, cloud_threshold=plan.cloud_threshold)
+    data, slices = _tests(plan)
+    notes = [f"Row left out: {bad}" for bad in (data.bad[:20] if data else ())]
+    report: dict[str, Any] = {
+        "name": plan.name,
+        "router": ROUTER,
+        "command": plan.command,
+        "resamples": plan.resamples,
+        "seed": plan.seed,
+        "policy": asdict(policy),
+        "prices": {"local": plan.price_local, "cloud": plan.price_cloud},
+        "notes": notes,
+    }
+    train: list[Example] = []
+    if plan.recipe is not None and plan.data is not None:
+        recipe = load_recipe(plan.recipe)
+        split = load_split(recipe, plan.data)
+        train = [e for e in split.train if e.is_measured]
+        slices, dropped = without_known(slices, {loose_key(e.query) for e in split.train})
+        notes.append(f"{dropped} texts of the slices were near duplicates of a training text, and left out.")
+    if data is not None:
+        report |= _measured(plan, data, scorer, policy, train, progress)
+    report |= _everyday(plan, slices, scorer, policy)
+    texts = _texts_to_edit(plan, data, slices)
+    if texts:
+        progress(f"edits: {len(texts):,} texts, {len(EDITS)} ways")
+        report["flips"] = _flips(plan, texts, scorer, policy)
+    return _write(plan, report)
+
+
+def open_scorer(path: Path, variant: str | None) -> tuple[Scorer, Policy]:
+    """A scorer of p_cloud from an artifact, or else from a checkpoint directory, and the policy it has.
+
+    Raises:
+        SettingsError: a variant of something that is no artifact.
+        PointsmanError: it cannot be opened.
+    """
+    if (path / "config.json").is_file() and not (path / MANIFEST).is_file():
+        from pointsman.train.scoring import CheckpointScorer
+
+        if variant is not None:
+            raise SettingsError(f"--variant {variant}: {path} is a checkpoint, which has no variants.")
+        return _once(CheckpointScorer(path)), Policy()
+    router = Router.open(Artifact.open(path), variant=variant)
+
+    def score(texts: Sequence[str]) -> Floats:
+        return cloud_probability(router.logits(texts), router.labels.cloud_index, router.manifest.calibration)
+
+    return _once(score), router.manifest.policy
+
+
+def _once(scorer: Scorer) -> Scorer:
+    """The scorer, asked once for each distinct text."""
+
+    def score(texts: Sequence[str]) -> Floats:
+        unique = list(dict.fromkeys(texts))
+        place = {text: index for index, text in enumerate(unique)}
+        return scorer(unique)[[place[text] for text in texts]]
+
+    return score
+
+
+def _tests(plan: EvaluationPlan) -> tuple[Dataset | None, list[Slice]]:
+    if plan.suite is None or plan.data is None:
+        return read_dataset(plan.test), []
+    suite: Recipe = load_recipe(plan.suite)
+    return suite_dataset(suite, plan.data), suite_slices(suite, plan.data)
+
+
+def _measured(
+    plan: EvaluationPlan,
+    data: Dataset,
+    scorer: Scorer,
+    policy: Policy,
+    train: Sequence[Example],
+    progress: Progress,
+) -> dict[str, Any]:
+    progress(f"measured: {len(data.queries):,} rows")
+    scores = {ROUTER: scorer(data.queries), **_others(plan, data.queries, train, progress)}
+    prices = Prices(plan.price_local, plan.price_cloud)
+    sure = {"resamples": plan.resamples, "seed": plan.seed}
+    sets = {}
+    for name, rows in groups_of(data).items():
+        progress(f"bootstrap: {name}")
+        part, p_cloud = data.subset(rows), scores[ROUTER][rows]
+        sets[name] = {
+            "rows": int(rows.sum()),
+            "cloud_is_better": float(part.is_cloud.mean()),
+            "ranking": {k: assess_ranking(part, s[rows], **sure) for k, s in scores.items()},
+            "decisions": assess_decisions(part, p_cloud, policy, prices, **sure),
+        }
+    differences = {
+        k: assess_difference(data, scores[ROUTER], s, **sure) for k, s in scores.items() if k != ROUTER
+    }
+    return {
+        "sets": sets,
+        "differences": differences,
+        "shares": assess_shares(scores[ROUTER], plan.seed),
+        "data_sha256": data.sha256,
+    }
+
+
+def _others(
+    plan: EvaluationPlan, texts: Sequence[str], train: Sequence[Example], progress: Progress
+) -> dict[str, Floats]:
+    from pointsman.train.baselines import encoder_scores, length_scores, random_scores, tfidf_scores
+
+    found: dict[str, Floats] = {}
+    for other in plan.compare:
+        progress(f"comparing with {other}")
+        if other.startswith(_CHECKPOINT):
+            scorer, _ = open_scorer(Path(other.removeprefix(_CHECKPOINT)), None)
+            found[Path(other).name] = scorer(texts)
+        else:
+            found[other] = open_scorer(plan.router, other)[0](texts)
+    found |= {"random": random_scores(texts, plan.seed), "query length": length_scores(texts)}
+    if train:
+        cache = plan.cache or plan.output / ".cache"
+        progress("baselines: TF-IDF + LR, MiniLM + LR")
+        found["TF-IDF + LR"] = tfidf_scores(train, texts)
+        found["MiniLM + LR"] = encoder_scores(train, texts, cache, 128, progress)
+    return found
+
+
+def _everyday(
+    plan: EvaluationPlan, slices: Sequence[Slice], scorer: Scorer, policy: Policy
+) -> dict[str, Any]:
+    if not slices:
+        return {}
+    everyday, guide = [], []
+    for part in slices:
+        p_cloud = scorer(part.queries)
+        if part.name == GUIDE:
+            guide += assess_examples(part, p_cloud)
+            continue
+        everyday.append(assess_slice(part, p_cloud, policy, resamples=plan.resamples, seed=plan.seed))
+    return {"everyday": everyday, "guide": guide}
+
+
+def _texts_to_edit(plan: EvaluationPlan, data: Dataset | None, slices: Sequence[Slice]) -> list[str]:
+    """Half measured queries, half everyday ones, as far as there are both."""
+    rng = random.Random(plan.seed)
+    pools = [list(dict.fromkeys(data.queries)) if data else [], [q for s in slices for q in s.queries]]
+    each = plan.edits // max(1, sum(bool(pool) for pool in pools))
+    return [text for pool in pools for text in rng.sample(pool, min(each, len(pool)))]
+
+
+def _flips(plan: EvaluationPlan, texts: Sequence[str], scorer: Scorer, policy: Policy) -> dict[str, Any]:
+    rng = random.Random(plan.seed)
+    edited = {name: [edit(text, rng) for text in texts] for name, edit in EDITS.items()}
+    after = {name: scorer(changed) for name, changed in edited.items()}
+    sure = {"resamples": plan.resamples, "seed": plan.seed}
+    return assess_flips(scorer(texts), after, policy.cloud_threshold, **sure)
+
+
+def _write(plan: EvaluationPlan, report: dict[str, Any]) -> Path:
+    plan.output.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(_without_nan(report), indent=1, allow_nan=False, ensure_ascii=False)
+    (plan.output / "evaluation.json").write_text(text + "\n", encoding="utf-8")
+    if plan.plots:
+        from pointsman.train.quality_plots import draw_report
+
+        draw_report(report, plan.output)
+    readme = plan.output / "README.md"
+    readme.write_text(render_markdown(report), encoding="utf-8")
+    return readme
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_nan(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,112 @@
+"""What a router is tested on: a suite file, in the format of a recipe, to measured rows and slices."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pointsman.errors import DataError
+from pointsman.evaluation.dataset import Dataset, collect
+from pointsman.evaluation.quality import Slice
+from pointsman.labels import CLOUD, LOCAL
+from pointsman.train.data import ReadReport, files_of, loose_key, read_rows, read_rule, share_of
+from pointsman.train.recipe import Recipe, load_recipe
+
+GUIDE = "guide"
+VALIDATION = "validation"
+"""The salt of the split that a recipe makes."""
+
+
+def read_dataset(paths: Sequence[Path]) -> Dataset:
+    """Rows of data files as a dataset, each file a group of its own (two files of one name are one).
+
+    Raises:
+        DataError: a file cannot be read, or not one row can be used.
+    """
+    report = ReadReport()
+
+    def rows() -> Iterator[tuple[str, str, dict[str, Any]]]:
+        for path in paths:
+            group = path.name.split(".", 1)[0]
+            for number, row in read_rows(path, report):
+                yield f"{path.name}:{number}", group, row
+
+    found = collect(rows())
+    return replace(found, bad=(*found.bad, *report.bad))
+
+
+def read_queries(paths: Sequence[Path]) -> tuple[tuple[str, ...], str]:
+    """The `query` column of data files, and the digest of it; rows without text are left out.
+
+    Raises:
+        DataError: a file cannot be read, or there is no text at all.
+    """
+    report = ReadReport()
+    found = [row.get("query") for path in paths for _, row in read_rows(path, report)]
+    queries = tuple(q.strip() for q in found if isinstance(q, str) and q.strip())
+    if not queries:
+        raise DataError(f"no queries in {[path.name for path in paths]}: expected a column `query`.")
+    return queries, hashlib.sha256("\0".join(queries).encode("utf-8", "replace")).hexdigest()
+
+
+def validation_dataset(recipe_path: Path, data: Path) -> Dataset:
+    """The measured rows that a recipe holds out for validation, one for each model pair.
+
+    Raises:
+        DataError: a file is missing, or nothing is held out.
+    """
+    recipe = load_recipe(recipe_path)
+    kept = []
+    for outcomes in recipe.outcomes:
+        found = read_dataset(files_of(outcomes.files, data))
+        shares = np.array([share_of(loose_key(q), VALIDATION) for q in found.queries])
+        kept.append(found.subset(shares < outcomes.validation_share))
+    if not any(part.queries for part in kept):
+        raise DataError(f"{recipe_path} holds out no measured rows: set validation_share.")
+    return Dataset(
+        tuple(q for part in kept for q in part.queries),
+        np.concatenate([part.group for part in kept]),
+        np.concatenate([part.weak for part in kept]),
+        np.concatenate([part.strong for part in kept]),
+        tuple(bad for part in kept for bad in part.bad),
+    )
+
+
+def suite_dataset(suite: Recipe, data: Path) -> Dataset | None:
+    """The measured rows of a suite; None where it has none."""
+    paths = [path for outcomes in suite.outcomes for path in files_of(outcomes.files, data)]
+    return read_dataset(paths) if paths else None
+
+
+def suite_slices(suite: Recipe, data: Path) -> list[Slice]:
+    """The ruled slices of a suite, by source and target.
+
+    Raises:
+        DataError: a file is missing.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for rule in suite.rules:
+        for example in read_rule(rule, data, suite, ReadReport()):
+            if example.p_cloud is not None:
+                label = CLOUD if example.p_cloud >= 0.5 else LOCAL
+                found.setdefault((example.source, label), []).append(example.query)
+    return [Slice(name, label, tuple(queries)) for (name, label), queries in found.items()]
+
+
+def without_known(slices: Sequence[Slice], known: set[str]) -> tuple[list[Slice], int]:
+    """Slices without the near duplicates of known texts (their loose keys), and how many those were.
+
+    The guide's examples stay: they are asked for by their exact words.
+    """
+    kept, dropped = [], 0
+    for part in slices:
+        queries = part.queries
+        if part.name != GUIDE:
+            queries = tuple(q for q in queries if loose_key(q) not in known)
+        dropped += len(part.queries) - len(queries)
+        if queries:
+            kept.append(Slice(part.name, part.label, queries))
+    return kept, dropped

@@ -4,9 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.convert.products import toy_artifact
 
 from pointsman.cli import bench
 from pointsman.errors import ArtifactNotFoundError, MissingExtraError, SettingsError
+from pointsman.evaluation.benchmark import Benchmark
+from pointsman.evaluation.benchmark_runner import Effort
+from pointsman.evaluation.scenarios import Preset
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -50,6 +54,38 @@ def test_a_missing_extra_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(MissingExtraError) as caught:
         bench.run(parsed(str(tmp_path)))
     assert str(caught.value) == "pip install 'pointsman[export]'"
+
+
+def test_a_whole_benchmark_of_a_toy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    effort = Effort(1, 2, 1, 0, 1, 1, 2, 0.0, 60.0)
+    kinds = ({"kind": "bulk", "threads": 1}, {"kind": "cold_start", "threads": 1})
+    short = {"kind": "latency", "threads": 1, "batch": 1, "length": 16}
+    preset = Preset(effort, ("ort_optimized",), (short, *kinds))
+    monkeypatch.setattr("pointsman.evaluation.scenarios.read_preset", lambda name: preset)
+    queries, output = tmp_path / "queries.txt", tmp_path / "out"
+    queries.write_text("which train takes the left track\nnow\n")
+    artifact = toy_artifact(tmp_path / "toy")
+
+    words = (str(artifact.path), "--queries", str(queries), "--output", str(output), "--json")
+    assert bench.run(parsed(*words)) == 0
+
+    out, err = capsys.readouterr()
+    benchmark = Benchmark.from_json((output / "benchmark.json").read_bytes())
+    assert out == benchmark.to_json()
+    assert [scenario.shape for scenario in benchmark.scenarios] == ["1x16", "2 texts", "cold start"]
+    measured = {run.backend for run in benchmark.runs}
+    assert measured == {
+        "plain", "guide_quantized", "folded", "folded_products", "route_many", "router_program",
+    }  # fmt: skip
+    assert not [backend for backend in benchmark.backends if backend.skipped.startswith("failed")]
+    assert benchmark.facts["queries"]["n"] == 2
+    names = {path.name for path in output.iterdir()}
+    assert names == {"benchmark.json", "benchmark.md", "report.html", "latency.png"}
+    assert "absorb_norm" in (output / "report.html").read_text(encoding="utf-8")
+    assert str(tmp_path) not in benchmark.to_json()
+    assert "wrote benchmark.json" in err
 
 
 def test_help_teaches() -> None:

@@ -1,0 +1,37 @@
+"""docs/train-your-own.md, followed as written."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from pointsman.cli.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "train-your-own.md"
+
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def test_a_table_of_500_rows_becomes_a_calibrated_router(tmp_path, monkeypatch, capsys):
+    (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
+    monkeypatch.chdir(tmp_path)
+    for code in blocks("python"):
+        exec(compile(code, "train-your-own.md", "exec"), {})
+    assert len(Path("queries.csv").read_text().splitlines()) == 351
+    for command in "\n".join(blocks("sh")).splitlines():
+        words = shlex.split(command)
+        assert words[0] == "pointsman"
+        assert main(words[1:]) == 0, command
+    assert Path("run/curves.png").is_file()
+    manifest = json.loads(Path("my-calibrated-router/manifest.json").read_text())
+    assert manifest["calibration"]["n"] == 150
+    report = json.loads(Path("report/evaluation.json").read_text())
+    assert report["sets"]["pooled"]["decisions"]["figures"]["accuracy"]["value"] >= 0.9
+    assert "badge reader" in capsys.readouterr().out

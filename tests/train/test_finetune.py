@@ -144,3 +144,12 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(table, tiny_base, tmp_path
     transformers.BertTokenizerFast(vocab=str(other / "vocab.txt")).save_pretrained(other)
     with pytest.raises(CheckpointError, match="another vocabulary"):
         finetune(plan_of(table, other, tmp_path / "run"), threads=1, progress=len)
+
+
+def test_training_stops_when_validation_no_longer_improves(table, tiny_base, tmp_path):
+    still = replace(SCHEDULE, epochs=8.0, batch_tokens=256, learning_rate=0.0, evaluations=8, patience=2)
+    plan = plan_of(table, tiny_base, tmp_path / "run", schedule=replace(still, bfloat16=False))
+    checkpoint = finetune(plan, threads=1, progress=len)
+    record = json.loads((checkpoint / "training.json").read_text())
+    assert record["stopped_early"] is True
+    assert len(record["history"]) == 3

@@ -1,0 +1,94 @@
+"""Serve the router over HTTP, and put it in front of a local and a cloud model.
+
+Without any setting the classification routes answer with the shipped router; chat needs upstreams, or
+--demo, which starts two small ones. Everything can be set by flags, by the environment, by .env or in one
+TOML file (--config); the first of these wins. docs/gateway.md lists every key.
+
+Examples:
+  pointsman serve --demo
+  pointsman serve --local-url http://127.0.0.1:11434/v1 --local-model llama3.2 \\
+      --cloud-url https://api.openai.com/v1 --cloud-model gpt-4o-mini --cloud-key-env OPENAI_API_KEY
+  pointsman serve --config gateway.toml --check
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+NAME = "serve"
+HELP = "the HTTP gateway: classify, and route chats to the local or the cloud model"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("--config", type=Path, help="a TOML file of settings")
+    parser.add_argument(
+        "--check", action="store_true", help="print the effective settings, validate, and stop"
+    )
+    parser.add_argument(
+        "--hash-key", action="store_true", help="read a key from standard input, print the line for keys_file"
+    )
+    parser.add_argument(
+        "--demo", action="store_true", default=None, help="two echo upstreams, nothing to set up"
+    )
+    parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", help="port to listen on (default 8000)")
+    parser.add_argument("--admin-port", help="port of the admin routes (default 8001; none: off)")
+    parser.add_argument("--artifact", help="directory of an artifact (default: the shipped router)")
+    parser.add_argument("--variant", help="which of its files to run: int8, folded, plain, fp16")
+    parser.add_argument("--threads", help="threads of the model")
+    parser.add_argument("--cloud-threshold", help="send to the cloud from this probability on, 0..1")
+    parser.add_argument("--confidence-threshold", help="below it the safe target is used, 0..1")
+    parser.add_argument("--safe-target", help="local or cloud: where doubtful queries go")
+    parser.add_argument(
+        "--fallback", action="append", help="local-to-cloud or cloud-to-local; may be repeated"
+    )
+    for side in ("local", "cloud"):
+        parser.add_argument(f"--{side}-url", help=f"address of the {side} model's service, up to /v1")
+        parser.add_argument(f"--{side}-model", help=f"name of the {side} model there")
+        parser.add_argument(f"--{side}-key-env", help="the environment variable that holds its key")
+    parser.add_argument("--log-level", help="debug, info, warning or error")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    from pointsman.serve.loading import load_settings, masked
+
+    if args.hash_key:
+        from pointsman.serve.keys import hashed_line
+
+        print(hashed_line(sys.stdin.readline().strip()))
+        return 0
+    settings = load_settings(_flags(args), args.config)
+    from pointsman.serve.server import check, serve
+
+    if args.check:
+        print(masked(settings))
+        check(settings)
+        print("settings are valid", file=sys.stderr)
+        return 0
+    return serve(settings)
+
+
+def _flags(args: argparse.Namespace) -> dict[str, Any]:
+    admin_port: dict[str, Any] = {} if args.admin_port is None else {"admin_port": args.admin_port}
+    return {
+        "demo": args.demo,
+        "server": {"host": args.host, "port": args.port, "log_level": args.log_level, **admin_port},
+        "inference": {"artifact": args.artifact, "variant": args.variant, "threads": args.threads},
+        "routing": {
+            "cloud_threshold": args.cloud_threshold,
+            "confidence_threshold": args.confidence_threshold,
+            "safe_target": args.safe_target,
+            "fallback": args.fallback,
+        },
+        "upstreams": {
+            side: {
+                "url": getattr(args, f"{side}_url"),
+                "model": getattr(args, f"{side}_model"),
+                "api_key_env": getattr(args, f"{side}_key_env"),
+            }
+            for side in ("local", "cloud")
+        },
+    }

@@ -1,0 +1,164 @@
+"""Settings from where an operator says them: flags, environment, `.env`, one TOML file; the first wins.
+
+A variable is `POINTSMAN_<TABLE>__<KEY>`, for example `POINTSMAN_UPSTREAMS__CLOUD__API_KEY`. This file knows
+places and precedence; it refuses to know what a key means.
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from pointsman.errors import SettingsError
+from pointsman.serve.settings import GatewaySettings
+from pointsman.settings import CLOUD_THRESHOLD, SAFE_TARGET, THREADS, effective_environment
+
+PREFIX = "POINTSMAN_"
+_SHARED = {CLOUD_THRESHOLD, SAFE_TARGET, THREADS}
+"""Names that the whole package reads, not only the gateway."""
+
+Tree = dict[str, Any]
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None,
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> GatewaySettings:
+    """The effective settings.
+
+    Args:
+        flags: a tree of what the command line said; None values were not given.
+        config: a TOML file.
+        environ: the environment with `.env`; None reads both.
+
+    Raises:
+        SettingsError: a file that cannot be read, an unknown key (the nearest is named), a value out of range.
+    """
+    environ = effective_environment() if environ is None else environ
+    merged: Tree = {}
+    for layer in (_from_toml(config), _from_environment(environ), _given(flags or {})):
+        _merge(merged, layer)
+    try:
+        return GatewaySettings.model_validate(merged)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_problem(item) for item in error.errors())) from None
+
+
+def known_keys(model: type[BaseModel] = GatewaySettings, prefix: str = "") -> dict[str, Any]:
+    """Dotted key to its pydantic field, for every key that can be set; tables are opened."""
+    keys: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        table = _table(field.annotation)
+        if table is None:
+            keys[prefix + name] = field
+        else:
+            keys |= known_keys(table, f"{prefix}{name}.")
+    return keys
+
+
+def masked(settings: GatewaySettings) -> str:
+    """The effective settings as TOML-like lines, with secrets masked."""
+    lines = []
+    for key, value in _flat(settings.model_dump(mode="json")):
+        lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    return "\n".join(lines)
+
+
+def _flat(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat += _flat(value, f"{prefix}{key}.")
+        else:
+            flat.append((prefix + key, value))
+    return flat
+
+
+def _table(annotation: Any) -> type[BaseModel] | None:
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            # A tuple of tables (the rules) is one key: only a plain or optional table is opened.
+            return candidate if get_args(annotation)[1:] in ((), (type(None),)) else None
+    return None
+
+
+def _from_toml(path: Path | None) -> Tree:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"--config {path}: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--config {path} is not TOML: {error}.") from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> Tree:
+    keys = known_keys()
+    tree: Tree = {}
+    for name, text in environ.items():
+        if not name.startswith(PREFIX) or name in _SHARED:
+            continue
+        path = name.removeprefix(PREFIX).lower().replace("__", ".")
+        if path not in keys:
+            known = [PREFIX + key.upper().replace(".", "__") for key in keys]
+            raise SettingsError(f"{name}: not a setting.{_nearest(name, known)}")
+        _put(tree, path.split("."), _value(text, name))
+    return tree
+
+
+def _value(text: str, name: str) -> Any:
+    """A string, or what its JSON says where it is a list or a table; `none` clears an optional value."""
+    stripped = text.strip()
+    if stripped.lower() == "none":
+        return None
+    if stripped[:1] not in ("[", "{"):
+        return stripped
+    try:
+        return json.loads(stripped)
+    except ValueError:
+        raise SettingsError(f"{name}: starts like JSON, but is not.") from None
+
+
+def _put(tree: Tree, path: list[str], value: Any) -> None:
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[path[-1]] = value
+
+
+def _given(flags: Mapping[str, Any]) -> Tree:
+    given: Tree = {}
+    for key, value in flags.items():
+        if isinstance(value, Mapping):
+            value = _given(value)
+            if value:
+                given[key] = value
+        elif value is not None:
+            given[key] = value
+    return given
+
+
+def _merge(onto: Tree, layer: Tree) -> None:
+    for key, value in layer.items():
+        if isinstance(value, dict) and isinstance(onto.get(key), dict):
+            _merge(onto[key], value)
+        else:
+            onto[key] = value
+
+
+def _problem(item: Any) -> str:
+    """One line for one validation error; the value itself is not shown, it may be a secret."""
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] != "extra_forbidden":
+        return f"{where or 'settings'}: {item['msg'].removeprefix('Value error, ')}."
+    return f"{where}: not a setting.{_nearest(where, list(known_keys()))}"
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]}?" if close else f" Known: {', '.join(sorted(known)[:8])}, …"

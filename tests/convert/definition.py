@@ -23,7 +23,7 @@ TINY: dict[str, Any] = {
 def random_weights(
     config: MobileBertConfig, seed: int, *, norm: float = 0.5, labels: int = 2
 ) -> dict[str, NDArray[Any]]:
-    """Every tensor of a checkpoint, float32; NoNorm scales lie in 1 - norm .. 1 + norm, the padding row is zero."""
+    """Every tensor of a checkpoint, float32; NoNorm scales lie in 1 - norm .. 1 + norm; padding is zero."""
     rng = np.random.default_rng(seed)
     tensors: dict[str, NDArray[Any]] = {}
 
@@ -78,27 +78,29 @@ def logits_by_definition(
     weights: dict[str, NDArray[Any]],
     ids: NDArray[np.int64],
     mask: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """Logits float64 (batch, labels), every norm applied where the checkpoint has it."""
-    w = {name: tensor.astype(np.float64) for name, tensor in weights.items()}
+    dtype: type = np.float64,
+) -> NDArray[Any]:
+    """Logits (batch, labels), every norm applied where the checkpoint has it, all of it in `dtype`."""
+    w = {name: tensor.astype(dtype) for name, tensor in weights.items()}
 
-    def linear(name: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def linear(name: str, x: NDArray[Any]) -> NDArray[Any]:
         return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
 
-    def nonorm(name: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def nonorm(name: str, x: NDArray[Any]) -> NDArray[Any]:
         return x * w[f"{name}.weight"] + w[f"{name}.bias"]
 
-    h = _embeddings(config, w, ids, mask, linear, nonorm)
-    bias = np.where(mask[:, None, None, :] > 0, 0.0, -np.inf)
+    h = _embeddings(config, w, ids, mask.astype(dtype), linear, nonorm)
+    bias = np.where(mask[:, None, None, :] > 0, 0.0, -np.inf).astype(dtype)
     for i in range(config.num_hidden_layers):
         h = _layer(config, f"mobilebert.encoder.layer.{i}", h, bias, linear, nonorm)
+    assert h.dtype == dtype
     first = h[:, 0]
     if config.classifier_activation:
         first = np.tanh(linear("mobilebert.pooler.dense", first))
     return linear("classifier", first)
 
 
-def _embeddings(config: Any, w: Any, ids: Any, mask: Any, linear: Any, nonorm: Any) -> NDArray[np.float64]:
+def _embeddings(config: Any, w: Any, ids: Any, mask: Any, linear: Any, nonorm: Any) -> NDArray[Any]:
     e = "mobilebert.embeddings"
     # A query's answer is its answer alone: what stands on padding is nothing.
     words = w[f"{e}.word_embeddings.weight"][ids] * mask[:, :, None]
@@ -118,7 +120,7 @@ def _embeddings(config: Any, w: Any, ids: Any, mask: Any, linear: Any, nonorm: A
     return nonorm(f"{e}.LayerNorm", words + positions + w[f"{e}.token_type_embeddings.weight"][0])
 
 
-def _layer(config: Any, name: str, h: Any, bias: Any, linear: Any, nonorm: Any) -> NDArray[np.float64]:
+def _layer(config: Any, name: str, h: Any, bias: Any, linear: Any, nonorm: Any) -> NDArray[Any]:
     query = key = value = entry = h
     if config.use_bottleneck:
         entry = nonorm(f"{name}.bottleneck.input.LayerNorm", linear(f"{name}.bottleneck.input.dense", h))
@@ -136,7 +138,7 @@ def _layer(config: Any, name: str, h: Any, bias: Any, linear: Any, nonorm: Any) 
         split(linear(f"{name}.attention.self.{part}", x))
         for part, x in (("query", query), ("key", key), ("value", value))
     )
-    scores = q @ k.transpose(0, 1, 3, 2) / math.sqrt(q.shape[-1]) + bias
+    scores = q @ k.transpose(0, 1, 3, 2) / q.dtype.type(math.sqrt(q.shape[-1])) + bias
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
     context = (weights @ v).transpose(0, 2, 1, 3).reshape(*h.shape[:2], -1)
@@ -160,5 +162,6 @@ def _layer(config: Any, name: str, h: Any, bias: Any, linear: Any, nonorm: Any) 
     return nonorm(f"{name}.output.bottleneck.LayerNorm", linear(f"{name}.output.bottleneck.dense", y) + h)
 
 
-def _gelu(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 0.5 * x * (1.0 + np.vectorize(math.erf)(x / math.sqrt(2.0)))
+def _gelu(x: NDArray[Any]) -> NDArray[Any]:
+    erf = np.vectorize(math.erf)(x / math.sqrt(2.0)).astype(x.dtype)
+    return 0.5 * x * (1.0 + erf)

@@ -12,6 +12,7 @@ from pointsman.errors import CheckpointError, UnsupportedModelError
 from pointsman.runtime.session import Session, SessionConfig
 
 RELATIVE_FLOAT32 = 2e-5
+TIMES_FLOAT32 = 6.0
 
 VARIANTS = {
     "as shipped by Google": {},
@@ -60,7 +61,9 @@ def test_the_folded_graph_is_the_definition(overrides):
     for rows, length in ((1, 1), (1, 2), (1, 32), (3, 7), (5, 19)):
         ids, mask = batch(rng, rows, length)
         wanted = logits_by_definition(config, weights, ids, mask)
-        assert relative_error(session.run(ids, mask), wanted) < RELATIVE_FLOAT32
+        float32 = logits_by_definition(config, weights, ids, mask, np.float32)
+        allowed = TIMES_FLOAT32 * max(relative_error(float32, wanted), np.finfo(np.float32).eps * 8)
+        assert relative_error(session.run(ids, mask), wanted) < allowed
 
 
 @pytest.mark.parametrize("labels", [1, 2, 5])

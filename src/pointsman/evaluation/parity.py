@@ -203,8 +203,8 @@ def sentence(summary: Mapping[str, Any]) -> str:
     verdict = "passed" if summary["passed"] else "NOT PUBLISHED"
     error = summary["relative_error"]
     return (
-        f"{verdict}: p_cloud within {summary['max_p']:.1e} ({summary['verdict']}), mean {summary['mean_p']:.1e}"
-        f", labels agree {summary['label_agreement']:.2%}"
+        f"{verdict}: p_cloud within {summary['max_p']:.1e} ({summary['verdict']}), "
+        f"mean {summary['mean_p']:.1e}, labels agree {summary['label_agreement']:.2%}"
         f", batch and padding move it by {summary['invariance']:.1e}"
         + ("" if error is None else f", relative error to float64 {error:.1e}")
         + f" ({summary['texts']} texts)"

@@ -1,0 +1,65 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each sets up what it needs, once.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+DEMO := demo
+
+.PHONY: demo test lint format types check setup base-test soak page-test clean
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed; set PYTHON="'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --upgrade pip
+
+# Everything that the project can do, at the versions that the tests run with.
+$(VENV)/.everything: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[export,train,serve,batch,dev]'
+	touch $@
+
+setup: $(VENV)/.everything
+
+# Export the checkpoint that ships here, prove it, measure it, report, and route a few queries.
+demo: $(DEMO)/report/report.html
+	@$(RUN)/pointsman inspect $(DEMO)/router
+	@echo
+	@$(RUN)/pointsman route --artifact $(DEMO)/router \
+	  "Hello there!" "What's 5 + 3?" "Thanks for your help" "Turn off the kitchen lights" \
+	  "Analyze quarterly sales performance" "Write a comprehensive business plan" \
+	  "Can you analyze the quarterly business performance?"
+	@echo
+	@echo "The report: $(DEMO)/report/report.html"
+
+$(DEMO)/router/manifest.json: $(VENV)/.everything
+	mkdir -p $(DEMO)
+	rm -rf $(DEMO)/router
+	$(RUN)/pointsman export checkpoints/default-router --output $(DEMO)/router --name default-router
+
+$(DEMO)/report/report.html: $(DEMO)/router/manifest.json
+	$(RUN)/pointsman bench $(DEMO)/router --reference checkpoints/default-router --quick --output $(DEMO)/report
+
+test: $(VENV)/.everything
+	$(RUN)/python -m pytest -n 2 --dist loadfile
+
+# The light runtime alone: what `pip install pointsman` gives, without torch, onnx or a web framework.
+base-test: $(VENV)-base/.base
+	$(VENV)-base/bin/python -m pytest -q tests/base
+
+$(VENV)-base/.base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-base
+	$(VENV)-base/bin/python -m pip install --quiet --constraint constraints.txt --editable . pytest
+	touch $@
+
+lint: $(VENV)/.everything
+	$(RUN)/ruff check
+
+format: $(VENV)/.everything
+	$(RUN)/ruff format --check
+
+types: $(VENV)/.everything
+	$(RUN)/mypy
+
+check: lint format types test base-test
+
+clean:
+	rm -rf $(DEMO) $(VENV) $(VENV)-base build dist

@@ -37,7 +37,7 @@ def load_settings(
         environ: the environment with `.env`; None reads both.
 
     Raises:
-        SettingsError: a file that cannot be read, an unknown key (the nearest is named), a value out of range.
+        SettingsError: a file that cannot be read, an unknown key (the nearest is named), a bad value.
     """
     environ = effective_environment() if environ is None else environ
     merged: Tree = {}

@@ -27,21 +27,33 @@ class Part(BaseModel):
 class ServerSettings(Part):
     """Where the gateway listens, and how it stops."""
 
-    host: str = Field("127.0.0.1", description="address to listen on; beyond loopback an API key is required")
-    port: int = Field(8000, ge=0, le=65_535, description="port to listen on; 0 takes a free one")
-    admin_host: str = Field("127.0.0.1", description="address of the admin routes and of /metrics")
+    host: str = Field(
+        default="127.0.0.1", description="address to listen on; beyond loopback an API key is required"
+    )
+    port: int = Field(default=8000, ge=0, le=65_535, description="port to listen on; 0 takes a free one")
+    admin_host: str = Field(default="127.0.0.1", description="address of the admin routes and of /metrics")
     admin_port: int | None = Field(
-        8001, ge=0, le=65_535, description="port of the admin routes; 0 takes a free one, none turns them off"
+        default=8001,
+        ge=0,
+        le=65_535,
+        description="port of the admin routes; 0 takes a free one, none turns them off",
     )
     drain_delay_s: float = Field(
-        0.5, ge=0, le=600, description="after SIGTERM: not ready any more, but still accepting for so long"
+        default=0.5,
+        ge=0,
+        le=600,
+        description="after SIGTERM: not ready any more, but still accepting for so long",
     )
-    grace_s: float = Field(30.0, ge=0, le=3600, description="then: how long running requests may take to end")
+    grace_s: float = Field(
+        default=30.0, ge=0, le=3600, description="then: how long running requests may take to end"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="JSON lines on stderr"
+        default="info", description="JSON lines on stderr"
     )
-    page: bool = Field(True, description="serve the page at /")
-    show_text: bool = Field(False, description="let the page's list of recent decisions show their text")
+    page: bool = Field(default=True, description="serve the page at /")
+    show_text: bool = Field(
+        default=False, description="let the page's list of recent decisions show their text"
+    )
 
     @field_validator("admin_port", mode="before")
     @classmethod
@@ -52,19 +64,28 @@ class ServerSettings(Part):
 class InferenceSettings(Part):
     """The router and how it is run."""
 
-    artifact: Path | None = Field(None, description="directory of an artifact; default: the shipped router")
-    variant: str | None = Field(None, description="which of its ONNX files: int8, folded, plain, fp16")
-    threads: int | None = Field(None, ge=1, description="default: what this process may use")
-    max_batch: Count = Field(32, le=1024, description="texts in one run of the model at most")
+    artifact: Path | None = Field(
+        default=None, description="directory of an artifact; default: the shipped router"
+    )
+    variant: str | None = Field(
+        default=None, description="which of its ONNX files: int8, folded, plain, fp16"
+    )
+    threads: int | None = Field(default=None, ge=1, description="default: what this process may use")
+    max_batch: Count = Field(default=32, le=1024, description="texts in one run of the model at most")
     batch_wait_ms: float = Field(
-        0.0, ge=0, le=100, description="wait so long for company; 0 takes only what has queued up meanwhile"
+        default=0.0,
+        ge=0,
+        le=100,
+        description="wait so long for company; 0 takes only what has queued up meanwhile",
     )
     cache_size: int = Field(
-        4096, ge=0, description="recent decisions kept, by keyed hash of the text; 0: none"
+        default=4096, ge=0, description="recent decisions kept, by keyed hash of the text; 0: none"
     )
-    canary_artifact: Path | None = Field(None, description="a second artifact")
-    canary_share: Share = Field(0.0, description="share of the texts that the second artifact decides")
-    shadow: bool = Field(False, description="let the second artifact decide too, and only compare")
+    canary_artifact: Path | None = Field(default=None, description="a second artifact")
+    canary_share: Share = Field(
+        default=0.0, description="share of the texts that the second artifact decides"
+    )
+    shadow: bool = Field(default=False, description="let the second artifact decide too, and only compare")
 
 
 class Rule(Part):
@@ -73,16 +94,20 @@ class Rule(Part):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="shows in the reason and in metrics")
     send: Literal["local", "cloud", "local-only", "cloud-only"] = Field(description="what to do")
     keywords: tuple[str, ...] = Field(
-        (), description="any of these words or phrases is in the request's text"
+        default=(), description="any of these words or phrases is in the request's text"
     )
-    pattern: str | None = Field(None, description="this regular expression is found in the request's text")
+    pattern: str | None = Field(
+        default=None, description="this regular expression is found in the request's text"
+    )
     min_chars: int | None = Field(
-        None, ge=0, description="the request's text has at least so many characters"
+        default=None, ge=0, description="the request's text has at least so many characters"
     )
-    max_chars: int | None = Field(None, ge=0, description="the request's text has at most so many characters")
-    has_tools: bool | None = Field(None, description="tools or functions are given")
-    has_images: bool | None = Field(None, description="an image, a file or audio is among the parts")
-    tag: str | None = Field(None, description="the header x-pointsman-tags has this tag")
+    max_chars: int | None = Field(
+        default=None, ge=0, description="the request's text has at most so many characters"
+    )
+    has_tools: bool | None = Field(default=None, description="tools or functions are given")
+    has_images: bool | None = Field(default=None, description="an image, a file or audio is among the parts")
+    tag: str | None = Field(default=None, description="the header x-pointsman-tags has this tag")
 
     @field_validator("pattern")
     @classmethod
@@ -105,18 +130,20 @@ class Rule(Part):
 class RoutingSettings(Part):
     """Thresholds, rules, and what may happen when something breaks."""
 
-    cloud_threshold: Share | None = Field(None, description="p_cloud from which on the cloud answers")
-    confidence_threshold: Share | None = Field(None, description="below it the safe target answers")
-    safe_target: Target | None = Field(None, description="where doubtful queries go")
-    default_target: Target = Field("local", description="who answers a chat when the classifier fails")
-    fallback: tuple[Literal["local-to-cloud", "cloud-to-local"], ...] = Field(
-        (), description="which upstream may stand in for the other; none unless said here"
+    cloud_threshold: Share | None = Field(default=None, description="p_cloud from which on the cloud answers")
+    confidence_threshold: Share | None = Field(default=None, description="below it the safe target answers")
+    safe_target: Target | None = Field(default=None, description="where doubtful queries go")
+    default_target: Target = Field(
+        default="local", description="who answers a chat when the classifier fails"
     )
-    rules: tuple[Rule, ...] = Field((), description="rules before the model, in order")
-    sticky: bool = Field(False, description="a conversation stays with the target of its first turn")
-    sticky_ttl_s: Seconds = Field(3600.0, description="for so long after its last turn")
+    fallback: tuple[Literal["local-to-cloud", "cloud-to-local"], ...] = Field(
+        default=(), description="which upstream may stand in for the other; none unless said here"
+    )
+    rules: tuple[Rule, ...] = Field(default=(), description="rules before the model, in order")
+    sticky: bool = Field(default=False, description="a conversation stays with the target of its first turn")
+    sticky_ttl_s: Seconds = Field(default=3600.0, description="for so long after its last turn")
     stream_decision: Literal["event", "comment", "off"] = Field(
-        "event",
+        default="event",
         description="how a stream shows the decision: a first chunk without choices, or an SSE comment",
     )
 
@@ -124,52 +151,68 @@ class RoutingSettings(Part):
 class LimitSettings(Part):
     """What one request, one client and all of them may take."""
 
-    body_bytes: Count = Field(16 * 2**20, description="largest body of a chat")
-    text_body_bytes: Count = Field(512 * 2**10, description="largest body of a classification")
-    header_bytes: Count = Field(32 * 2**10, description="all header names and values together")
-    header_count: Count = Field(100, description="headers of one request")
+    body_bytes: Count = Field(default=16 * 2**20, description="largest body of a chat")
+    text_body_bytes: Count = Field(default=512 * 2**10, description="largest body of a classification")
+    header_bytes: Count = Field(default=32 * 2**10, description="all header names and values together")
+    header_count: Count = Field(default=100, description="headers of one request")
     header_timeout_s: Seconds = Field(
-        10.0, description="a connection that has not sent its headers is closed"
+        default=10.0, description="a connection that has not sent its headers is closed"
     )
-    body_timeout_s: Seconds = Field(30.0, description="a body that has not arrived is answered 408")
-    batch: Count = Field(32, description="texts in one request")
-    batch_chars: Count = Field(131_072, description="characters in the texts of one request, together")
-    answer_bytes: Count = Field(64 * 2**20, description="largest answer taken from an upstream")
-    queue: Count = Field(64, description="texts that may wait for the model; more get 503 at once")
-    queue_timeout_ms: float = Field(150.0, gt=0, le=60_000, description="then a waiting text gets 503")
-    chats: Count = Field(2048, description="chats in flight; more get 503 at once")
-    deadline_s: Seconds = Field(300.0, description="one deadline for a whole chat, classification included")
-    requests_per_s: float = Field(0.0, ge=0, description="per key or address; 0: no limit")
-    burst: Count = Field(20, description="requests that a client may save up")
+    body_timeout_s: Seconds = Field(default=30.0, description="a body that has not arrived is answered 408")
+    batch: Count = Field(default=32, description="texts in one request")
+    batch_chars: Count = Field(
+        default=131_072, description="characters in the texts of one request, together"
+    )
+    answer_bytes: Count = Field(default=64 * 2**20, description="largest answer taken from an upstream")
+    queue: Count = Field(default=64, description="texts that may wait for the model; more get 503 at once")
+    queue_timeout_ms: float = Field(
+        default=150.0, gt=0, le=60_000, description="then a waiting text gets 503"
+    )
+    chats: Count = Field(default=2048, description="chats in flight; more get 503 at once")
+    deadline_s: Seconds = Field(
+        default=300.0, description="one deadline for a whole chat, classification included"
+    )
+    requests_per_s: float = Field(default=0.0, ge=0, description="per key or address; 0: no limit")
+    burst: Count = Field(default=20, description="requests that a client may save up")
 
 
 class AuthSettings(Part):
     """Who may ask. Keys are kept as SHA-256 only."""
 
-    keys: tuple[SecretStr, ...] = Field((), description="API keys, at least 32 characters each")
-    keys_file: Path | None = Field(None, description="a file of `name sha256:<64 hex digits>` lines")
-    admin_keys: tuple[SecretStr, ...] = Field((), description="keys for the admin routes and /metrics")
-    admin_keys_file: Path | None = Field(None, description="likewise, from a file of hashes")
+    keys: tuple[SecretStr, ...] = Field(default=(), description="API keys, at least 32 characters each")
+    keys_file: Path | None = Field(default=None, description="a file of `name sha256:<64 hex digits>` lines")
+    admin_keys: tuple[SecretStr, ...] = Field(
+        default=(), description="keys for the admin routes and /metrics"
+    )
+    admin_keys_file: Path | None = Field(default=None, description="likewise, from a file of hashes")
 
 
 class UpstreamSettings(Part):
     """One OpenAI-compatible service."""
 
     url: str = Field(description="base address up to and with /v1; for Azure the resource's address")
-    model: str | None = Field(None, description="the model name it is asked for")
-    api: Literal["openai", "azure"] = Field("openai", description="azure: deployment paths and `api-key`")
-    api_version: str = Field("2024-10-21", description="Azure's api-version")
-    api_key: SecretStr | None = Field(None, description="its key; better by api_key_env or api_key_file")
-    api_key_env: str | None = Field(None, description="the environment variable that holds its key")
-    api_key_file: Path | None = Field(None, description="the file that holds its key")
-    connect_timeout_s: Seconds = Field(2.0, description="until the connection stands")
-    first_byte_timeout_s: Seconds = Field(60.0, description="until the first byte of the answer")
-    idle_timeout_s: Seconds = Field(30.0, description="between two pieces of an answer")
-    retries: int = Field(1, ge=0, le=3, description="further tries after a refused connection, in the budget")
-    breaker_failures: Count = Field(5, description="failures in a row that open the circuit breaker")
-    breaker_open_s: Seconds = Field(5.0, description="an open breaker lets one probe through this often")
-    price_in: Price = Field(0.0, description="money per million prompt tokens")
-    price_out: Price = Field(0.0, description="money per million completion tokens")
+    model: str | None = Field(default=None, description="the model name it is asked for")
+    api: Literal["openai", "azure"] = Field(
+        default="openai", description="azure: deployment paths and `api-key`"
+    )
+    api_version: str = Field(default="2024-10-21", description="Azure's api-version")
+    api_key: SecretStr | None = Field(
+        default=None, description="its key; better by api_key_env or api_key_file"
+    )
+    api_key_env: str | None = Field(default=None, description="the environment variable that holds its key")
+    api_key_file: Path | None = Field(default=None, description="the file that holds its key")
+    connect_timeout_s: Seconds = Field(default=2.0, description="until the connection stands")
+    first_byte_timeout_s: Seconds = Field(default=60.0, description="until the first byte of the answer")
+    idle_timeout_s: Seconds = Field(default=30.0, description="between two pieces of an answer")
+    retries: int = Field(
+        default=1, ge=0, le=3, description="further tries after a refused connection, in the budget"
+    )
+    breaker_failures: Count = Field(default=5, description="failures in a row that open the circuit breaker")
+    breaker_open_s: Seconds = Field(
+        default=5.0, description="an open breaker lets one probe through this often"
+    )
+    price_in: Price = Field(default=0.0, description="money per million prompt tokens")
+    price_out: Price = Field(default=0.0, description="money per million completion tokens")
 
     @field_validator("url")
     @classmethod
@@ -207,5 +250,5 @@ class GatewaySettings(Part):
     auth: AuthSettings = AuthSettings()
     upstreams: UpstreamsSettings = UpstreamsSettings()
     demo: bool = Field(
-        False, description="start two small echo upstreams, so that the whole path can be tried"
+        default=False, description="start two small echo upstreams, so that the whole path can be tried"
     )

@@ -1,0 +1,128 @@
+"""The few things that every route does with ASGI: read a body within limits, answer with bytes.
+
+It refuses to know what a body means.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Scope, Send
+
+from pointsman.serve.failures import GatewayError
+
+Headers = Sequence[tuple[bytes, bytes]]
+JSON = (b"content-type", b"application/json")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and the way to answer it.
+
+    Attributes:
+        request_id: the client's, if it is harmless, or ours.
+        client: the name of its key, or its address: whom limits count for.
+        route: the path's pattern, for metrics; never the path itself.
+        status: what was answered; 0 until then.
+        facts: what the log line says beside that; never text, never keys.
+    """
+
+    scope: Scope
+    receive: Receive
+    _send: Send
+    request_id: str
+    params: dict[str, str] = field(default_factory=dict)
+    client: str = ""
+    route: str = "unknown"
+    status: int = 0
+    is_closing: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def method(self) -> str:
+        """The method, in capitals."""
+        return str(self.scope["method"])
+
+    def header(self, name: bytes) -> str | None:
+        """The value of a header (a lowercase name), or None; the first one where there are several."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return str(value.decode("latin-1"))
+        return None
+
+    def query(self) -> dict[str, str]:
+        """The query string; of a repeated name the last value."""
+        raw = self.scope.get("query_string", b"")
+        if not raw:
+            return {}
+        try:
+            return dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=32))
+        except ValueError:
+            raise GatewayError("invalid_request", "the query string has too many fields") from None
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head of an answer; the request id and, when draining, `Connection: close` are added."""
+        own = [(b"x-request-id", self.request_id.encode())]
+        if self.is_closing and (b"connection", b"close") not in headers:
+            own.append((b"connection", b"close"))
+        self.status = status
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *own]})
+
+    async def chunk(self, data: bytes, *, more: bool = True) -> None:
+        """Send a piece of the body."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def respond(self, status: int, body: bytes, headers: Headers = (JSON,)) -> None:
+        """Send a whole answer; to HEAD the head of it."""
+        await self.start(status, [*headers, (b"content-length", str(len(body)).encode())])
+        await self.chunk(b"" if self.method == "HEAD" else body, more=False)
+
+    async def respond_json(self, value: Any, status: int = 200, headers: Headers = ()) -> None:
+        """Send a value as JSON. A NaN in it is a fault of ours, and an error rather than bad JSON."""
+        body = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        await self.respond(status, body, (JSON, *headers))
+
+    async def body(self, limit_bytes: int, timeout_s: float) -> bytes:
+        """The whole body.
+
+        Raises:
+            GatewayError: `body_too_large` (at once where its length is announced), `request_timeout`,
+                `unsupported_media_type` for a compressed one.
+        """
+        if (self.header(b"content-encoding") or "identity").lower() != "identity":
+            raise GatewayError("unsupported_media_type", "send the body without content-encoding")
+        announced = self.header(b"content-length")
+        if announced is not None and announced.isdecimal() and int(announced) > limit_bytes:
+            raise self._too_large(limit_bytes)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    message = await self.receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    body += message.get("body", b"")
+                    if len(body) > limit_bytes:
+                        raise self._too_large(limit_bytes)
+                    if not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError:
+            raise GatewayError("request_timeout", "the body did not arrive in time") from None
+
+    async def json_body(self, limit_bytes: int, timeout_s: float) -> bytes:
+        """The whole body, announced as JSON or not announced at all."""
+        kind = (self.header(b"content-type") or "").partition(";")[0].strip().lower()
+        if kind and kind != "application/json" and not kind.endswith("+json"):
+            raise GatewayError("unsupported_media_type", "expected content-type application/json")
+        return await self.body(limit_bytes, timeout_s)
+
+    @staticmethod
+    def _too_large(limit_bytes: int) -> GatewayError:
+        return GatewayError("body_too_large", f"the body is larger than {limit_bytes} bytes")
+
+
+class ClientGone(Exception):  # noqa: N818 - not an error: nobody is there to be told
+    """The client closed the connection."""

@@ -1,0 +1,89 @@
+"""The last two minutes, for the page's live view: counts a second, latencies, recent decisions.
+
+Bounded memory; the text of a decision is kept only where the operator allows it.
+"""
+
+import time
+from collections import deque
+from typing import Any
+
+from pointsman.decision import Decision
+
+SECONDS = 120
+_RECENT = 50
+_LATENCIES = 2000
+_TEXT_CHARS = 80
+
+
+class Live:
+    """What happened lately.
+
+    Args:
+        show_text: keep the beginning of a decision's text.
+    """
+
+    def __init__(self, *, show_text: bool) -> None:
+        self._show_text = show_text
+        self._seconds: deque[list[float]] = deque(maxlen=SECONDS)
+        self._latencies: deque[float] = deque(maxlen=_LATENCIES)
+        self._recent: deque[dict[str, Any]] = deque(maxlen=_RECENT)
+        self.requests = 0
+        self.errors = 0
+        self.fallbacks = 0
+        self.targets = {"local": 0, "cloud": 0}
+        self.saved = 0.0
+
+    def request(self, elapsed_s: float, *, is_error: bool) -> None:
+        """Count a finished request."""
+        self.requests += 1
+        self.errors += is_error
+        self._latencies.append(elapsed_s)
+        self._now()[1] += 1
+
+    def decision(
+        self, kind: str, target: str, reason: str, decision: Decision | None, text: str | None
+    ) -> None:
+        """Count a decision, with what the model said where it was asked."""
+        self.targets[target] += 1
+        second = self._now()
+        second[2 if target == "local" else 3] += 1
+        entry: dict[str, Any] = {
+            "time": round(time.time(), 3),
+            "target": target,
+            "reason": reason,
+            "p_cloud": None if decision is None else round(decision.p_cloud, 4),
+            "tokens": None if decision is None else decision.tokens,
+            "kind": kind,
+        }
+        if self._show_text and text is not None:
+            entry["text"] = text[:_TEXT_CHARS]
+        self._recent.append(entry)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything, ready for JSON; latencies in milliseconds."""
+        ordered = sorted(self._latencies)
+        return {
+            "requests": self.requests,
+            "errors": self.errors,
+            "fallbacks": self.fallbacks,
+            "targets": dict(self.targets),
+            "saved": self.saved,
+            "latency_ms": {f"p{q}": _quantile_ms(ordered, q / 100) for q in (50, 95, 99)},
+            "seconds": [
+                {"at": int(at), "requests": int(n), "local": int(local), "cloud": int(cloud)}
+                for at, n, local, cloud in self._seconds
+            ],
+            "recent": list(reversed(self._recent)),
+        }
+
+    def _now(self) -> list[float]:
+        second = int(time.time())
+        if not self._seconds or self._seconds[-1][0] != second:
+            self._seconds.append([second, 0, 0, 0])
+        return self._seconds[-1]
+
+
+def _quantile_ms(ordered: list[float], share: float) -> float | None:
+    if not ordered:
+        return None
+    return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)

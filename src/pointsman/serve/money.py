@@ -1,0 +1,43 @@
+"""Tokens and money, from what upstreams report and the operator's prices."""
+
+from typing import Any
+
+from pointsman.serve.gateway import Gateway
+from pointsman.serve.settings import UpstreamSettings
+
+
+def account_usage(gateway: Gateway, upstream: str, usage: Any) -> None:
+    """Count an answer's tokens, what it cost, and what the cloud would have cost instead.
+
+    Args:
+        upstream: who answered.
+        usage: the answer's `usage` member, in the words of chats or of responses; anything else is ignored.
+    """
+    if not isinstance(usage, dict):
+        return
+    tokens_in = _count(usage, "prompt_tokens", "input_tokens")
+    tokens_out = _count(usage, "completion_tokens", "output_tokens")
+    gateway.metrics.tokens.labels(upstream, "in").inc(tokens_in)
+    gateway.metrics.tokens.labels(upstream, "out").inc(tokens_out)
+    upstreams = gateway.settings.upstreams
+    spent = price(upstreams.local if upstream == "local" else upstreams.cloud, tokens_in, tokens_out)
+    saved = price(upstreams.cloud, tokens_in, tokens_out) - spent
+    gateway.metrics.spent.labels(upstream).inc(spent)
+    if saved > 0:
+        gateway.metrics.saved.inc(saved)
+        gateway.live.saved += saved
+
+
+def price(settings: UpstreamSettings | None, tokens_in: int, tokens_out: int) -> float:
+    """What so many tokens cost there, in the operator's currency."""
+    if settings is None:
+        return 0.0
+    return (tokens_in * settings.price_in + tokens_out * settings.price_out) / 1e6
+
+
+def _count(usage: dict[str, Any], *names: str) -> int:
+    for name in names:
+        value = usage.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9:
+            return value
+    return 0

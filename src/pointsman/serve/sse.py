@@ -1,0 +1,67 @@
+"""Where events of a server-sent stream end: whole events go on as they came, half ones wait.
+
+Nothing is parsed, changed or re-split; joined together, what goes out is what came in.
+"""
+
+import json
+from typing import Any
+
+MAX_EVENT_BYTES = 4 * 2**20
+
+
+class EventRelay:
+    """Holds back the unfinished end of a stream, so that a cut never shows half an event."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what came; returns what may go on, up to the end of the last whole event; may be empty."""
+        joined = self._tail + data if self._tail else data
+        end = _last_end(joined)
+        if end == 0 and len(joined) > MAX_EVENT_BYTES:
+            # No client waits for an event this long; holding more of it would only cost memory.
+            end = len(joined)
+        self._tail = joined[end:]
+        return joined[:end]
+
+    def rest(self) -> bytes:
+        """What is left when the stream ended as it should: an event without its blank line."""
+        tail, self._tail = self._tail, b""
+        return tail
+
+
+def _last_end(data: bytes) -> int:
+    """The index after the last blank line, 0 where there is none. Lines end in LF, CR LF or CR."""
+    end = max(_after(data, b"\n\n"), _after(data, b"\r\r"))
+    after_mixed = _after(data, b"\n\r")
+    if after_mixed and data[after_mixed : after_mixed + 1] == b"\n":
+        after_mixed += 1
+    return max(end, after_mixed)
+
+
+def _after(data: bytes, mark: bytes) -> int:
+    found = data.rfind(mark)
+    return 0 if found < 0 else found + len(mark)
+
+
+def event(value: Any) -> bytes:
+    """One data event with a JSON value."""
+    return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
+
+
+def comment(value: Any) -> bytes:
+    """One comment with a JSON value, which every client skips."""
+    return b": pointsman " + json.dumps(value, ensure_ascii=True).encode() + b"\n\n"
+
+
+def last_value(data: bytes, field: bytes) -> dict[str, Any] | None:
+    """The JSON object of the last data line that holds `field`; None where there is none."""
+    for line in reversed(data.splitlines()):
+        if line.startswith(b"data:") and field in line:
+            try:
+                value = json.loads(line[5:])
+            except ValueError:
+                return None
+            return value if isinstance(value, dict) else None
+    return None

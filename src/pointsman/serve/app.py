@@ -1,0 +1,149 @@
+"""The ASGI application: limits on the head of a request, access, dispatch, and the one shape of errors.
+
+It refuses to know what the routes do.
+"""
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from pointsman.serve.dispatch import Route, Table
+from pointsman.serve.failures import GatewayError, as_gateway_error, error_body, error_headers
+from pointsman.serve.gateway import Gateway
+from pointsman.serve.http import JSON, ClientGone, Exchange
+from pointsman.serve.keys import KeyRing
+from pointsman.serve.logs import LOGGER, log
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_STATUS_GONE = 499
+"""In logs and metrics only: the client left before the answer."""
+
+
+class Application:
+    """One listener's routes over a gateway."""
+
+    def __init__(self, gateway: Gateway, table: Table) -> None:
+        self.gateway = gateway
+        self.table = table
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; whatever happens, exactly once."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        gateway = self.gateway
+        started = time.perf_counter()
+        exchange = Exchange(scope, receive, send, _request_id(scope), is_closing=gateway.is_draining)
+        gateway.in_flight += 1
+        try:
+            await self._answer(exchange)
+        except ClientGone:
+            exchange.status = exchange.status or _STATUS_GONE
+        except asyncio.CancelledError:
+            raise
+        except GatewayError as error:
+            await self._fail(exchange, error)
+        except Exception as error:  # noqa: BLE001 - the outermost edge: every failure is answered
+            known = as_gateway_error(error)
+            if known.code == "internal_error":
+                LOGGER.error(
+                    "unexpected", exc_info=True, extra={"facts": {"request_id": exchange.request_id}}
+                )
+            await self._fail(exchange, known)
+        finally:
+            gateway.in_flight -= 1
+            self._account(exchange, time.perf_counter() - started)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        self._check_headers(exchange)
+        route, exchange.params = self.table.find(exchange.method, exchange.scope["path"])
+        exchange.route = route.path
+        self._admit(exchange, route)
+        await route.handler(self.gateway, exchange)
+
+    def _check_headers(self, exchange: Exchange) -> None:
+        limits = self.gateway.settings.limits
+        headers = exchange.scope["headers"]
+        size = sum(len(name) + len(value) for name, value in headers)
+        if len(headers) > limits.header_count or size > limits.header_bytes:
+            raise GatewayError("headers_too_large", "too many headers, or too long ones")
+
+    def _admit(self, exchange: Exchange, route: Route) -> None:
+        access = self.gateway.access
+        address = exchange.scope.get("client") or ("unknown", 0)
+        exchange.client = str(address[0])
+        if route.access == "user" and access.users:
+            # An admin may do what a user may.
+            exchange.client = _holder(exchange, access.users) or _holder(exchange, access.admins) or ""
+        elif route.access == "admin" and access.admins:
+            exchange.client = _holder(exchange, access.admins) or ""
+            if not exchange.client and _holder(exchange, access.users):
+                raise GatewayError("forbidden", "this needs an admin key")
+        if not exchange.client:
+            error = GatewayError("unauthorized", "send a valid key as `authorization: Bearer` or `api-key`")
+            error.headers.append((b"www-authenticate", b"Bearer"))
+            raise error
+        if route.is_work:
+            self.gateway.rate.check(exchange.client)
+
+    async def _fail(self, exchange: Exchange, error: GatewayError) -> None:
+        self.gateway.metrics.failures.labels(error.code).inc()
+        exchange.facts["code"] = error.code
+        if exchange.status:
+            # The head is out; a route that streams tells the rest in its own way.
+            return
+        body = error_body(error, exchange.request_id)
+        await exchange.respond(error.kind.status, body, (JSON, *error_headers(error)))
+
+    def _account(self, exchange: Exchange, elapsed_s: float) -> None:
+        gateway = self.gateway
+        gateway.metrics.requests.labels(exchange.route, str(exchange.status)).inc()
+        gateway.metrics.request_s.labels(exchange.route).observe(elapsed_s)
+        if exchange.facts.pop("live", False):
+            gateway.live.request(elapsed_s, is_error=exchange.status >= 400)
+        if LOGGER.isEnabledFor(logging.INFO):
+            log(
+                "request",
+                request_id=exchange.request_id,
+                route=exchange.route,
+                method=exchange.method if exchange.method in ("GET", "POST", "HEAD") else "other",
+                status=exchange.status,
+                ms=round(1000 * elapsed_s, 2),
+                **exchange.facts,
+            )
+
+
+def _holder(exchange: Exchange, ring: KeyRing) -> str | None:
+    """The name of the key that the request holds, in this ring."""
+    key = exchange.header(b"api-key") or exchange.header(b"x-api-key") or ""
+    scheme, _, token = (exchange.header(b"authorization") or "").partition(" ")
+    if scheme.lower() == "bearer":
+        key = token.strip()
+    return ring.name_of(key) if key and ring else None
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's id where it is short and plain: it comes back in headers, bodies and logs."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            text = value.decode("latin-1")
+            if _REQUEST_ID.fullmatch(text):
+                return str(text)
+    return secrets.token_hex(8)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Nothing is bound to the protocol's life span: `server` starts and stops the gateway."""
+    while True:
+        message: Any = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

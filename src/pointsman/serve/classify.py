@@ -1,0 +1,251 @@
+"""The classification routes: one question in the words of seven clients.
+
+The guide's `/predict`, TEI, vLLM, SGLang, Infinity and semantic-router's HTTP classifier share two paths; the
+body's keys tell them apart: `query`, `inputs` or `input`. Azure ML's `/score` takes all of them.
+"""
+
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pointsman.decision import Reason
+from pointsman.errors import EmptyTextError
+from pointsman.serve.engine import Answer
+from pointsman.serve.failures import GatewayError
+from pointsman.serve.gateway import Gateway
+from pointsman.serve.http import Exchange
+from pointsman.serve.leaving import while_connected
+from pointsman.serve.strict_json import parse
+
+_TEI_PAIR = 2
+
+
+async def predict(gateway: Gateway, exchange: Exchange) -> None:
+    """`/predict`: `?query=`, `{"query"}`, or TEI's `{"inputs"}`."""
+    payload = await _payload(gateway, exchange)
+    if "query" in payload:
+        await _answer_query(gateway, exchange, payload)
+    elif "inputs" in payload:
+        await _answer_tei(gateway, exchange, payload)
+    elif "input" in payload:
+        await _answer_vllm(gateway, exchange, payload)
+    elif "queries" in payload:
+        await _answer_query(gateway, exchange, {"query": payload["queries"]})
+    else:
+        raise GatewayError("invalid_request", 'expected {"query": text or list of texts}, or ?query=')
+
+
+async def classify(gateway: Gateway, exchange: Exchange) -> None:
+    """`/classify`: `{"input"}` as vLLM, SGLang and Infinity, `{"inputs"}` flat, as semantic-router."""
+    payload = await _payload(gateway, exchange)
+    if "inputs" in payload:
+        text = payload["inputs"]
+        if isinstance(text, str):
+            answer = (await decide_texts(gateway, exchange, [text]))[0]
+            await exchange.respond_json(_scores(answer), headers=decision_headers(answer))
+        else:
+            await _answer_tei(gateway, exchange, payload)
+    elif "input" in payload:
+        await _answer_vllm(gateway, exchange, payload)
+    elif "query" in payload:
+        await _answer_query(gateway, exchange, payload)
+    else:
+        raise GatewayError("invalid_request", 'expected {"input": text or list of texts}')
+
+
+async def score(gateway: Gateway, exchange: Exchange) -> None:
+    """`/score` and `/invocations`: any of the shapes, also in Azure ML's `{"input_data"}` or `{"data"}`."""
+    payload = await _payload(gateway, exchange)
+    for name in ("input_data", "data", "queries"):
+        if name in payload:
+            payload = {"query": payload[name]}
+            break
+    if isinstance(payload.get("query"), dict):
+        payload = payload["query"]
+    if "inputs" in payload:
+        await _answer_tei(gateway, exchange, payload)
+    elif "input" in payload:
+        await _answer_vllm(gateway, exchange, payload)
+    elif "query" in payload:
+        await _answer_query(gateway, exchange, payload)
+    else:
+        raise GatewayError("invalid_request", 'expected {"query": text or list of texts}')
+
+
+async def info(gateway: Gateway, exchange: Exchange) -> None:
+    """`/info`: what is loaded, with TEI's names where they fit."""
+    generation = gateway.engine.current
+    manifest, limits = generation.router.manifest, gateway.settings.limits
+    labels = {str(index): name for index, name in enumerate(manifest.labels.names)}
+    await exchange.respond_json(
+        {
+            "model_id": manifest.name,
+            "model_sha": manifest.id,
+            "model_dtype": generation.router.variant,
+            "model_type": {
+                "classifier": {"id2label": labels, "label2id": {name: int(i) for i, name in labels.items()}}
+            },
+            "max_input_length": manifest.limits.max_tokens,
+            "max_client_batch_size": limits.batch,
+            "max_concurrent_requests": limits.queue,
+            "auto_truncate": True,
+            "version": generation.version,
+            "threads": generation.router.session.threads,
+            "policy": policy_of(gateway),
+        }
+    )
+
+
+def policy_of(gateway: Gateway) -> dict[str, Any]:
+    """The thresholds that hold now."""
+    policy = gateway.engine.current.router.policy
+    return {
+        "cloud_threshold": policy.cloud_threshold,
+        "confidence_threshold": policy.confidence_threshold,
+        "safe_target": policy.safe_target,
+    }
+
+
+async def decide_texts(gateway: Gateway, exchange: Exchange, texts: Sequence[str]) -> list[Answer]:
+    """Decide the texts of one request, count them, and refuse those without anything to read.
+
+    Raises:
+        GatewayError: `batch_too_large`, `invalid_request`, `overloaded`, `queue_timeout`, `draining`.
+        EmptyTextError: a text without a single token.
+    """
+    limits = gateway.settings.limits
+    if not texts:
+        raise GatewayError("invalid_request", "expected at least one text")
+    if len(texts) > limits.batch or sum(map(len, texts)) > limits.batch_chars:
+        message = f"at most {limits.batch} texts with {limits.batch_chars} characters together"
+        raise GatewayError("batch_too_large", message)
+    exchange.facts["live"] = True
+    work = gateway.engine.decide(texts)
+    # Watching for a client that leaves costs a task, so it is done only where there is a queue to wait in.
+    answers = await (while_connected(exchange, work) if gateway.engine.batcher.depth else work)
+    for text, answer in zip(texts, answers, strict=True):
+        if answer.decision.reason is Reason.EMPTY_TEXT:
+            raise EmptyTextError("there is nothing to read in the text")
+        gateway.count_decision("classify", answer.decision.target, answer.decision.reason.value, answer, text)
+    exchange.facts["texts"] = len(texts)
+    exchange.facts["target"] = answers[0].decision.target
+    return answers
+
+
+def decision_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
+    """The decision as headers."""
+    decision = answer.decision
+    return [
+        (b"x-pointsman-target", decision.target.encode()),
+        (b"x-pointsman-confidence", f"{decision.confidence:.4f}".encode()),
+        (b"x-pointsman-reason", decision.reason.value.encode()),
+        (b"x-pointsman-version", answer.version.encode()),
+    ]
+
+
+def texts_of(value: Any) -> list[str]:
+    """A text or a list of texts.
+
+    Raises:
+        GatewayError: `invalid_request`.
+    """
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return value
+    raise GatewayError("invalid_request", "expected a text or a list of texts")
+
+
+async def _payload(gateway: Gateway, exchange: Exchange) -> dict[str, Any]:
+    """The body, an object; a bare string or list of strings is a query; without a body the query string."""
+    limits = gateway.settings.limits
+    body = await exchange.json_body(limits.text_body_bytes, limits.body_timeout_s)
+    if not body.strip():
+        return dict(exchange.query())
+    value = parse(body)
+    if isinstance(value, str | list):
+        return {"query": value}
+    if not isinstance(value, dict):
+        raise GatewayError("invalid_request", "the body must be a JSON object")
+    return value
+
+
+async def _answer_query(gateway: Gateway, exchange: Exchange, payload: dict[str, Any]) -> None:
+    query = payload["query"]
+    answers = await decide_texts(gateway, exchange, texts_of(query))
+    threshold = payload.get("threshold")
+    if threshold is not None:
+        answers = [_under(gateway, answer, threshold) for answer in answers]
+    if isinstance(query, str):
+        await exchange.respond_json(_plain(answers[0]), headers=decision_headers(answers[0]))
+    else:
+        await exchange.respond_json({"predictions": [_plain(answer) for answer in answers]})
+
+
+def _under(gateway: Gateway, answer: Answer, threshold: Any) -> Answer:
+    is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    if not is_number or not 0.0 <= threshold <= 1.0:
+        raise GatewayError("invalid_request", "threshold: expected a number from 0 to 1")
+    return Answer(gateway.engine.with_threshold(answer.decision, threshold), answer.version)
+
+
+def _plain(answer: Answer) -> dict[str, Any]:
+    return {**answer.decision.to_dict(), "version": answer.version}
+
+
+def _scores(answer: Answer) -> list[dict[str, Any]]:
+    """Every label with its probability, the more probable first."""
+    p_cloud = answer.decision.p_cloud
+    scores = [{"label": "cloud", "score": p_cloud}, {"label": "local", "score": 1.0 - p_cloud}]
+    return scores if p_cloud >= 0.5 else scores[::-1]
+
+
+async def _answer_tei(gateway: Gateway, exchange: Exchange, payload: dict[str, Any]) -> None:
+    """TEI: a text, or `[["a"], ["b"]]` for a batch; `["a", "b"]` is a pair, for which a router has no use."""
+    inputs = payload["inputs"]
+    if payload.get("raw_scores") is True:
+        raise GatewayError("invalid_request", "raw_scores: only probabilities are given here")
+    if isinstance(inputs, str):
+        answer = (await decide_texts(gateway, exchange, [inputs]))[0]
+        await exchange.respond_json(_scores(answer), headers=decision_headers(answer))
+        return
+    if not isinstance(inputs, list):
+        raise GatewayError("invalid_request", "inputs: expected a text or a list")
+    if len(inputs) == _TEI_PAIR and all(isinstance(item, str) for item in inputs):
+        raise GatewayError("invalid_request", 'inputs: two texts are a pair; a batch is [["a"], ["b"]]')
+    texts = [item[0] if isinstance(item, list) and len(item) == 1 else item for item in inputs]
+    answers = await decide_texts(gateway, exchange, texts_of(texts))
+    await exchange.respond_json([_scores(answer) for answer in answers])
+
+
+async def _answer_vllm(gateway: Gateway, exchange: Exchange, payload: dict[str, Any]) -> None:
+    """vLLM and SGLang; with `raw_scores` or on Infinity's word, Infinity's lists of labels."""
+    answers = await decide_texts(gateway, exchange, texts_of(payload["input"]))
+    names = gateway.engine.current.router.labels.names
+    tokens = sum(answer.decision.tokens for answer in answers)
+    head = {
+        "id": f"classify-{secrets.token_hex(8)}",
+        "created": int(time.time()),
+        "model": gateway.engine.current.router.manifest.name,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+    if "raw_scores" in payload:
+        data: list[Any] = [_scores(answer) for answer in answers]
+        await exchange.respond_json({"object": "classify", "data": data, **head})
+        return
+    data = [
+        {
+            "index": index,
+            "label": answer.decision.label,
+            "probs": [_probability(answer, name) for name in names],
+            "num_classes": len(names),
+        }
+        for index, answer in enumerate(answers)
+    ]
+    await exchange.respond_json({"object": "list", "data": data, **head})
+
+
+def _probability(answer: Answer, label: str) -> float:
+    p_cloud = answer.decision.p_cloud
+    return p_cloud if label == "cloud" else 1.0 - p_cloud

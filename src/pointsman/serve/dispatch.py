@@ -1,0 +1,79 @@
+"""Paths to handlers: one table, in which every route says who may use it.
+
+Access is decided on the route that was matched, never on a header or a raw address.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from starlette.routing import compile_path
+
+from pointsman.serve.failures import GatewayError
+from pointsman.serve.gateway import Gateway
+from pointsman.serve.http import Exchange
+
+Handler = Callable[[Gateway, Exchange], Awaitable[None]]
+Access = Literal["open", "user", "admin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route.
+
+    Attributes:
+        method: `GET` (which answers HEAD too) or `POST`.
+        path: may hold parameters, for example `/v2/models/{model}`.
+        access: `open` to everybody, or for the holders of `user` or `admin` keys.
+        is_work: counts against the client's rate limit.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    access: Access
+    is_work: bool = False
+
+
+class Table:
+    """Finds the route of a request."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes = tuple(routes)
+        self._fixed: dict[str, dict[str, Route]] = {}
+        self._patterns = []
+        for route in routes:
+            if "{" in route.path:
+                self._patterns.append((compile_path(route.path)[0], route))
+            else:
+                self._fixed.setdefault(route.path, {})[route.method] = route
+
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
+        """The route and its parameters.
+
+        Raises:
+            GatewayError: `not_found`, or `method_not_allowed` with the header that says which are.
+        """
+        wanted = "GET" if method == "HEAD" else method
+        methods = self._fixed.get(path)
+        if methods is not None:
+            route = methods.get(wanted)
+            if route is not None:
+                return route, {}
+            raise _not_allowed(methods)
+        allowed: list[str] = []
+        for pattern, route in self._patterns:
+            match = pattern.match(path)
+            if match is not None:
+                if route.method == wanted:
+                    return route, match.groupdict()
+                allowed.append(route.method)
+        if allowed:
+            raise _not_allowed(allowed)
+        raise GatewayError("not_found", "there is no such route; GET /openapi.json lists them")
+
+
+def _not_allowed(methods: "Sequence[str] | dict[str, Route]") -> GatewayError:
+    error = GatewayError("method_not_allowed", "this route does not take this method")
+    error.headers.append((b"allow", ", ".join(sorted(methods)).encode()))
+    return error

@@ -1,0 +1,96 @@
+"""One running gateway: its parts, and whether it is taking requests.
+
+Built by `build`, from settings and injected transports; it holds no rules of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import httpx
+from prometheus_client import CollectorRegistry
+
+from pointsman.decision import Decision
+from pointsman.serve.engine import Answer, Engine
+from pointsman.serve.keys import Access, load_access
+from pointsman.serve.live import Live
+from pointsman.serve.metrics import EngineCollector, Metrics
+from pointsman.serve.rate import RateLimit
+from pointsman.serve.rules import CompiledRule, compile_rules
+from pointsman.serve.settings import GatewaySettings
+from pointsman.serve.sticky import Sticky
+from pointsman.serve.upstreams import Upstreams
+from pointsman.settings import Settings
+
+
+@dataclass(eq=False)
+class Gateway:
+    """Everything that a request needs."""
+
+    settings: GatewaySettings
+    engine: Engine
+    metrics: Metrics
+    access: Access
+    live: Live
+    rate: RateLimit
+    upstreams: Upstreams
+    rules: tuple[CompiledRule, ...]
+    sticky: Sticky
+    is_draining: bool = False
+    in_flight: int = 0
+    chats: int = 0
+    streams: set[Callable[[], None]] = field(default_factory=set)
+    """How to cut each running chat, for the end of the grace time."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether new requests are welcome."""
+        return self.engine.is_ready and not self.is_draining
+
+    def count_decision(
+        self, kind: str, target: str, reason: str, answer: Answer | None, text: str | None = None
+    ) -> None:
+        """Count where something went and why; `answer` is what the model said, if it was asked."""
+        self.metrics.decisions.labels(target, reason, kind).inc()
+        decision = None if answer is None else answer.decision
+        if decision is not None:
+            self.metrics.p_cloud.observe(decision.p_cloud)
+            self.metrics.confidence.observe(decision.confidence)
+            if decision.truncated:
+                self.metrics.truncated.inc()
+        self.live.decision(kind, target, reason, decision, text)
+
+
+def build(
+    settings: GatewaySettings,
+    *,
+    environment: Settings | None = None,
+    transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
+) -> Gateway:
+    """Put a gateway together; nothing is loaded, opened or contacted yet.
+
+    Args:
+        settings: the effective settings.
+        environment: what the environment says about routing; None reads it.
+        transport: makes the transport of an upstream; None connects for real.
+
+    Raises:
+        SettingsError: a key that is weak, missing or unreadable.
+    """
+    metrics = Metrics(CollectorRegistry())
+
+    def second_opinion(mine: Decision, other: Decision) -> None:
+        metrics.shadow.labels("agreed" if mine.target == other.target else "disagreed").inc()
+
+    engine = Engine(settings, environment, second_opinion)
+    metrics.registry.register(EngineCollector(engine))
+    return Gateway(
+        settings=settings,
+        engine=engine,
+        metrics=metrics,
+        access=load_access(settings.auth),
+        live=Live(show_text=settings.server.show_text),
+        rate=RateLimit(settings.limits.requests_per_s, settings.limits.burst),
+        upstreams=Upstreams(settings, metrics, transport),
+        rules=compile_rules(settings.routing.rules),
+        sticky=Sticky(settings.routing.sticky_ttl_s),
+    )

@@ -1,0 +1,56 @@
+"""Every route there is, and who may use it: the two tables of the two listeners."""
+
+from pointsman.serve import admin, chat, classify, explain, health, inference_protocol, openapi, page
+from pointsman.serve.dispatch import Route
+
+_HEALTH = tuple(
+    Route("GET", path, handler, "open")
+    for handler, paths in (
+        (health.live, ("/livez", "/v2/health/live")),
+        (health.ready, ("/readyz", "/health", "/healthz", "/ready", "/ping", "/v2/health/ready")),
+    )
+    for path in paths
+)
+
+PUBLIC: tuple[Route, ...] = (
+    Route("POST", "/predict", classify.predict, "user", is_work=True),
+    Route("GET", "/predict", classify.predict, "user", is_work=True),
+    Route("POST", "/classify", classify.classify, "user", is_work=True),
+    Route("POST", "/v1/classify", classify.classify, "user", is_work=True),
+    Route("POST", "/score", classify.score, "user", is_work=True),
+    Route("POST", "/invocations", classify.score, "user", is_work=True),
+    Route("POST", "/explain", explain.explain, "user", is_work=True),
+    Route("GET", "/info", classify.info, "user"),
+    Route("POST", "/v1/chat/completions", chat.completions, "user", is_work=True),
+    Route("POST", "/v1/completions", chat.text_completions, "user", is_work=True),
+    Route("POST", "/v1/responses", chat.responses, "user", is_work=True),
+    Route("GET", "/v1/models", chat.models, "user"),
+    Route(
+        "POST", "/openai/deployments/{deployment}/chat/completions", chat.completions, "user", is_work=True
+    ),
+    Route(
+        "POST", "/openai/deployments/{deployment}/completions", chat.text_completions, "user", is_work=True
+    ),
+    Route("GET", "/v2", inference_protocol.server, "open"),
+    Route("GET", "/v2/models/{model}", inference_protocol.model, "user"),
+    Route("GET", "/v2/models/{model}/versions/{version}", inference_protocol.model, "user"),
+    Route("GET", "/v2/models/{model}/ready", inference_protocol.model_ready, "user"),
+    Route("GET", "/v2/models/{model}/versions/{version}/ready", inference_protocol.model_ready, "user"),
+    Route("POST", "/v2/models/{model}/infer", inference_protocol.infer, "user", is_work=True),
+    Route(
+        "POST", "/v2/models/{model}/versions/{version}/infer", inference_protocol.infer, "user", is_work=True
+    ),
+    Route("GET", "/openapi.json", openapi.document, "open"),
+    Route("GET", "/live.json", page.live, "user"),
+    Route("GET", "/", page.index, "open"),
+    Route("GET", "/page/{name}", page.asset, "open"),
+    *_HEALTH,
+)
+
+ADMIN: tuple[Route, ...] = (
+    Route("GET", "/metrics", admin.metrics, "admin"),
+    Route("GET", "/admin/state", admin.state, "admin"),
+    Route("POST", "/admin/reload", admin.reload, "admin"),
+    Route("POST", "/admin/canary", admin.canary, "admin"),
+    *_HEALTH,
+)

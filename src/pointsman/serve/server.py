@@ -1,0 +1,245 @@
+"""The process: start, serve, reload on SIGHUP, and on SIGTERM leave without dropping anybody.
+
+Leaving goes in steps: not ready any more, still accepting with `Connection: close`; no new connections,
+those in the kernel's queue accepted; running requests end; streams that outlast the grace are told so.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+
+from pointsman.serve.admin import reload_artifact
+from pointsman.serve.app import Application
+from pointsman.serve.demo import EchoUpstream, with_demo_upstreams
+from pointsman.serve.dispatch import Table
+from pointsman.serve.failures import GatewayError
+from pointsman.serve.gateway import Gateway, build
+from pointsman.serve.keys import check_exposure, load_access
+from pointsman.serve.listening import listen, refuse_new
+from pointsman.serve.logs import log, setup
+from pointsman.serve.protocol import bounded_protocol
+from pointsman.serve.routes import ADMIN, PUBLIC
+from pointsman.serve.settings import GatewaySettings
+from pointsman.serve.upstreams import read_key
+
+_ACCEPT_REST_S = 0.1
+_LAST_WORDS_S = 2.0
+_KEEP_ALIVE_S = 30
+_SWITCH_S = 0.001
+"""The model's thread and the event loop take turns; Python's 5 ms between them would be most of a latency."""
+
+
+def check(settings: GatewaySettings) -> None:
+    """Validate what can be validated without listening: keys, upstream keys, the artifact.
+
+    Raises:
+        PointsmanError: what is wrong.
+    """
+    check_exposure(settings.server, load_access(settings.auth))
+    for name in ("local", "cloud"):
+        upstream = getattr(settings.upstreams, name)
+        if upstream is not None:
+            read_key(upstream, name)
+    gateway = build(settings)
+    gateway.engine.main = gateway.engine.load(settings.inference.artifact)
+
+
+def serve(settings: GatewaySettings) -> int:
+    """Serve until a signal; returns the exit code 0.
+
+    Raises:
+        PointsmanError: it cannot start.
+    """
+    check_exposure(settings.server, load_access(settings.auth))
+    setup(settings.server.log_level)
+    sys.setswitchinterval(_SWITCH_S)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(Service(settings).run())
+    return 0
+
+
+class Service:
+    """One process's listeners around one gateway."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.settings = settings
+        self.servers: list[Listener] = []
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def run(self) -> None:
+        """Serve until told to stop."""
+        server = self.settings.server
+        demo = [
+            Listener(EchoUpstream(name), listen("127.0.0.1", 0), self.settings) for name in ("local", "cloud")
+        ]
+        if self.settings.demo:
+            ports = {name: echo.port for name, echo in zip(("local", "cloud"), demo, strict=True)}
+            self.settings = with_demo_upstreams(self.settings, ports)
+        gateway = build(self.settings)
+        gateway.engine.open()
+        self.servers = [
+            Listener(Application(gateway, Table(PUBLIC)), listen(server.host, server.port), self.settings)
+        ]
+        if server.admin_port is not None:
+            socket_ = listen(server.admin_host, server.admin_port)
+            self.servers.append(Listener(Application(gateway, Table(ADMIN)), socket_, self.settings))
+        for echo in demo:
+            await (echo.start() if self.settings.demo else echo.discard())
+        for listener in self.servers:
+            await listener.start()
+        self._handle_signals(gateway)
+        # What is loaded stays: the collector need not look through it again at every turn.
+        gc.collect()
+        gc.freeze()
+        log("listening", **self._addresses(), version=gateway.engine.current.version)
+        print(f"pointsman listens on http://{server.host}:{self.servers[0].port}", flush=True)
+        await self._stop.wait()
+        await self._leave(gateway)
+        for echo in demo:
+            if self.settings.demo:
+                await echo.close()
+
+    def _handle_signals(self, gateway: Gateway) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        if hasattr(signal, "SIGHUP"):
+            loop.add_signal_handler(signal.SIGHUP, self._reload, gateway)
+
+    def stop(self) -> None:
+        """Begin to leave; said a second time, hurry."""
+        (self._hurry if self._stop.is_set() else self._stop).set()
+
+    def _reload(self, gateway: Gateway) -> None:
+        async def work() -> None:
+            # The refusal is in the log already, and the old version serves on.
+            with contextlib.suppress(GatewayError):
+                await reload_artifact(gateway, None)
+
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _leave(self, gateway: Gateway) -> None:
+        server = self.settings.server
+        gateway.is_draining = True
+        log("draining", in_flight=gateway.in_flight)
+        await self._pause(server.drain_delay_s)
+        public = self.servers[0]
+        await public.stop_accepting()
+        is_done = await self._until_quiet(public, server.grace_s)
+        if not is_done:
+            log("cutting", level=logging.WARNING, streams=len(gateway.streams))
+            for cut in list(gateway.streams):
+                cut()
+            self._hurry.clear()
+            await self._until_quiet(public, _LAST_WORDS_S)
+        for listener in self.servers:
+            await listener.close()
+        gateway.engine.close()
+        await gateway.upstreams.aclose()
+        log("stopped")
+
+    async def _until_quiet(self, listener: "Listener", most_s: float) -> bool:
+        """Wait for the open requests; whether all ended in time."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + most_s
+        while listener.is_busy:
+            if loop.time() >= until or self._hurry.is_set():
+                return False
+            await asyncio.sleep(0.02)
+        return True
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+
+    def _addresses(self) -> dict[str, int]:
+        names = ("port", "admin_port")
+        return {name: listener.port for name, listener in zip(names, self.servers, strict=False)}
+
+
+class Listener:
+    """One socket and uvicorn behind it."""
+
+    def __init__(self, app: Any, listener: socket.socket, settings: GatewaySettings) -> None:
+        self._socket = listener
+        self.port = int(listener.getsockname()[1])
+        config = uvicorn.Config(
+            app,
+            http=bounded_protocol(settings.limits),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+        )
+        config.load()
+        self._server = _Server(config)
+        self._server.lifespan = config.lifespan_class(config)
+        self._ticks: asyncio.Task[None] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being answered."""
+        return bool(self._server.server_state.tasks)
+
+    async def start(self) -> None:
+        """Accept connections."""
+        await self._server.startup(sockets=[self._socket])
+        self._ticks = asyncio.get_running_loop().create_task(self._server.main_loop())
+
+    async def discard(self) -> None:
+        """Close the socket of a listener that was never started."""
+        self._socket.close()
+
+    async def stop_accepting(self) -> None:
+        """Accept what is in the kernel's queue, then nobody; connections without a request are closed."""
+        if refuse_new(self._socket):
+            await asyncio.sleep(_ACCEPT_REST_S)
+        for server in self._server.servers:
+            server.close()
+        self._socket.close()
+        for connection in list(self._server.server_state.connections):
+            connection.shutdown()
+
+    async def close(self) -> None:
+        """Close everything."""
+        if self._ticks is not None:
+            self._server.should_exit = True
+            await self._ticks
+        if self._socket.fileno() >= 0:
+            await self.stop_accepting()
+        for connection in list(self._server.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.close()
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return None
+    return uvloop.new_event_loop

@@ -87,6 +87,11 @@ def _limits(checkpoint: Checkpoint, options: ExportOptions) -> Limits:
             f"max length {options.max_tokens}: expected 2..{longest or 'the model limit'} tokens "
             "for this checkpoint."
         )
+    if options.shape.sequence is not None and options.shape.sequence < options.max_tokens:
+        raise CheckpointError(
+            f"max length {options.max_tokens} with a fixed shape of {options.shape.sequence} tokens: the file "
+            f"could not read such a text. Ask for a max length of {options.shape.sequence}, or a longer shape."
+        )
     return Limits(options.max_tokens, options.max_tokens * CHARS_PER_TOKEN)
 
 

@@ -8,12 +8,15 @@ at 18. The opset is read back from the file.
 import logging
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
 from transformers import AutoModelForSequenceClassification
+from transformers.utils import logging as transformers_logging
 
 from pointsman.convert.checkpoint import Checkpoint
 from pointsman.convert.options import NEWEST_OPSET, OLDEST_OPSET, Shape
@@ -30,15 +33,16 @@ def load_model(checkpoint: Checkpoint) -> Any:
         CheckpointError: the weights do not fit the configuration.
     """
     try:
-        model, facts = AutoModelForSequenceClassification.from_pretrained(
-            checkpoint.path,
-            attn_implementation="eager",
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        with _no_progress_bar():
+            model, facts = AutoModelForSequenceClassification.from_pretrained(
+                checkpoint.path,
+                attn_implementation="eager",
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{checkpoint.path} cannot be loaded by transformers: {first}") from None
@@ -121,9 +125,24 @@ class _LogitsOnly(torch.nn.Module):  # type: ignore[misc]
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        # The TorchScript exporter puts back the mode of what it was given: a wrapper in training mode would
+        # hand the model back with dropout on.
+        self.train(model.training)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
         return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Without transformers' own bar: reading a few files needs none."""
+    enabled = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if enabled:
+            transformers_logging.enable_progress_bar()
 
 
 def _quietly(function: Any, *arguments: Any) -> None:

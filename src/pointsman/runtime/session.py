@@ -108,13 +108,16 @@ class Session:
                 f"asked for {missing}, but ONNX Runtime runs {list(self.providers)}: "
                 "the provider did not start. Install its runtime, or allow the CPU fallback."
             )
-        self._inputs = {item.name: _DTYPES.get(item.type, np.int64) for item in self._session.get_inputs()}
+        inputs = self._session.get_inputs()
+        self._inputs = {item.name: _DTYPES.get(item.type, np.int64) for item in inputs}
+        self.fixed_shape = _fixed_shape(inputs[0].shape)
         self.output_shape: tuple[int | str | None, ...] = tuple(self._session.get_outputs()[0].shape)
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits of one batch.
 
-        The feed is built from the model's own inputs, so exports that ask for token types run too.
+        The feed is built from the model's own inputs, so exports that ask for token types run too. A file of
+        one fixed shape gets its rows in groups, padded to that shape; nobody sees the padding.
 
         Args:
             input_ids: int64 (batch, length).
@@ -122,7 +125,26 @@ class Session:
 
         Returns:
             float32 (batch, labels).
+
+        Raises:
+            ArtifactError: a text is longer than a file of one fixed shape takes.
         """
+        if self.fixed_shape is None:
+            return self._run(input_ids, attention_mask)
+        rows, length = self.fixed_shape
+        if input_ids.shape[1] > length:
+            raise ArtifactError(f"the model takes exactly {length} tokens, found {input_ids.shape[1]}.")
+        answers = []
+        for start in range(0, len(input_ids), rows):
+            group = slice(start, start + rows)
+            ids, mask = input_ids[group], attention_mask[group]
+            room = ((0, rows - len(ids)), (0, length - ids.shape[1]))
+            answers.append(self._run(np.pad(ids, room), np.pad(mask, room))[: len(ids)])
+        return np.concatenate(answers)
+
+    def _run(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
         feed: dict[str, NDArray[Any]] = {}
         for name, dtype in self._inputs.items():
             if name == "input_ids":
@@ -134,6 +156,12 @@ class Session:
             feed[name] = value.astype(dtype, copy=False)
         logits: NDArray[np.float32] = np.asarray(self._session.run(None, feed)[0], dtype=np.float32)
         return logits
+
+
+def _fixed_shape(shape: Sequence[int | str | None]) -> tuple[int, int] | None:
+    """(batch, length) where a file takes nothing else; None where its axes are dynamic."""
+    batch, length = shape
+    return (batch, length) if isinstance(batch, int) and isinstance(length, int) else None
 
 
 def resolve_providers(config: SessionConfig) -> list[tuple[str, Mapping[str, str]]]:

@@ -1,0 +1,78 @@
+"""torch's exporters, read back: what was asked for, or an error."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from tests.convert.tiny_checkpoint import write_checkpoint
+
+from pointsman.convert.checkpoint import read_checkpoint
+from pointsman.convert.options import Shape
+from pointsman.convert.plain import export_plain, load_model, opset_of
+from pointsman.errors import CheckpointError, ConversionError
+from pointsman.runtime.session import Session, SessionConfig
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return load_model(read_checkpoint(write_checkpoint(tmp_path_factory.mktemp("plain") / "checkpoint")))
+
+
+def answers(model, ids, mask):
+    with torch.inference_mode():
+        return model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).logits.numpy()
+
+
+@pytest.mark.parametrize("opset", [14, 17, 18, 20])
+def test_the_file_has_the_opset_that_was_asked_for_and_the_models_answers(model, opset):
+    exported = export_plain(model, opset, Shape())
+    onnx.checker.check_model(exported, full_check=True)
+    assert opset_of(exported) == opset
+    assert [i.name for i in exported.graph.input] == ["input_ids", "attention_mask"]
+    assert {node.domain for node in exported.graph.node} <= {"", "ai.onnx"}
+    axes = [d.dim_param for d in exported.graph.input[0].type.tensor_type.shape.dim]
+    assert axes == ["batch", "sequence"]
+    rng = np.random.default_rng(1)
+    session = Session(exported.SerializeToString(), SessionConfig(threads=1))
+    for rows, length in ((1, 1), (1, 9), (4, 30)):
+        ids = rng.integers(5, 70, (rows, length))
+        mask = np.ones_like(ids)
+        np.testing.assert_allclose(session.run(ids, mask), answers(model, ids, mask), atol=2e-4)
+
+
+@pytest.mark.parametrize("opset", [14, 18])
+def test_exporting_leaves_the_model_in_eval_mode(model, opset):
+    ids = np.arange(5, 25)[None, :]
+    before = answers(model, ids, np.ones_like(ids))
+    export_plain(model, opset, Shape())
+    assert not any(module.training for module in model.modules())
+    np.testing.assert_array_equal(answers(model, ids, np.ones_like(ids)), before)
+
+
+@pytest.mark.parametrize("opset", [14, 18])
+def test_a_fixed_shape_answers_shorter_texts_and_smaller_batches(model, opset):
+    exported = export_plain(model, opset, Shape(2, 16))
+    dims = [d.dim_value for d in exported.graph.input[0].type.tensor_type.shape.dim]
+    assert dims == [2, 16]
+    session = Session(exported.SerializeToString(), SessionConfig(threads=1))
+    rng = np.random.default_rng(2)
+    for rows, length in ((1, 3), (2, 16), (5, 11)):
+        ids = rng.integers(5, 70, (rows, length))
+        mask = np.ones_like(ids)
+        np.testing.assert_allclose(session.run(ids, mask), answers(model, ids, mask), atol=2e-4)
+
+
+@pytest.mark.parametrize("opset", [13, 24, 0])
+def test_an_opset_that_nobody_writes_is_an_error(model, opset):
+    with pytest.raises(ConversionError, match=r"expected 14\.\.23"):
+        export_plain(model, opset, Shape())
+
+
+def test_weights_that_do_not_fill_the_model_are_an_error(tmp_path):
+    path = write_checkpoint(tmp_path / "checkpoint")
+    config = (path / "config.json").read_text(encoding="utf-8")
+    wider = config.replace('"num_hidden_layers": 2', '"num_hidden_layers": 3')
+    assert wider != config
+    (path / "config.json").write_text(wider, encoding="utf-8")
+    with pytest.raises(CheckpointError, match="missing"):
+        load_model(read_checkpoint(path))

@@ -1,6 +1,6 @@
 """A router small enough to build in a test: every known word has a weight, the margin is their sum.
 
-`hello`, `thanks` and `play` lean to `local`; `analyze` and `plan` lean to `cloud`; all other words weigh nothing.
+`hello`, `thanks` and `play` lean to `local`, `analyze` and `plan` to `cloud`; all other words weigh nothing.
 """
 
 from pathlib import Path

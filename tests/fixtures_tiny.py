@@ -5,8 +5,9 @@
 
 from pathlib import Path
 
-from pointsman.artifact.store import Artifact
 from tests.evaluation.keyword_artifact import build_keyword_artifact
+
+from pointsman.artifact.store import Artifact
 
 LOCAL_TEXT = "hello thanks"
 CLOUD_TEXT = "analyze the plan"

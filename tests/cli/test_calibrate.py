@@ -1,0 +1,93 @@
+import argparse
+import json
+
+import pytest
+from tests.evaluation.keyword_artifact import build_keyword_artifact
+
+from pointsman.artifact.store import Artifact
+from pointsman.cli import calibrate
+from pointsman.errors import DataError, OutputExistsError, SettingsError
+from pointsman.runtime.router import Router
+
+pytest.importorskip("onnx")
+
+ROWS = [("hello", "local"), ("play a", "local"), ("thanks", "local"), ("analyze", "cloud"), ("plan", "cloud")]
+
+
+def run(*words):
+    parser = argparse.ArgumentParser()
+    calibrate.add_arguments(parser)
+    return calibrate.run(parser.parse_args([str(word) for word in words]))
+
+
+@pytest.fixture
+def artifact(tmp_path):
+    return build_keyword_artifact(tmp_path / "artifact").path
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    path = tmp_path / "held-out.csv"
+    path.write_text("query,label\n" + "".join(f"{q},{label}\n" for q, label in ROWS * 8), encoding="utf-8")
+    return path
+
+
+def test_a_calibration_and_a_threshold_make_a_new_artifact(artifact, labelled, tmp_path, capsys):
+    assert run(artifact, labelled, "--share", 0.4, "--output", tmp_path / "new", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    found = Artifact.open(tmp_path / "new")
+    found.verify()
+    assert (told["method"], told["rows"], told["share"]) == ("platt", 40, 0.4)
+    assert found.manifest.calibration.n == 40
+    assert found.manifest.policy.cloud_threshold == told["cloud_threshold"]
+    assert Artifact.open(artifact).manifest.calibration is None
+    assert Router.open(found).route("analyze").label == "cloud"
+
+
+def test_a_temperature_leaves_the_middle(artifact, labelled, tmp_path, capsys):
+    run(artifact, labelled, "--method", "temperature", "--output", tmp_path / "new")
+    assert Artifact.open(tmp_path / "new").manifest.calibration.b == 0.0
+    assert "method: temperature" in capsys.readouterr().out
+
+
+def test_a_share_needs_no_labels(artifact, tmp_path):
+    queries = tmp_path / "queries.jsonl"
+    queries.write_text("".join(json.dumps({"query": q}) + "\n" for q, _ in ROWS), encoding="utf-8")
+    run(artifact, queries, "--method", "none", "--share", 0.2, "--output", tmp_path / "new")
+    assert Artifact.open(tmp_path / "new").manifest.calibration is None
+    router = Router.open(tmp_path / "new")
+    assert (
+        sum(d.p_cloud >= router.policy.cloud_threshold for d in router.route_many([q for q, _ in ROWS])) == 1
+    )
+
+
+def test_labels_are_needed_for_a_fit(artifact, tmp_path):
+    queries = tmp_path / "queries.jsonl"
+    queries.write_text('{"query": "hello"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"queries\.jsonl:1"):
+        run(artifact, queries, "--output", tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--share", "0.2"],
+        ["--method", "none", "--output", "x"],
+        ["--recipe", "r.toml", "--output", "x"],
+    ],
+)
+def test_what_does_not_fit_together_is_refused(artifact, labelled, words):
+    with pytest.raises(SettingsError):
+        run(artifact, labelled, *words)
+
+
+def test_nothing_is_overwritten(artifact, labelled):
+    with pytest.raises(OutputExistsError):
+        run(artifact, labelled, "--output", artifact)
+
+
+def test_bad_rows_are_told(artifact, labelled, tmp_path, capsys):
+    labelled.write_text(labelled.read_text(encoding="utf-8") + "who,edge\n", encoding="utf-8")
+    run(artifact, labelled, "--output", tmp_path / "new")
+    told = capsys.readouterr().err
+    assert "held-out.csv:42: label" in told and "1 bad rows" in told

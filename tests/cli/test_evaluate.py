@@ -1,0 +1,106 @@
+import argparse
+import json
+
+import pytest
+from tests.evaluation.keyword_artifact import build_keyword_artifact
+
+from pointsman.cli import evaluate
+from pointsman.errors import DataError, SettingsError
+
+pytest.importorskip("onnx")
+pytest.importorskip("sklearn")
+pytest.importorskip("matplotlib")
+
+RECIPE = """
+name = "r"
+[[outcomes]]
+files = "train/*.jsonl"
+[[rules]]
+files = "chat.jsonl"
+label = "local"
+"""
+
+
+def run(*words):
+    parser = argparse.ArgumentParser()
+    evaluate.add_arguments(parser)
+    return evaluate.run(parser.parse_args([str(word) for word in words]))
+
+
+def write(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def artifact(tmp_path):
+    return build_keyword_artifact(tmp_path / "artifact").path
+
+
+@pytest.fixture
+def test_file(tmp_path):
+    easy = [{"query": f"hello the {i}", "weak_score": 1, "strong_score": 1} for i in range(20)]
+    hard = [{"query": f"analyze plan {i}", "weak_score": 0, "strong_score": 1} for i in range(20)]
+    return write(tmp_path / "mine.jsonl", easy + hard)
+
+
+def test_a_report_of_my_own_file(artifact, test_file, tmp_path, capsys):
+    output = tmp_path / "report"
+    assert run(artifact, "--test", test_file, "--output", output, "--resamples", 20, "--edits", 30) == 0
+    assert str(output / "README.md") in capsys.readouterr().out
+    found = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))
+    ranking = found["sets"]["mine"]["ranking"]
+    assert set(ranking) == {"router", "random", "query length"}
+    assert ranking["router"]["figures"]["auc"]["value"] == 1.0
+    assert found["sets"]["mine"]["decisions"]["figures"]["accuracy"]["value"] == 1.0
+    assert found["flips"]["queries"] == 30
+    for plot in ("cost-quality.png", "reliability.png"):
+        assert (output / plot).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_another_threshold_is_another_decision(artifact, test_file, tmp_path):
+    words = [artifact, "--test", test_file, "--resamples", 5, "--edits", 0, "--no-plots"]
+    run(*words, "--output", tmp_path / "r", "--cloud-threshold", 0.0)
+    found = json.loads((tmp_path / "r" / "evaluation.json").read_text(encoding="utf-8"))
+    assert found["sets"]["mine"]["decisions"]["figures"]["cloud_share"]["value"] == 1.0
+    assert not (tmp_path / "r" / "reliability.png").exists()
+
+
+def test_a_suite_leaves_out_what_was_trained_on(artifact, tmp_path):
+    data = tmp_path / "data"
+    scored = [{"query": f"plan the {i}", "weak_score": i % 2, "strong_score": 1} for i in range(40)]
+    write(data / "train" / "x.jsonl", scored)
+    write(data / "chat.jsonl", [{"query": "Hello!"}])
+    write(
+        data / "test" / "x.jsonl",
+        [{"query": "play 1", "label": "local"}, {"query": "plan", "label": "cloud"}],
+    )
+    write(data / "everyday.jsonl", [{"query": "hello"}, {"query": "thanks a"}])
+    recipe, suite = tmp_path / "recipe.toml", tmp_path / "suite.toml"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    suite.write_text(
+        RECIPE.replace("train/", "test/").replace("chat.jsonl", "everyday.jsonl"), encoding="utf-8"
+    )
+    report = tmp_path / "r"
+    words = ["--suite", suite, "--data", data, "--output", report, "--resamples", 5, "--edits", 4]
+    run(artifact, *words)
+    assert json.loads((report / "evaluation.json").read_text())["everyday"][0]["rows"] == 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pointsman.train.evaluate._others", lambda *arguments: {})
+        run(artifact, *words, "--recipe", recipe)
+    found = json.loads((report / "evaluation.json").read_text())
+    assert found["everyday"][0]["rows"] == 1
+    assert "1 texts of the slices" in found["notes"][-1]
+
+
+@pytest.mark.parametrize("words", [[], ["--test", "a", "--suite", "b"], ["--suite", "b"]])
+def test_it_needs_one_thing_to_test_on(artifact, tmp_path, words):
+    with pytest.raises(SettingsError):
+        run(artifact, *words, "--output", tmp_path / "r")
+
+
+def test_a_file_of_bad_rows_is_an_error(artifact, tmp_path):
+    bad = write(tmp_path / "bad.jsonl", [{"query": "x", "label": "edge"}])
+    with pytest.raises(DataError, match=r"bad\.jsonl:1"):
+        run(artifact, "--test", bad, "--output", tmp_path / "r")

@@ -172,22 +172,25 @@ async def _payload(gateway: Gateway, exchange: Exchange) -> dict[str, Any]:
 
 
 async def _answer_query(gateway: Gateway, exchange: Exchange, payload: dict[str, Any]) -> None:
-    query = payload["query"]
-    answers = await decide_texts(gateway, exchange, texts_of(query))
-    threshold = payload.get("threshold")
+    query, threshold = payload["query"], payload.get("threshold")
     if threshold is not None:
-        answers = [_under(gateway, answer, threshold) for answer in answers]
+        _check_threshold(threshold)
+    answers = await decide_texts(gateway, exchange, texts_of(query))
+    if threshold is not None:
+        answers = [
+            Answer(gateway.engine.with_threshold(answer.decision, threshold), answer.version)
+            for answer in answers
+        ]
     if isinstance(query, str):
         await exchange.respond_json(_plain(answers[0]), headers=decision_headers(answers[0]))
     else:
         await exchange.respond_json({"predictions": [_plain(answer) for answer in answers]})
 
 
-def _under(gateway: Gateway, answer: Answer, threshold: Any) -> Answer:
+def _check_threshold(threshold: Any) -> None:
     is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
     if not is_number or not 0.0 <= threshold <= 1.0:
         raise GatewayError("invalid_request", "threshold: expected a number from 0 to 1")
-    return Answer(gateway.engine.with_threshold(answer.decision, threshold), answer.version)
 
 
 def _plain(answer: Answer) -> dict[str, Any]:

@@ -7,16 +7,15 @@ A request is answered by exactly one version: model, tokenizer, labels and thres
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pointsman.artifact.store import Artifact
 from pointsman.decision import Decision
 from pointsman.errors import ArtifactError, NonFiniteOutputError, PointsmanError
 from pointsman.policy import Policy
-from pointsman.runtime.chat import text_of_messages
 from pointsman.runtime.router import Router
 from pointsman.runtime.session import SessionConfig
 from pointsman.serve.batcher import Batcher
@@ -210,13 +209,6 @@ class Engine:
                 found[index] = decision
                 cache.put(keys[index], decision)
         return [Answer(decision, generation.version) for decision in found if decision is not None]
-
-    async def decide_chat(
-        self, messages: Sequence[Mapping[str, Any]], deadline: float | None = None
-    ) -> Answer:
-        """Decide a chat by the text that the artifact says is read."""
-        text = text_of_messages(messages, self.current.router.manifest.chat)
-        return (await self.decide([text], deadline))[0]
 
     def with_threshold(self, decision: Decision, threshold: float) -> Decision:
         """The same probability under another `cloud_threshold`, without a confidence band."""

@@ -91,7 +91,7 @@ def _texts(request: dict[str, Any], binary: bytes) -> list[str]:
     parameters = tensor.get("parameters")
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
     if size is not None:
-        if not isinstance(size, int) or size != len(binary):
+        if not isinstance(size, int) or isinstance(size, bool) or size != len(binary):
             raise GatewayError("invalid_request", "inputs: binary_data_size is not the size of what follows")
         texts = _unpack(binary)
     else:
@@ -149,7 +149,8 @@ def _wanted(request: dict[str, Any]) -> list[tuple[str, bool]]:
         return [(name, default) for name in _OUTPUTS]
     wanted = []
     for output in asked if isinstance(asked, list) else [None]:
-        if not isinstance(output, dict) or output.get("name") not in _OUTPUTS:
+        # Compared in a list: what is named may be anything, hashable or not.
+        if not isinstance(output, dict) or output.get("name") not in list(_OUTPUTS):
             raise GatewayError("invalid_request", f"outputs: expected some of {sorted(_OUTPUTS)}")
         own = output.get("parameters")
         is_binary = bool(own.get("binary_data", default)) if isinstance(own, dict) else default

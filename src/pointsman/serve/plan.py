@@ -118,9 +118,11 @@ def parse_model(model: Any, gateway: Gateway) -> str | float | None:
     Raises:
         GatewayError: `invalid_request` for any other name.
     """
-    if model is None or model in AUTO:
+    if model is None:
         return None
     if isinstance(model, str):
+        if model in AUTO:
+            return None
         name = model.removeprefix("pointsman/")
         if name in ("local", "cloud"):
             return name

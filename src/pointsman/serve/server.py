@@ -11,7 +11,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
@@ -62,15 +62,30 @@ def serve(settings: GatewaySettings) -> int:
     setup(settings.server.log_level)
     sys.setswitchinterval(_SWITCH_S)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(Service(settings).run())
+        service = Service(settings, on_ready=lambda _: print(service.greeting(), flush=True))
+        runner.run(service.run())
     return 0
 
 
 class Service:
-    """One process's listeners around one gateway."""
+    """One process's listeners around one gateway.
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    Args:
+        settings: the effective settings.
+        on_ready: called once in the event loop, with the gateway, when requests are answered.
+        takes_signals: SIGTERM, SIGINT and SIGHUP are handled; only the main thread can.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        on_ready: Callable[[Gateway], None] | None = None,
+        takes_signals: bool = True,
+    ) -> None:
         self.settings = settings
+        self._on_ready = on_ready
+        self._takes_signals = takes_signals
         self.servers: list[Listener] = []
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -79,11 +94,11 @@ class Service:
     async def run(self) -> None:
         """Serve until told to stop."""
         server = self.settings.server
-        demo = [
-            Listener(EchoUpstream(name), listen("127.0.0.1", 0), self.settings) for name in ("local", "cloud")
-        ]
+        demo: dict[str, Listener] = {}
         if self.settings.demo:
-            ports = {name: echo.port for name, echo in zip(("local", "cloud"), demo, strict=True)}
+            for name in ("local", "cloud"):
+                demo[name] = Listener(EchoUpstream(name), listen("127.0.0.1", 0), self.settings)
+            ports = {name: echo.port for name, echo in demo.items()}
             self.settings = with_demo_upstreams(self.settings, ports)
         gateway = build(self.settings)
         gateway.engine.open()
@@ -93,21 +108,19 @@ class Service:
         if server.admin_port is not None:
             socket_ = listen(server.admin_host, server.admin_port)
             self.servers.append(Listener(Application(gateway, Table(ADMIN)), socket_, self.settings))
-        for echo in demo:
-            await (echo.start() if self.settings.demo else echo.discard())
-        for listener in self.servers:
+        for listener in (*demo.values(), *self.servers):
             await listener.start()
-        self._handle_signals(gateway)
+        if self._takes_signals:
+            self._handle_signals(gateway)
         # What is loaded stays: the collector need not look through it again at every turn.
         gc.collect()
         gc.freeze()
         log("listening", **self._addresses(), version=gateway.engine.current.version)
-        print(f"pointsman listens on http://{server.host}:{self.servers[0].port}", flush=True)
+        if self._on_ready is not None:
+            self._on_ready(gateway)
         await self._stop.wait()
         await self._leave(gateway)
-        for echo in demo:
-            if self.settings.demo:
-                await echo.close()
+        await asyncio.gather(*(echo.close() for echo in demo.values()))
 
     def _handle_signals(self, gateway: Gateway) -> None:
         loop = asyncio.get_running_loop()
@@ -115,6 +128,10 @@ class Service:
             loop.add_signal_handler(number, self.stop)
         if hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, self._reload, gateway)
+
+    def greeting(self) -> str:
+        """The line that says where it listens."""
+        return f"pointsman listens on http://{self.settings.server.host}:{self.servers[0].port}"
 
     def stop(self) -> None:
         """Begin to leave; said a second time, hurry."""
@@ -144,8 +161,7 @@ class Service:
                 cut()
             self._hurry.clear()
             await self._until_quiet(public, _LAST_WORDS_S)
-        for listener in self.servers:
-            await listener.close()
+        await asyncio.gather(*(listener.close() for listener in self.servers))
         gateway.engine.close()
         await gateway.upstreams.aclose()
         log("stopped")
@@ -201,10 +217,6 @@ class Listener:
         """Accept connections."""
         await self._server.startup(sockets=[self._socket])
         self._ticks = asyncio.get_running_loop().create_task(self._server.main_loop())
-
-    async def discard(self) -> None:
-        """Close the socket of a listener that was never started."""
-        self._socket.close()
 
     async def stop_accepting(self) -> None:
         """Accept what is in the kernel's queue, then nobody; connections without a request are closed."""

@@ -1,0 +1,183 @@
+"""An upstream on a real socket, scripted per request; it keeps what it was sent."""
+
+import contextlib
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+class Wire:
+    """One request as it arrived, and the raw connection to answer it on."""
+
+    def __init__(self, connection: socket.socket, head: bytes, body: bytes) -> None:
+        self._connection = connection
+        self.body = body
+        lines = head.decode("latin-1").split("\r\n")
+        self.request_line = lines[0]
+        pairs = [line.split(":", 1) for line in lines[1:] if line]
+        self.header_names = [name.lower() for name, _ in pairs]
+        self.headers = {name.lower(): value.strip() for name, value in pairs}
+
+    @property
+    def path(self) -> str:
+        return self.request_line.split(" ")[1]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def send(self, data: bytes) -> None:
+        self._connection.sendall(data)
+
+    def reset(self) -> None:
+        """Close with RST."""
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._connection.close()
+
+    def wait_for_close(self) -> bool:
+        """Whether the other side closed, within ten seconds."""
+        self._connection.settimeout(10)
+        try:
+            return self._connection.recv(1) == b""
+        except ConnectionError:
+            return True
+        except TimeoutError:
+            return False
+
+
+Script = Callable[[Wire], None]
+
+
+class FakeUpstream:
+    """Listens on loopback until closed; one thread a connection."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.seen: list[Wire] = []
+        self.connections = 0
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port = self._listener.getsockname()[1]
+        self._accepting = threading.Thread(target=self._accept)
+        self._accepting.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._accepting.join()
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._open.add(connection)
+            thread = threading.Thread(target=self._serve, args=(connection,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            with contextlib.suppress(OSError):
+                while wire := self._read(connection):
+                    self.seen.append(wire)
+                    self.script(wire)
+        self._open.discard(connection)
+
+    def _read(self, connection: socket.socket) -> Wire | None:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            piece = connection.recv(65536)
+            if not piece:
+                return None
+            data += piece
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = Wire(connection, head, b"").headers.get("content-length", "0")
+        while len(body) < int(length):
+            body += connection.recv(65536)
+        return Wire(connection, head, body)
+
+
+def answer(status: int = 200, body: bytes | None = None, headers: str = "") -> Script:
+    """A whole answer; without a body a small completion."""
+
+    def script(wire: Wire) -> None:
+        data = completion("fine") if body is None else body
+        head = f"HTTP/1.1 {status} Whatever\r\ncontent-type: application/json\r\n{headers}"
+        wire.send(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
+
+    return script
+
+
+def completion(text: str) -> bytes:
+    message = {"role": "assistant", "content": text}
+    return json.dumps(
+        {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "m",
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500},
+        }
+    ).encode()
+
+
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+
+
+def chunk(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+def delta(text: str) -> bytes:
+    value = {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "choices": [{"index": 0, "delta": {"content": text}}],
+    }
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def stream(pieces: Sequence[bytes]) -> Script:
+    """A whole stream of these pieces, one chunk each."""
+
+    def script(wire: Wire) -> None:
+        wire.send(STREAM_HEAD)
+        for piece in pieces:
+            wire.send(chunk(piece))
+        wire.send(b"0\r\n\r\n")
+
+    return script
+
+
+def hang_up(wire: Wire) -> None:
+    """Close without a word."""
+    wire.reset()
+
+
+def free_port() -> int:
+    """A port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        return int(made.getsockname()[1])

@@ -65,9 +65,11 @@ def write_other(path: Path, architecture: str, **overrides: Any) -> Path:
         "distilbert": transformers.DistilBertConfig,
         "roberta": transformers.RobertaConfig,
     }
-    width = {"dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4} if architecture == "distilbert" else {
-        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4
-    }
+    width = (
+        {"dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4}
+        if architecture == "distilbert"
+        else {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    )
     config = configs[architecture](
         vocab_size=len(VOCABULARY),
         max_position_embeddings=162,

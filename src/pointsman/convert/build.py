@@ -67,6 +67,7 @@ def export(checkpoint_path: Path, output: Path, options: ExportOptions, progress
         ArtifactError: the disk refused; nothing is left behind.
     """
     refuse_existing(output)
+    options.check_opset()
     checkpoint = read_checkpoint(checkpoint_path)
     limits = _limits(checkpoint, options)
     progress(f"checkpoint: {checkpoint.model_type}, labels {', '.join(checkpoint.labels.names)}")
@@ -89,8 +90,9 @@ def _limits(checkpoint: Checkpoint, options: ExportOptions) -> Limits:
         )
     if options.shape.sequence is not None and options.shape.sequence < options.max_tokens:
         raise CheckpointError(
-            f"max length {options.max_tokens} with a fixed shape of {options.shape.sequence} tokens: the file "
-            f"could not read such a text. Ask for a max length of {options.shape.sequence}, or a longer shape."
+            f"max length {options.max_tokens} with a fixed shape of {options.shape.sequence} tokens: the "
+            f"file could not read such a text. Ask for a max length of {options.shape.sequence}, or a "
+            "longer shape."
         )
     return Limits(options.max_tokens, options.max_tokens * CHARS_PER_TOKEN)
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pointsman.errors import ConversionError
+
 DEFAULT_OPSET = 18
 OLDEST_OPSET, NEWEST_OPSET = 14, 23
 
@@ -60,3 +62,15 @@ class ExportOptions:
     queries_file: Path | None = None
     threads: int = 1
     name: str | None = None
+
+    def check_opset(self) -> None:
+        """Refuse an opset that no exporter writes, before any work is done.
+
+        Raises:
+            ConversionError: the opset is out of range.
+        """
+        if not OLDEST_OPSET <= self.opset <= NEWEST_OPSET:
+            raise ConversionError(
+                f"opset {self.opset}: expected {OLDEST_OPSET}..{NEWEST_OPSET} "
+                f"({DEFAULT_OPSET}, the default, has the widest reach)."
+            )

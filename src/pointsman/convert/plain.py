@@ -19,7 +19,7 @@ from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from pointsman.convert.checkpoint import Checkpoint
-from pointsman.convert.options import NEWEST_OPSET, OLDEST_OPSET, Shape
+from pointsman.convert.options import Shape
 from pointsman.errors import CheckpointError, ConversionError
 
 _EXPORTER_OPSET = 18
@@ -33,7 +33,7 @@ def load_model(checkpoint: Checkpoint) -> Any:
         CheckpointError: the weights do not fit the configuration.
     """
     try:
-        with _no_progress_bar():
+        with _quiet_transformers():
             model, facts = AutoModelForSequenceClassification.from_pretrained(
                 checkpoint.path,
                 attn_implementation="eager",
@@ -49,8 +49,9 @@ def load_model(checkpoint: Checkpoint) -> Any:
     missing = sorted(facts["missing_keys"])
     if missing:
         raise CheckpointError(
-            f"{checkpoint.path}: the weights do not fit the configuration; missing {missing[:3]} "
-            f"({len(missing)} in all). Transformers would fill them with random numbers."
+            f"{checkpoint.path}: the weights do not fit a {checkpoint.model_type} of this configuration; "
+            f"missing {missing[:3]} ({len(missing)} in all). "
+            "Transformers would fill them with random numbers."
         )
     return model.eval()
 
@@ -60,16 +61,12 @@ def export_plain(model: Any, opset: int, shape: Shape) -> onnx.ModelProto:
 
     Args:
         model: from `load_model`.
-        opset: 14..23.
+        opset: one that `ExportOptions.check_opset` lets pass.
         shape: dynamic axes, or a fixed shape.
 
     Raises:
-        ConversionError: an opset out of range, an exporter that fails, or a file of another opset than asked.
+        ConversionError: an exporter that fails, or a file of another opset than asked.
     """
-    if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
-        raise ConversionError(
-            f"opset {opset}: expected {OLDEST_OPSET}..{NEWEST_OPSET} (18, the default, has the widest reach)."
-        )
     example = torch.ones((shape.batch or 2, shape.sequence or 8), dtype=torch.long)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "model.onnx"
@@ -134,13 +131,15 @@ class _LogitsOnly(torch.nn.Module):  # type: ignore[misc]
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Without transformers' own bar: reading a few files needs none."""
-    enabled = transformers_logging.is_progress_bar_enabled()
+def _quiet_transformers() -> Iterator[None]:
+    """Without transformers' own bar and load report: what matters of it becomes an error of ours."""
+    enabled, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
+        transformers_logging.set_verbosity(verbosity)
         if enabled:
             transformers_logging.enable_progress_bar()
 

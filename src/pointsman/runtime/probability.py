@@ -1,5 +1,7 @@
 """Logits to the probability of `cloud`."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,3 +36,18 @@ def cloud_probability(
     # tanh does not overflow, unlike exp.
     probability: NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * margin))
     return probability
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Probabilities of all classes, uncalibrated.
+
+    Args:
+        logits: float (batch, labels), finite.
+
+    Returns:
+        float64 (batch, labels); every row sums to 1.
+    """
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    exponentials: NDArray[np.float64] = np.exp(shifted)
+    exponentials /= exponentials.sum(axis=-1, keepdims=True)
+    return exponentials

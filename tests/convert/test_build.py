@@ -1,0 +1,266 @@
+"""An export from a checkpoint directory to a verified artifact, and everything that must stop it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from tests.convert.tiny_checkpoint import write_checkpoint, write_other
+
+from pointsman.artifact.layout import FOLDED, INT8, PLAIN
+from pointsman.convert import build
+from pointsman.convert.build import export
+from pointsman.convert.options import ExportOptions, Shape
+from pointsman.convert.prove import validate
+from pointsman.errors import (
+    CheckpointError,
+    ConversionError,
+    OutputExistsError,
+    ParityError,
+    PointsmanError,
+)
+from pointsman.runtime.router import Router
+
+LIGHT = ExportOptions(plain=False, validate=False, measure=False, quantize=False)
+"""No torch: for tests of what happens before and after."""
+
+
+def silent(line: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("build") / "checkpoint")
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint, tmp_path_factory):
+    lines: list[str] = []
+    made = export(checkpoint, tmp_path_factory.mktemp("out") / "artifact", ExportOptions(), lines.append)
+    return made, lines
+
+
+def test_an_export_is_proved_and_loads(exported):
+    made, lines = exported
+    manifest = made.artifact.manifest
+    made.artifact.verify()
+    assert {"plain", "folded"} <= set(manifest.variants)
+    assert manifest.opsets[PLAIN]["ai.onnx"] == 18
+    assert made.comparisons["folded"].passed and made.comparisons["plain"].passed
+    assert manifest.conversion["fold"]["nodes"] < manifest.conversion["plain"]["nodes"]
+    assert any(line.startswith("parity: folded passed") for line in lines)
+    decision = Router.open(made.artifact.path).route("Hello there!")
+    assert 0.0 <= decision.p_cloud <= 1.0
+
+
+def test_int8_is_published_only_with_its_gates_held_and_the_reason_is_on_record_otherwise(exported):
+    made, _ = exported
+    manifest, found = made.artifact.manifest, made.comparisons["int8"]
+    assert ("int8" in manifest.variants) == found.passed == (made.artifact.path / INT8).is_file()
+    if not found.passed:
+        assert manifest.conversion["int8"]["refused"]
+    assert found.invariance <= 1e-4
+
+
+def test_an_artifact_is_validated_again_against_its_checkpoint(exported, checkpoint):
+    made, _ = exported
+    again = validate(made.artifact, checkpoint, queries_file=None, threads=1, progress=silent)
+    assert set(again) == set(made.artifact.manifest.variants)
+    assert all(comparison.passed for comparison in again.values())
+
+
+def test_another_checkpoint_is_noticed(exported, tmp_path):
+    made, _ = exported
+    other = write_checkpoint(tmp_path / "other", id2label={"0": "cloud", "1": "local"}, label2id={})
+    with pytest.raises(ParityError, match="not the same classifier"):
+        validate(made.artifact, other, queries_file=None, threads=1, progress=silent)
+
+
+def test_without_torch_nothing_is_imported_and_the_card_says_that_nothing_was_proved(checkpoint, tmp_path):
+    made = export(checkpoint, tmp_path / "artifact", LIGHT, silent)
+    assert set(made.artifact.manifest.variants) == {"folded"}
+    assert "not validated" in (made.artifact.path / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "overrides"),
+    [
+        ("bert", {}),
+        ("bert", {"hidden_size": 48, "num_hidden_layers": 3, "intermediate_size": 96}),
+        ("distilbert", {}),
+        ("roberta", {}),
+    ],
+    ids=["bert", "the shape of MiniLM", "distilbert", "roberta"],
+)
+def test_other_architectures_take_the_exporter_path(architecture, overrides, tmp_path):
+    path = write_other(tmp_path / "checkpoint", architecture, **overrides)
+    made = export(path, tmp_path / "artifact", ExportOptions(), silent)
+    manifest = made.artifact.manifest
+    assert manifest.model_type == architecture
+    assert made.comparisons["plain"].passed
+    assert "not MobileBERT" in manifest.conversion["fold"]["refused"]
+    optimizer = manifest.conversion["optimizer"]
+    assert ("folded" in manifest.variants) == bool(optimizer["fused"])
+    if optimizer["fused"]:
+        assert made.comparisons["folded"].passed
+        assert (made.artifact.path / FOLDED).is_file()
+
+
+def test_a_fixed_shape_needs_texts_that_fit(checkpoint, tmp_path):
+    with pytest.raises(CheckpointError, match="could not read such a text"):
+        export(checkpoint, tmp_path / "a", ExportOptions(shape=Shape(1, 64), max_tokens=128), silent)
+    options = ExportOptions(shape=Shape(1, 32), max_tokens=32, quantize=False, fold=False)
+    made = export(checkpoint, tmp_path / "b", options, silent)
+    assert made.comparisons["plain"].passed
+    decisions = Router.open(made.artifact.path).route_many(["hello", "a longer text than the first"] * 2)
+    assert decisions[0] == decisions[2]
+
+
+def corrupt_json(path):
+    (path / "config.json").write_text("{", encoding="utf-8")
+
+
+def edit(path, **changes):
+    file = path / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    for name, value in changes.items():
+        if value is None:
+            config.pop(name)
+        else:
+            config[name] = value
+    file.write_text(json.dumps(config), encoding="utf-8")
+
+
+def pickled(path):
+    (path / "model.safetensors").unlink()
+    (path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+
+
+def truncated(path):
+    file = path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def hostile_header(path):
+    (path / "model.safetensors").write_bytes((2**60).to_bytes(8, "little") + b"{}")
+
+
+def not_finite(value):
+    def spoil(path):
+        tensors = load_file(path / "model.safetensors")
+        tensors["classifier.weight"][0, 0] = value
+        save_file(tensors, path / "model.safetensors")
+
+    return spoil
+
+
+def other_shape(path):
+    tensors = load_file(path / "model.safetensors")
+    tensors["classifier.weight"] = np.zeros((2, 5), np.float32)
+    save_file(tensors, path / "model.safetensors")
+
+
+def missing_tensor(path):
+    tensors = load_file(path / "model.safetensors")
+    del tensors["mobilebert.encoder.layer.1.output.bottleneck.dense.bias"]
+    save_file(tensors, path / "model.safetensors")
+
+
+def other_vocabulary(path):
+    edit(path, vocab_size=30)
+
+
+BAD = {
+    "no directory": (shutil.rmtree, "expected a directory"),
+    "empty": (lambda p: [f.unlink() for f in p.iterdir()], "cannot be read"),
+    "config is not JSON": (corrupt_json, "is not JSON"),
+    "no model type": (lambda p: edit(p, model_type=None), "model_type"),
+    "another model type": (lambda p: edit(p, model_type="t5"), "t5"),
+    "no labels": (lambda p: edit(p, id2label=None), "id2label is missing"),
+    "contradictory labels": (lambda p: edit(p, label2id={"local": 1, "cloud": 0}), "contradict"),
+    "labels of another task": (
+        lambda p: edit(p, id2label={"0": "LABEL_0", "1": "LABEL_1"}, label2id=None),
+        "local",
+    ),
+    "pickle": (pickled, "refused"),
+    "truncated weights": (truncated, "cannot be read"),
+    "hostile weights": (hostile_header, "cannot be read"),
+    "NaN": (not_finite(np.nan), "NaN or infinite"),
+    "infinity": (not_finite(np.inf), "NaN or infinite"),
+    "weights of another shape": (other_shape, "classifier.weight"),
+    "missing tensor": (missing_tensor, "output.bottleneck.dense.bias"),
+    "no tokenizer": (lambda p: (p / "tokenizer.json").unlink(), "tokenizer.json is missing"),
+    "tokenizer of another vocabulary": (other_vocabulary, "another vocabulary"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "words"), BAD.values(), ids=BAD.keys())
+def test_a_bad_checkpoint_is_refused_by_name_and_nothing_is_written(spoil, words, checkpoint, tmp_path):
+    path = tmp_path / "checkpoint"
+    shutil.copytree(checkpoint, path)
+    spoil(path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(PointsmanError, match=words) as caught:
+        export(path, tmp_path / "artifact", LIGHT, silent)
+    assert isinstance(caught.value, CheckpointError | ConversionError)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("opset", [13, 24])
+def test_an_opset_out_of_range_is_refused(opset, checkpoint, tmp_path):
+    with pytest.raises(ConversionError, match="expected 14"):
+        export(checkpoint, tmp_path / "artifact", ExportOptions(opset=opset), silent)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("length", [1, 161])
+def test_a_length_that_the_model_does_not_have_is_refused(length, checkpoint, tmp_path):
+    with pytest.raises(CheckpointError, match=r"expected 2\.\.160"):
+        export(checkpoint, tmp_path / "artifact", ExportOptions(max_tokens=length), silent)
+
+
+def test_an_output_that_exists_is_left_as_it_is(checkpoint, tmp_path):
+    (tmp_path / "artifact").mkdir()
+    (tmp_path / "artifact" / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(OutputExistsError):
+        export(checkpoint, tmp_path / "artifact", LIGHT, silent)
+    assert [p.name for p in (tmp_path / "artifact").iterdir()] == ["mine.txt"]
+
+
+def test_an_interrupt_in_the_middle_leaves_nothing(checkpoint, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "model_card", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export(checkpoint, tmp_path / "artifact", LIGHT, silent)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(checkpoint, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(build.shutil, "copyfile", full)
+    with pytest.raises(PointsmanError, match="No space left"):
+        export(checkpoint, tmp_path / "artifact", LIGHT, silent)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_wrong_graph_never_gets_out(checkpoint, tmp_path, monkeypatch):
+    def slightly_wrong(folded, *args):
+        model = emit(folded, *args)
+        for tensor in model.graph.initializer:
+            if list(tensor.dims)[-1:] == [2] and tensor.data_type == 1:
+                values = np.frombuffer(tensor.raw_data, np.float32) * 1.5
+                tensor.raw_data = values.astype(np.float32).tobytes()
+        return model
+
+    emit = build.emit
+    monkeypatch.setattr(build, "emit", slightly_wrong)
+    with pytest.raises(ParityError, match="no parity, no artifact"):
+        export(checkpoint, tmp_path / "artifact", ExportOptions(quantize=False), silent)
+    assert not any(tmp_path.iterdir())

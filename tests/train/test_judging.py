@@ -91,6 +91,7 @@ def test_near_duplicates_go_but_the_guide_stays():
 RECIPE = """
 name = "r"
 seed = 1
+everyday_validation_share = 0.5
 [[outcomes]]
 files = "x.jsonl"
 validation_share = 0.3
@@ -107,14 +108,18 @@ def test_what_a_recipe_holds_out_is_what_training_held_out(tmp_path):
     rows = [{"query": f"question number {i}", "weak_score": i % 2, "strong_score": 1} for i in range(100)]
     (tmp_path / "x.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
     own = [
-        {"query": "hi", "label": "local", "source": "a"},
-        {"query": "plan", "label": "cloud", "source": "a"},
+        {"query": f"{word} {i}", "label": label, "source": "a"}
+        for word, label in (("hi", "local"), ("plan", "cloud"))
+        for i in range(20)
     ]
     (tmp_path / "own.jsonl").write_text("".join(json.dumps(r) + "\n" for r in own), encoding="utf-8")
     (tmp_path / "r.toml").write_text(RECIPE, encoding="utf-8")
     recipe = load_recipe(tmp_path / "r.toml")
-    held_out = {e.query for e in load_split(recipe, tmp_path).validation if e.is_measured}
-    assert set(validation_dataset(tmp_path / "r.toml", tmp_path).queries) == held_out
+    held_out = {e.query: e.p_cloud for e in load_split(recipe, tmp_path).validation}
+    found = validation_dataset(tmp_path / "r.toml", tmp_path)
+    assert set(found.queries) == set(held_out)
+    assert [held_out[q] >= 0.5 for q in found.queries] == found.is_cloud.tolist()
+    assert {"x", "rules"} == set(found.group.tolist())
     assert [(s.name, s.label) for s in suite_slices(recipe, tmp_path)] == [("a", "local"), ("a", "cloud")]
 
 

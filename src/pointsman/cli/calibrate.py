@@ -8,7 +8,7 @@ be missing for --share and --budget.
 
 ROUTER is an artifact: the result is a new one at --output, with the digest of the data and the curve in it.
 Or it is a checkpoint directory: calibration.json is written into it, and `pointsman export` takes it
-along. With --recipe and --data-directory the data are the measured rows that the recipe holds out.
+along. With --recipe and --data-directory the data are what the recipe holds out, measured and ruled.
 
 Example: pointsman calibrate my-artifact held-out.csv --share 0.3 --output my-artifact-30
 """
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("router", type=Path, help="artifact or checkpoint directory")
     parser.add_argument("data", type=Path, nargs="*", help="files of held-out queries")
-    parser.add_argument("--recipe", type=Path, help="take the recipe's validation rows as the data")
+    parser.add_argument("--recipe", type=Path, help="take what the recipe holds out as the data")
     parser.add_argument("--data-directory", type=Path, help="directory that the recipe's globs start from")
     parser.add_argument("--output", type=Path, help="the new artifact (not for a checkpoint)")
     parser.add_argument(

@@ -53,7 +53,9 @@ def read_queries(paths: Sequence[Path]) -> tuple[tuple[str, ...], str]:
 
 
 def validation_dataset(recipe_path: Path, data: Path) -> Dataset:
-    """The measured rows that a recipe holds out for validation, one for each model pair.
+    """What a recipe holds out: measured rows, one for each model pair, and texts with a rule's target.
+
+    Both, because a router meets both: probabilities that are honest on one need not be on the other.
 
     Raises:
         DataError: a file is missing, or nothing is held out.
@@ -66,12 +68,30 @@ def validation_dataset(recipe_path: Path, data: Path) -> Dataset:
         kept.append(found.subset(shares < outcomes.validation_share))
     if not any(part.queries for part in kept):
         raise DataError(f"{recipe_path} holds out no measured rows: set validation_share.")
+    kept.append(_held_out_rules(recipe, data))
     return Dataset(
         tuple(q for part in kept for q in part.queries),
         np.concatenate([part.group for part in kept]),
         np.concatenate([part.weak for part in kept]),
         np.concatenate([part.strong for part in kept]),
         tuple(bad for part in kept for bad in part.bad),
+    )
+
+
+def _held_out_rules(recipe: Recipe, data: Path) -> Dataset:
+    """The ruled texts that a recipe holds out; the weak model fails what belongs to the cloud."""
+    found = [e for rule in recipe.rules for e in read_rule(rule, data, recipe, ReadReport())]
+    ruled = [
+        (e.query, float(e.p_cloud < 0.5))
+        for e in found
+        if e.p_cloud is not None
+        and share_of(loose_key(e.query), VALIDATION) < recipe.everyday_validation_share
+    ]
+    return Dataset(
+        tuple(query for query, _ in ruled),
+        np.full(len(ruled), "rules", dtype=object).astype(np.str_),
+        np.array([weak for _, weak in ruled], np.float64),
+        np.ones(len(ruled)),
     )
 
 

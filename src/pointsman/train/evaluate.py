@@ -232,7 +232,7 @@ def _flips(plan: EvaluationPlan, texts: Sequence[str], scorer: Scorer, policy: P
 
 def _write(plan: EvaluationPlan, report: dict[str, Any]) -> Path:
     plan.output.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_without_nan(report), indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(_plain(report), indent=1, allow_nan=False, ensure_ascii=False)
     (plan.output / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     if plan.plots:
         from pointsman.train.quality_plots import draw_report
@@ -243,9 +243,12 @@ def _write(plan: EvaluationPlan, report: dict[str, Any]) -> Path:
     return readme
 
 
-def _without_nan(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """Six digits say all that a test set can; what is not defined is null."""
     if isinstance(value, dict):
-        return {k: _without_nan(v) for k, v in value.items()}
+        return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_without_nan(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+        return [_plain(v) for v in value]
+    if isinstance(value, float):
+        return round(value, 6) if np.isfinite(value) else None
+    return value

@@ -11,6 +11,8 @@ from pointsman.evaluation.quality import CURVE_POINTS, POOLED
 _INK = "#1a1a1a"
 _COLOURS = ("#0b5fa5", "#c0504d", "#7f9a48", "#8064a2", "#d98c21", "#4bacc6")
 _COLUMNS = 3
+_DPI = 80
+_PNG_COLOURS = 32
 _FEWEST_SHOWN = 20
 """A bin of fewer rows has no share worth a point."""
 
@@ -32,7 +34,7 @@ def _grid(report: Mapping[str, Any], path: Path, draw: Any) -> Path:
     names = [name for name in report["sets"] if name != POOLED]
     names.append(POOLED)
     rows = -(-len(names) // _COLUMNS)
-    figure = Figure(figsize=(4.2 * _COLUMNS, 3.4 * rows), layout="constrained")
+    figure = Figure(figsize=(4.2 * _COLUMNS, 3.4 * rows), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = np.atleast_1d(figure.subplots(rows, _COLUMNS, squeeze=False).ravel())
     for axis in axes[len(names) :]:
@@ -42,8 +44,17 @@ def _grid(report: Mapping[str, Any], path: Path, draw: Any) -> Path:
         axis.set_title(f"{name} ({report['sets'][name]['rows']:,} rows)", fontsize=10, color=_INK)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].legend(fontsize=7, frameon=False)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    _save_small(figure, path)
     return path
+
+
+def _save_small(figure: Any, path: Path) -> None:
+    """As a PNG of few colours: a report lives beside the code, and lines need no more."""
+    from PIL import Image
+
+    figure.canvas.draw()
+    image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+    image.quantize(_PNG_COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def _draw_curves(axis: Any, found: Mapping[str, Any], report: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.fixtures_tiny import build_tiny_artifact
 from tests.serve.fake_upstream import FakeUpstream, answer
 from tests.serve.running import Running, running, settings_for

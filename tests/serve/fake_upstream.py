@@ -37,6 +37,10 @@ class Wire:
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._connection.close()
 
+    def finish(self) -> None:
+        """Close with FIN: what was sent arrives."""
+        self._connection.shutdown(socket.SHUT_RDWR)
+
     def wait_for_close(self) -> bool:
         """Whether the other side closed, within ten seconds."""
         self._connection.settimeout(10)
@@ -93,11 +97,10 @@ class FakeUpstream:
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            with contextlib.suppress(OSError):
-                while wire := self._read(connection):
-                    self.seen.append(wire)
-                    self.script(wire)
+        with connection, contextlib.suppress(OSError):
+            while wire := self._read(connection):
+                self.seen.append(wire)
+                self.script(wire)
         self._open.discard(connection)
 
     def _read(self, connection: socket.socket) -> Wire | None:

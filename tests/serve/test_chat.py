@@ -3,7 +3,6 @@ import threading
 from collections.abc import Callable
 
 import pytest
-
 from tests.fixtures_tiny import CLOUD_TEXT, LOCAL_TEXT
 from tests.serve.conftest import CLOUD_MODEL, LOCAL_MODEL
 from tests.serve.fake_upstream import (
@@ -157,7 +156,7 @@ class TestPassedThrough:
     ) -> None:
         monkeypatch.setenv("SOME_KEY", "our-own-key")
         cloud.script = answer(
-            headers="set-cookie: a=b\r\nx-internal: 1\r\nx-ratelimit-remaining-requests: 7\r\nopenai-model: m\r\n"
+            headers="set-cookie: a=b\r\nx-internal: 1\r\nx-ratelimit-remaining-requests: 7\r\n"
         )
         sent = {
             "authorization": "Bearer client-key",
@@ -275,8 +274,9 @@ class TestStreams:
         assert found.content.startswith(b': pointsman {"target": "cloud"')
 
     def test_tokens_and_money_are_counted(self, both: Start, cloud: FakeUpstream) -> None:
-        usage = b'data: {"choices":[],"usage":{"prompt_tokens":1000,"completion_tokens":500,"total_tokens":1500}}\n\n'
-        cloud.script = stream([delta("x"), usage, DONE])
+        usage = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
+        last = b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n"
+        cloud.script = stream([delta("x"), last, DONE])
         gateway = both()
         gateway.chat(stream=True)
         gateway.chat(LOCAL_TEXT)

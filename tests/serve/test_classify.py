@@ -1,7 +1,6 @@
 import math
 
 import pytest
-
 from tests.fixtures_tiny import CLOUD_TEXT, LOCAL_TEXT
 from tests.serve.running import Running
 

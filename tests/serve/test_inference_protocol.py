@@ -3,7 +3,6 @@ import struct
 
 import httpx
 import pytest
-
 from tests.fixtures_tiny import CLOUD_TEXT, LOCAL_TEXT
 from tests.serve.running import Running
 

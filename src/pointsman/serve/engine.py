@@ -5,6 +5,7 @@ A request is answered by exactly one version: model, tokenizer, labels and thres
 """
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -21,12 +22,13 @@ from pointsman.runtime.session import SessionConfig
 from pointsman.serve.batcher import Batcher
 from pointsman.serve.cache import RecentCache
 from pointsman.serve.failures import GatewayError
+from pointsman.serve.logs import log
 from pointsman.serve.settings import GatewaySettings
 from pointsman.settings import Settings
 
 _PROBES = ("hello", "Compare three strategies and derive the best one, step by step.", "?", "word " * 400)
-_NON_FINITE_LIMIT = 5
-"""So many answers in a row that are no numbers, and the gateway is not ready any more."""
+_FAILURE_LIMIT = 5
+"""So many failures of the model in a row, and the gateway is not ready any more."""
 
 
 class Answer(NamedTuple):
@@ -94,7 +96,7 @@ class Engine:
         self._on_shadow = on_shadow
         self._random = random.Random()
         self._loads = 0
-        self._non_finite = 0
+        self._failures = 0
         self._reload_lock = asyncio.Lock()
         self.main: Generation | None = None
         self.second: Generation | None = None
@@ -112,7 +114,7 @@ class Engine:
     @property
     def is_ready(self) -> bool:
         """Whether it answers: loaded, warm, and not failing again and again."""
-        return self.main is not None and self.batcher.is_alive and self._non_finite < _NON_FINITE_LIMIT
+        return self.main is not None and self.batcher.is_alive and self._failures < _FAILURE_LIMIT
 
     @property
     def current(self) -> Generation:
@@ -181,7 +183,7 @@ class Engine:
             path = artifact if artifact is not None else self._settings.inference.artifact
             fresh = await asyncio.to_thread(self.load, path)
             self.main = fresh
-            self._non_finite = 0
+            self._failures = 0
             return fresh
 
     async def decide(self, texts: Sequence[str], deadline: float | None = None) -> list[Answer]:
@@ -220,10 +222,16 @@ class Engine:
     async def _decided(self, generation: Generation, texts: list[str], expires: float) -> list[Decision]:
         try:
             decided = await self.batcher.submit(generation, texts, expires)
-        except NonFiniteOutputError:
-            self._non_finite += 1
+        except GatewayError:
             raise
-        self._non_finite = 0
+        except PointsmanError:
+            self._failures += 1
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the libraries below raise, the model did not answer
+            self._failures += 1
+            log("classifier failed", level=logging.ERROR, kind=type(error).__name__)
+            raise GatewayError("model_unavailable", "the classifier failed; try again") from None
+        self._failures = 0
         return decided
 
     def _choose(self) -> Generation:

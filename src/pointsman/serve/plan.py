@@ -11,7 +11,6 @@ from typing import Any
 
 from pointsman.errors import PointsmanError
 from pointsman.runtime.chat import text_of_messages
-from pointsman.serve.batcher import BatchFailedError
 from pointsman.serve.engine import Answer
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
@@ -194,7 +193,7 @@ async def _ask(
         if error.code in _PASSED_ON:
             raise
         return _default(gateway, started)
-    except (PointsmanError, BatchFailedError):
+    except PointsmanError:
         return _default(gateway, started)
     elapsed_ms = 1000 * (time.perf_counter() - started)
     return Plan(answer.decision.target, answer.decision.reason.value, False, answer, elapsed_ms)

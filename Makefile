@@ -41,6 +41,11 @@ $(DEMO)/report/report.html: $(DEMO)/router/manifest.json
 test: $(VENV)/.everything
 	$(RUN)/python -m pytest -n 2 --dist loadfile
 
+# The page in a real browser; needs `chromium` (Debian: apt-get install chromium).
+page-test: $(VENV)/.everything
+	@command -v chromium || { echo "chromium is not installed"; exit 1; }
+	$(RUN)/python -m pytest -q tests/serve/test_page.py
+
 # The light runtime alone: what `pip install pointsman` gives, without torch, onnx or a web framework.
 base-test: $(VENV)-base/.base
 	$(VENV)-base/bin/python -m pytest -q tests/base

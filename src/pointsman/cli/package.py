@@ -1,0 +1,58 @@
+"""Write a ready folder for a place to run: container, JavaScript, Kubernetes, a model server, and others.
+
+`--list` says what each target is for, what it needs, and how it was tested. The folder is written whole
+or not at all, and never over something that is there.
+
+Examples:
+  pointsman package --list
+  pointsman package docker router --output router-docker
+  pointsman package triton router --output model-repository
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from pointsman.artifact.store import Artifact
+from pointsman.errors import InputError
+
+NAME = "package"
+HELP = "write a ready folder for a place to run: docker, node, triton, kubernetes, ..."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("target", nargs="?", help="where it shall run; see --list")
+    parser.add_argument("artifact", type=Path, nargs="?", help="directory of an artifact")
+    parser.add_argument("--output", type=Path, help="the folder to write; it must not exist")
+    parser.add_argument("--list", action="store_true", help="list the targets")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Package, or list."""
+    from pointsman.deploy.package.build import build_package
+    from pointsman.deploy.package.catalogue import TARGETS, target_named
+
+    if args.list:
+        if args.json:
+            facts = {
+                t.name: {"for": t.purpose, "needs": t.needs, "tested": t.tested} for t in TARGETS.values()
+            }
+            print(json.dumps(facts, indent=2))
+        else:
+            for target in TARGETS.values():
+                print(f"{target.name}\n  for     {target.purpose}\n  needs   {target.needs}")
+                print(f"  tested  {target.tested}")
+        return 0
+    if args.target is None:
+        raise InputError("name a target; `pointsman package --list` shows them.")
+    target = target_named(args.target)
+    if args.artifact is None or args.output is None:
+        raise InputError(f"expected: pointsman package {target.name} ARTIFACT --output DIR.")
+    names = build_package(target, Artifact.open(args.artifact), args.output)
+    if args.json:
+        print(json.dumps({"target": target.name, "path": str(args.output), "files": names}))
+    else:
+        print(args.output)
+    return 0

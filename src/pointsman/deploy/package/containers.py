@@ -1,0 +1,33 @@
+"""The container, and what runs it: Docker with compose, Kubernetes with kustomize."""
+
+import shutil
+from pathlib import Path
+
+import pointsman
+from pointsman.artifact.store import Artifact
+from pointsman.deploy.package.target import Target
+
+
+def copy_application(artifact: Artifact, stage: Path) -> None:
+    """Copy this package's own modules into the folder: the image needs no index to find them on."""
+    source = Path(pointsman.__file__).parent
+    unwanted = shutil.ignore_patterns("__pycache__", "shipped", "templates")
+    shutil.copytree(source, stage / "app" / "pointsman", ignore=unwanted)
+
+
+TARGETS = (
+    Target(
+        name="docker",
+        purpose="the gateway as an image, with Ollama, Prometheus and Grafana beside it",
+        needs="a container engine with compose",
+        tested="install step run into an empty environment and served from; hadolint; YAML read; no image was built",
+        whole_artifact="router",
+        step=copy_application,
+    ),
+    Target(
+        name="kubernetes",
+        purpose="the image on a cluster: probes, autoscaling, disruption budget, draining",
+        needs="Kubernetes 1.27 or newer, the image of target docker in a registry",
+        tested="kubectl kustomize; every object read by the official client's models; no cluster was reached",
+    ),
+)

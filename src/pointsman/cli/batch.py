@@ -1,0 +1,154 @@
+"""Route files, every row once.
+
+INPUT is one or more JSONL, CSV, Parquet or Arrow files, globs, or addresses that fsspec knows. OUTPUT is a
+directory of parts or, with a suffix of one of these formats, one file. Each row gets the columns target,
+confidence, p_cloud, reason and truncated. Rows that cannot be routed go to a side file with their place and
+the reason. After any end, even a power cut, the same command goes on where it stopped.
+
+Examples:
+  pointsman batch queries.jsonl routes.jsonl
+  pointsman batch 'logs/*.parquet' routes/ --column prompt
+  pointsman batch 's3://bucket/day=*/*.parquet' s3://bucket/routes --engine ray --ray-address 10.0.0.1:6379
+"""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pointsman.errors import InputError, MissingExtraError, SettingsError
+from pointsman.settings import Settings
+
+if TYPE_CHECKING:
+    from pointsman.deploy.batch.options import BatchOptions
+    from pointsman.deploy.batch.run import Engine, Summary
+    from pointsman.deploy.batch.worker import RouterSpec
+
+NAME = "batch"
+HELP = "route files: JSONL, CSV, Parquet, Arrow"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("input", nargs="+", help="files, globs or fsspec addresses")
+    parser.add_argument("output", help="a directory of parts, or one file by its suffix")
+    parser.add_argument("--column", default="query", help="column of the text (default: query)")
+    parser.add_argument("--prefix", default="", help="put before the names of the added columns")
+    parser.add_argument(
+        "--format", help="of the parts: jsonl, csv, parquet, arrow (default: the first input's)"
+    )
+    parser.add_argument("--chunk-rows", help="rows a part (default: 4096)")
+    parser.add_argument(
+        "--artifact", type=Path, help="directory of an artifact (default: the shipped router)"
+    )
+    parser.add_argument("--variant", help="which of its files to run: int8, folded, plain, fp16")
+    parser.add_argument("--cloud-threshold", help="send to the cloud from this probability on, 0..1")
+    parser.add_argument("--confidence-threshold", help="below it the safe target is used, 0..1")
+    parser.add_argument("--safe-target", help="local or cloud: where doubtful queries go")
+    parser.add_argument("--max-length", help="tokens read of a text")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="default: local")
+    parser.add_argument("--workers", help="processes or Ray actors (default: processors / threads)")
+    parser.add_argument("--threads", help="threads of each worker (default: 1)")
+    parser.add_argument("--ray-address", help="HOST:PORT, ray://HOST:PORT or auto (default: start Ray here)")
+    parser.add_argument("--ray-timeout", default="10", help="seconds for the address to answer (default: 10)")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--json", action="store_true", help="the summary as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Route the files."""
+    from pointsman.deploy.batch.options import CHUNK_ROWS, FORMATS, BatchOptions
+    from pointsman.deploy.batch.progress import Progress
+    from pointsman.deploy.batch.run import run_batch, summary_json
+    from pointsman.deploy.batch.sources import find_sources, format_of
+    from pointsman.deploy.batch.worker import RouterSpec
+    from pointsman.runtime.router import Router
+
+    if args.ray_address is not None and args.engine != "ray":
+        raise SettingsError("--ray-address is for --engine ray.")
+    if args.format is not None and args.format not in FORMATS:
+        raise SettingsError(f"--format: expected one of {', '.join(FORMATS)}, found {args.format!r}.")
+    suffix = format_of(args.output)
+    if args.output.endswith(".gz"):
+        raise InputError(f"{args.output}: outputs are not compressed. Leave .gz out, or write Parquet.")
+    if suffix and args.format and suffix != args.format:
+        raise SettingsError(f"--format {args.format}: {args.output} says {suffix}.")
+    sources = find_sources(args.input)
+    options = BatchOptions(
+        args.column,
+        args.prefix,
+        args.format or suffix or sources[0].format,
+        _count(args.chunk_rows, "--chunk-rows") or CHUNK_ROWS,
+    )
+    _need_arrow({options.format, *(source.format for source in sources)})
+    settings = Settings.load().overruled(
+        max_tokens=args.max_length,
+        confidence_threshold=args.confidence_threshold,
+        cloud_threshold=args.cloud_threshold,
+        safe_target=args.safe_target,
+    )
+    spec = RouterSpec.of(
+        Router.open(args.artifact, variant=args.variant, settings=settings), settings.max_tokens
+    )
+    progress = Progress(sum(source.size for source in sources), quiet=args.quiet)
+    with _engine(args, spec) as engine:
+        summary = run_batch(sources, args.output, spec, options, engine, progress)
+    print(summary_json(summary) if args.json else _readable(summary, options))
+    return 0
+
+
+@contextmanager
+def _engine(args: argparse.Namespace, spec: "RouterSpec") -> "Iterator[Engine]":
+    """The engine asked for; Ray is left when the run ends."""
+    from pointsman.runtime.session import available_threads
+
+    threads = _count(args.threads, "--threads") or 1
+    workers = _count(args.workers, "--workers") or max(1, available_threads() // threads)
+    if args.engine == "local":
+        from pointsman.deploy.batch.local import route_local
+
+        yield partial(route_local, spec=spec, processes=workers, threads=threads)
+        return
+    from pointsman.deploy.batch.ray_pool import connect, route_ray
+
+    ray = connect(args.ray_address, workers * threads, _seconds(args.ray_timeout))
+    try:
+        yield partial(route_ray, ray, spec=spec, workers=workers, threads=threads)
+    finally:
+        ray.shutdown()
+
+
+def _need_arrow(formats: set[str]) -> None:
+    if formats & {"parquet", "arrow"}:
+        try:
+            import pyarrow  # noqa: F401
+        except ModuleNotFoundError:
+            raise MissingExtraError(
+                "Parquet and Arrow need pyarrow. Install it with: pip install 'pointsman[batch]'"
+            ) from None
+
+
+def _readable(summary: "Summary", options: "BatchOptions") -> str:
+    resumed = f", {summary.resumed:,} records done before" if summary.resumed else ""
+    bad = f"\n{summary.bad:,} bad rows: {summary.bad_rows}" if summary.bad else ""
+    return f"{summary.output}: {summary.routed:,} rows routed ({options.format}){resumed}{bad}"
+
+
+def _count(text: str | None, name: str) -> int | None:
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise SettingsError(f"{name}: expected a whole number of at least 1, found {text!r}.")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise SettingsError(f"--ray-timeout: expected seconds above 0, found {text!r}.")
+    return value

@@ -1,0 +1,128 @@
+"""Parts to one file, a part at a time, in the order of the rows."""
+
+import csv
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from pointsman.deploy.batch.store import LocalStore, sync_directory, unwritable
+from pointsman.errors import DataError
+
+
+def merge(store: LocalStore, names: Sequence[str], output: Path, form: str) -> None:
+    """Write `output` from the parts: beside, synced, renamed.
+
+    Raises:
+        DataError: parts that one file of this format cannot hold.
+        InputError: the output cannot be written.
+    """
+    writers: dict[str, Callable[[LocalStore, Sequence[str], IO[bytes]], None]] = {
+        "jsonl": _lines,
+        "csv": _csv,
+        "parquet": _table,
+        "arrow": _table,
+    }
+    beside = output.with_name(f".{output.name}.tmp")
+    try:
+        with beside.open("wb") as file:
+            writers[form](store, names, file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(output)
+        sync_directory(output.parent)
+    except OSError as error:
+        raise unwritable(str(output), error) from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _lines(store: LocalStore, names: Sequence[str], file: IO[bytes]) -> None:
+    for name in names:
+        file.write(store.read(name))
+
+
+def _csv(store: LocalStore, names: Sequence[str], file: IO[bytes]) -> None:
+    headers = [_header(store.path / name) for name in names]
+    columns = list(dict.fromkeys(column for header in headers for column in header))
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for name in names:
+        with (store.path / name).open(encoding="utf-8", newline="") as part:
+            writer.writerows(csv.DictReader(part))
+    text.flush()
+    text.detach()
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return next(csv.reader(file))
+
+
+def _table(store: LocalStore, names: Sequence[str], file: IO[bytes]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # A part without rows knows its columns by name only.
+        filled = [name for name in names if _rows(store.path / name)] or list(names[:1])
+        schemas = [_schema(store.path / name) for name in filled]
+        schema = pa.unify_schemas(schemas, promote_options="permissive").remove_metadata()
+        parquet = names[0].endswith(".parquet")
+        writer = pq.ParquetWriter(file, schema) if parquet else pa.ipc.new_file(file, schema)
+        with writer:
+            for table in _tables(store, filled):
+                writer.write_table(_shaped(table, schema))
+    except pa.ArrowException as error:
+        raise DataError(
+            f"the inputs' columns have no common schema ({error}). The parts stay in {store.address}: "
+            "give a directory as output, or a .jsonl file."
+        ) from None
+
+
+def _tables(store: LocalStore, names: Sequence[str]) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name in names:
+        path = store.path / name
+        if path.suffix == ".parquet":
+            yield pq.ParquetFile(path).read()
+        else:
+            with pa.OSFile(str(path)) as part:
+                yield pa.ipc.open_file(part).read_all()
+
+
+def _shaped(table: Any, schema: Any) -> Any:
+    import pyarrow as pa
+
+    columns = [
+        table.column(field.name).cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _schema(path: Path) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if path.suffix == ".parquet":
+        return pq.read_schema(path)
+    with pa.OSFile(str(path)) as part:
+        return pa.ipc.open_file(part).schema
+
+
+def _rows(path: Path) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if path.suffix == ".parquet":
+        return int(pq.read_metadata(path).num_rows)
+    with pa.OSFile(str(path)) as part:
+        reader = pa.ipc.open_file(part)
+        return sum(reader.get_batch(i).num_rows for i in range(reader.num_record_batches))

@@ -1,0 +1,225 @@
+"""A batch run from start to end. The parent alone reads and writes; workers only answer texts.
+
+So no worker that dies, here or on a cluster, can lose or double a row: a chunk is written once, by one
+process, under a name that its place in the input gives it, and what has that name is not made again.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pointsman.deploy.batch.journal import RUN_FILE, begin, run_record
+from pointsman.deploy.batch.merging import merge
+from pointsman.deploy.batch.options import BatchOptions
+from pointsman.deploy.batch.parsing import BadRow, Rows, take
+from pointsman.deploy.batch.progress import Progress
+from pointsman.deploy.batch.reading import Chunk, read_chunks
+from pointsman.deploy.batch.sources import Source, format_of, is_remote
+from pointsman.deploy.batch.store import LocalStore, Store, open_store
+from pointsman.deploy.batch.worker import Answers, RouterSpec
+from pointsman.deploy.batch.writing import Answer, bad_bytes, part_bytes
+from pointsman.errors import InputError, OutputExistsError
+
+BAD_ROWS = "_bad_rows.jsonl"
+_BAD_PART = ".bad.jsonl"
+_MERGED = "_merged"
+
+
+@dataclass(slots=True)
+class Job:
+    """A chunk with its parsed rows, on its way through a worker."""
+
+    chunk: Chunk
+    rows: Rows
+    bad: list[BadRow]
+
+
+Engine = Callable[[Iterable[tuple[Job, list[str]]]], Iterator[tuple[Job, Answers]]]
+"""Takes (job, texts), gives (job, answers), each exactly once, in order."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        routed: rows routed by this run.
+        resumed: records that an earlier run had done.
+        bad: bad rows, of all runs.
+        output: the file, or the directory of parts.
+        bad_rows: the side file; None where there is no bad row.
+    """
+
+    output: str
+    routed: int = 0
+    resumed: int = 0
+    bad: int = 0
+    bad_rows: str | None = None
+
+
+@dataclass(slots=True)
+class _Walk:
+    """The pass over the inputs: which parts there are, and which were there before."""
+
+    store: Store
+    sources: Sequence[Source]
+    options: BatchOptions
+    done: set[str]
+    progress: Progress
+    summary: Summary
+    parts: list[str] = field(default_factory=list)
+
+    def jobs(self) -> Iterator[tuple[Job, list[str]]]:
+        for number, source in enumerate(self.sources):
+            for chunk in read_chunks(source, number, self.options):
+                name = f"{chunk.name}.{self.options.format}"
+                self.parts.append(name)
+                if name in self.done:
+                    self.summary.resumed += chunk.records
+                    self.progress.skip(self._position(chunk))
+                    continue
+                rows, bad = chunk.parse()
+                yield Job(chunk, rows, bad), rows.texts
+
+    def finish(self, job: Job, answers: Answers) -> None:
+        rows, bad = job.rows, list(job.bad)
+        kept = [index for index, answer in enumerate(answers) if not isinstance(answer, str)]
+        good: list[Answer] = [answer for answer in answers if not isinstance(answer, str)]
+        if len(kept) < len(answers):
+            refused = ((line, a) for line, a in zip(rows.lines, answers, strict=True) if isinstance(a, str))
+            bad += [BadRow(rows.file, line, reason) for line, reason in refused]
+            rows = take(rows, kept)
+        name = job.chunk.name
+        data = part_bytes(rows, good, self.options)
+        if bad:
+            # First the side file: the part's name is what says that the chunk is done.
+            self.store.write(name + _BAD_PART, bad_bytes(sorted(bad, key=lambda row: row.line)))
+        self.store.write(f"{name}.{self.options.format}", data)
+        self.summary.routed += len(good)
+        self.progress.add(len(good), self._position(job.chunk))
+
+    def _position(self, chunk: Chunk) -> int:
+        before = sum(source.size for source in self.sources[: chunk.source])
+        return before + chunk.position
+
+
+def run_batch(
+    sources: Sequence[Source],
+    output: str,
+    spec: RouterSpec,
+    options: BatchOptions,
+    engine: Engine,
+    progress: Progress,
+) -> Summary:
+    """Route every row of the sources once; repeat the same call to go on after any end.
+
+    Raises:
+        DataError: an input that cannot be read to its end; what was done before stays.
+        OutputExistsError: the output is something else.
+        InputError: the output is another run's, is in use, or cannot be written.
+    """
+    single = format_of(output) is not None
+    parts_address = output + ".parts" if single else output
+    if single and is_remote(output):
+        raise InputError(f"{output}: one file can only be written here. Give a directory: {parts_address}")
+    if single and Path(output).exists() and not (Path(parts_address) / RUN_FILE).exists():
+        raise OutputExistsError(f"{output} exists. Remove it, or give a new output.")
+    store = open_store(parts_address)
+    with _alone(store):
+        done = begin(store, run_record(sources, spec, options))
+        summary = Summary(output)
+        if not (single and _MERGED in done and Path(output).exists()):
+            walk = _Walk(store, sources, options, done, progress, summary)
+            try:
+                for job, answers in engine(walk.jobs()):
+                    walk.finish(job, answers)
+            except BaseException:
+                # A run that made nothing (a wrong column, say) must not bind the next one.
+                if store.names() <= {RUN_FILE}:
+                    store.remove(RUN_FILE)
+                raise
+            _gather_bad(store, walk.parts, options, summary, single)
+            if single and isinstance(store, LocalStore):
+                if not walk.parts:
+                    store.write("part-empty." + options.format, _empty(options))
+                    walk.parts.append("part-empty." + options.format)
+                merge(store, walk.parts, Path(output), options.format)
+        if single:
+            store.write(_MERGED, b"")
+            _remove(Path(parts_address))
+    return summary
+
+
+def _empty(options: BatchOptions) -> bytes:
+    return part_bytes(Rows("", [], [], []), [], options)
+
+
+def _gather_bad(
+    store: Store, parts: Sequence[str], options: BatchOptions, summary: Summary, single: bool
+) -> None:
+    """Put the side files together; they are bad rows only, so they are small."""
+    there = store.names()
+    names = [part.removesuffix("." + options.format) + _BAD_PART for part in parts]
+    pieces = [store.read(name) for name in names if name in there]
+    if not pieces:
+        return
+    data = b"".join(pieces)
+    summary.bad = data.count(b"\n")
+    if single:
+        output = Path(summary.output)
+        beside = LocalStore(output.parent)
+        beside.write(output.name + _BAD_PART, data)
+        summary.bad_rows = str(output) + _BAD_PART
+    else:
+        store.write(BAD_ROWS, data)
+        summary.bad_rows = f"{store.address}/{BAD_ROWS}"
+
+
+def _remove(parts: Path) -> None:
+    """Parts first, what says that they are merged last: it may end in between."""
+    for path in sorted(parts.iterdir()):
+        if path.name not in (RUN_FILE, _MERGED):
+            path.unlink()
+    shutil.rmtree(parts)
+
+
+@contextmanager
+def _alone(store: Store) -> Iterator[None]:
+    """Two runs in one directory would only do the work twice; the second is told."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    if not isinstance(store, LocalStore):
+        yield
+        return
+    from pointsman.deploy.batch.store import unwritable
+
+    lock = store.path / ".lock"
+    made = not store.path.exists()
+    try:
+        store.path.mkdir(parents=True, exist_ok=True)
+        file = lock.open("wb")
+    except OSError as error:
+        raise unwritable(store.address, error) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{store.address}: another batch run is writing there now.") from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                lock.unlink(missing_ok=True)
+                if made and not any(store.path.iterdir()):
+                    store.path.rmdir()
+
+
+def summary_json(summary: Summary) -> str:
+    """The summary as one line."""
+    return json.dumps({name: getattr(summary, name) for name in Summary.__dataclass_fields__})

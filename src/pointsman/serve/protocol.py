@@ -80,10 +80,11 @@ def bounded_protocol(limits: LimitSettings) -> type[HttpToolsProtocol]:
                 return
             is_answering = self.cycle is not None and not self.cycle.response_complete
             if not is_answering:
-                body = error_body(GatewayError(code, message), secrets.token_hex(8))
+                request_id = secrets.token_hex(8)
+                body = error_body(GatewayError(code, message), request_id)
                 head = (
                     f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/json\r\n"
-                    f"content-length: {len(body)}\r\nx-should-retry: false\r\nconnection: close\r\n\r\n"
+                    f"content-length: {len(body)}\r\nx-should-retry: false\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
                 )
                 self.transport.write(head.encode() + body)
             self.transport.close()

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import math
 import os
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ class Upstream:
         self.budget = RetryBudget()
         self._metrics = metrics
         self._headers = _own_headers(settings, read_key(settings, name))
-        self._make = transport or _transport
+        self._make = transport or _transports_to(settings.url)
         self._transports: list[httpx.AsyncBaseTransport] = []
         self._turn = 0
         self._timeout = {
@@ -294,8 +295,14 @@ def _own_headers(settings: UpstreamSettings, key: str | None) -> list[tuple[byte
     return headers
 
 
-def _transport() -> httpx.AsyncBaseTransport:
-    return httpx.AsyncHTTPTransport(trust_env=False, limits=_LIMITS)
+def _transports_to(url: str) -> Callable[[], httpx.AsyncBaseTransport]:
+    """A maker of transports; the certificates are read here, once, and not while a request waits."""
+    verify: ssl.SSLContext | bool = httpx.create_ssl_context() if url.startswith("https:") else False
+
+    def make() -> httpx.AsyncBaseTransport:
+        return httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=_LIMITS)
+
+    return make
 
 
 def _retry_after(value: str | None) -> float | None:

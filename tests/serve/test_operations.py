@@ -1,0 +1,279 @@
+"""What an operator does: probe, watch, reload, compare, stop."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import httpx
+import pytest
+from tests.fixtures_tiny import CLOUD_TEXT, build_tiny_artifact
+from tests.serve.fake_upstream import STREAM_HEAD, FakeUpstream, Wire, answer, chunk, delta
+from tests.serve.running import Running, settings_for
+
+Start = Callable[..., Running]
+
+
+class TestReload:
+    def test_another_version_answers_and_requests_go_on(self, artifact: Path, start: Start) -> None:
+        gateway = start(settings_for(artifact))
+        before = gateway.http.post("/predict", json={"query": CLOUD_TEXT}).json()
+        assert gateway.admin.post("/admin/reload").status_code == 200
+        after = gateway.http.post("/predict", json={"query": CLOUD_TEXT}).json()
+        assert before.pop("version") != after.pop("version")
+        assert before == after
+
+    @pytest.mark.parametrize("fault", ["gone", "altered", "cut", "manifest"])
+    def test_a_broken_artifact_is_refused_and_the_old_one_serves(
+        self, tmp_path: Path, start: Start, fault: str
+    ) -> None:
+        path = build_tiny_artifact(tmp_path / "router").path
+        gateway = start(settings_for(path))
+        version = gateway.http.get("/info").json()["version"]
+        model = path / "onnx" / "model_optimized.onnx"
+        if fault == "gone":
+            shutil.rmtree(path)
+        elif fault == "altered":
+            data = bytearray(model.read_bytes())
+            data[len(data) // 2] ^= 1
+            model.write_bytes(data)
+        elif fault == "cut":
+            model.write_bytes(model.read_bytes()[:-1])
+        else:
+            (path / "manifest.json").write_text("{}")
+        found = gateway.admin.post("/admin/reload")
+        assert (found.status_code, found.json()["error"]["code"]) == (409, "reload_refused")
+        assert str(tmp_path) not in found.text
+        now = gateway.http.post("/predict", json={"query": CLOUD_TEXT}).json()
+        assert (now["target"], now["version"]) == ("cloud", version)
+
+
+class TestASecondArtifact:
+    def test_a_canary_decides_its_share(self, artifact: Path, start: Start) -> None:
+        gateway = start(settings_for(artifact))
+        body = {"artifact": str(artifact), "share": 1.0}
+        state = gateway.admin.post("/admin/canary", json=body).json()
+        found = gateway.http.post("/predict", json={"query": CLOUD_TEXT}).json()
+        assert found["version"] == state["second"] != state["version"]
+        assert gateway.admin.post("/admin/canary", json={"artifact": None}).json()["second"] is None
+        assert gateway.http.post("/predict", json={"query": CLOUD_TEXT}).json()["version"] == state["version"]
+
+    def test_a_shadow_is_compared_and_answers_nothing(self, artifact: Path, start: Start) -> None:
+        gateway = start(settings_for(artifact, inference={"canary_artifact": str(artifact), "shadow": True}))
+        version = gateway.http.post("/predict", json={"query": CLOUD_TEXT}).json()["version"]
+        deadline = time.monotonic() + 10
+        while not (shadow := gateway.admin.get("/admin/state").json()["shadow"])["compared"]:
+            assert time.monotonic() < deadline
+        assert (shadow["compared"], shadow["disagreed"]) == (1, 0)
+        assert version == gateway.gateway.engine.current.version
+
+    @pytest.mark.parametrize("body", [{"share": 2}, {"share": True}, {"shadow": 1}, {"artifact": "/nowhere"}])
+    def test_nonsense_is_refused(self, plain: Running, body: object) -> None:
+        assert plain.admin.post("/admin/canary", json=body).status_code in (400, 409)
+
+
+@pytest.mark.parametrize(
+    "path", ["/livez", "/readyz", "/health", "/healthz", "/ready", "/ping", "/v2/health/live"]
+)
+def test_every_spelling_of_health(plain: Running, path: str) -> None:
+    assert plain.http.get(path).status_code == plain.admin.get(path).status_code == 200
+    assert plain.http.head(path).content == b""
+
+
+def test_metrics_are_prometheus(plain: Running) -> None:
+    plain.http.post("/predict", json={"query": CLOUD_TEXT})
+    text = plain.admin.get("/metrics").text
+    for name in ("pointsman_decisions_total", "pointsman_p_cloud_bucket", "pointsman_queue_depth"):
+        assert name in text
+
+
+def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(artifact: Path, start: Start) -> None:
+    gateway = start(settings_for(artifact, limits={"queue": 2}, inference={"max_batch": 1, "cache_size": 0}))
+    go, router = threading.Event(), gateway.gateway.engine.current.router
+    decide = router.route_many
+
+    def slow(texts: list[str]) -> object:
+        assert go.wait(20)
+        return decide(texts)
+
+    router.route_many = slow  # type: ignore[method-assign, assignment]
+    statuses: list[int] = []
+
+    def ask() -> None:
+        url = str(gateway.http.base_url.join("/predict"))
+        statuses.append(httpx.post(url, json={"query": "plan"}, timeout=30, trust_env=False).status_code)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for index, thread in enumerate(threads):
+        thread.start()
+        deadline = time.monotonic() + 10
+        while gateway.gateway.in_flight != index + 1 or gateway.gateway.engine.batcher.depth != index:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    found = gateway.http.post("/predict", json={"query": "plan"})
+    assert (found.status_code, found.json()["error"]["code"]) == (503, "overloaded")
+    assert int(found.headers["retry-after"]) >= 1
+    assert found.headers["x-should-retry"] == "true"
+    assert gateway.http.get("/livez").status_code == 200
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200, 200, 200]
+
+
+class Process:
+    """`pointsman serve` as a process of its own."""
+
+    def __init__(self, artifact: Path, log: IO[bytes], *arguments: str, **environment: str) -> None:
+        command = [sys.executable, "-m", "pointsman", "serve", "--port", "0", "--admin-port", "none"]
+        known = {name: value for name, value in os.environ.items() if not name.startswith("POINTSMAN_")}
+        self.process = subprocess.Popen(
+            [*command, "--artifact", str(artifact), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={**known, **environment},
+            cwd=artifact,
+        )
+        assert self.process.stdout
+        line = self.process.stdout.readline().decode()
+        assert line.startswith("pointsman listens on http://"), line
+        self.url = line.split()[-1]
+        self.port = int(self.url.rsplit(":", 1)[1])
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        code = self.process.wait(30)
+        assert self.process.stdout
+        self.process.stdout.close()
+        return code
+
+
+@pytest.fixture
+def spawn(artifact: Path, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    made: list[Process] = []
+    with (tmp_path / "log").open("wb") as log:
+
+        def spawn(*arguments: str, **environment: str) -> Process:
+            made.append(Process(artifact, log, *arguments, **environment))
+            return made[-1]
+
+        yield spawn
+        for one in made:
+            if one.process.poll() is None:
+                one.process.kill()
+                one.wait()
+
+
+class TestStopping:
+    def test_no_request_is_lost(self, spawn: Callable[..., Process]) -> None:
+        server = spawn("--log-level", "error")
+        body = b'{"query": "plan"}'
+        request = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+        answered, lost = [0] * 4, [0] * 4
+
+        def load(index: int) -> None:
+            """A new connection for each request: once connected and sent, an answer must come."""
+            while True:
+                try:
+                    made = socket.create_connection(("127.0.0.1", server.port), timeout=0.9)
+                except OSError:
+                    return
+                with made:
+                    made.settimeout(20)
+                    try:
+                        made.sendall(request)
+                        got = made.recv(65536)
+                    except OSError:
+                        got = b""
+                if b" 200 OK" in got or b" 503 " in got:
+                    answered[index] += 1
+                else:
+                    lost[index] += 1
+
+        threads = [threading.Thread(target=load, args=(index,)) for index in range(4)]
+        for thread in threads:
+            thread.start()
+        while sum(answered) < 100:
+            time.sleep(0.01)
+        code = server.stop()
+        for thread in threads:
+            thread.join()
+        assert (code, sum(lost)) == (0, 0)
+        assert sum(answered) >= 100
+
+    def test_a_stream_that_outlasts_the_grace_is_told_so(
+        self, spawn: Callable[..., Process], cloud: FakeUpstream
+    ) -> None:
+        def endless(wire: Wire) -> None:
+            wire.send(STREAM_HEAD + chunk(delta("x")))
+            wire.wait_for_close()
+
+        cloud.script = endless
+        server = spawn(
+            "--cloud-url",
+            cloud.url,
+            "--log-level",
+            "error",
+            POINTSMAN_SERVER__GRACE_S="0.1",
+            POINTSMAN_SERVER__DRAIN_DELAY_S="0",
+        )
+        body = {"model": "cloud", "stream": True, "messages": []}
+        with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body, trust_env=False) as found:
+            pieces = found.iter_raw()
+            got = next(pieces)
+            server.process.send_signal(signal.SIGTERM)
+            got += b"".join(pieces)
+        assert server.wait() == 0
+        last = got.strip().split(b"\n\n")[-1]
+        assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "draining"
+
+    def test_nothing_of_a_text_or_a_key_is_in_the_log(
+        self, spawn: Callable[..., Process], tmp_path: Path, cloud: FakeUpstream
+    ) -> None:
+        client, own = "client-4f7a9c1e3b5d7f9a1c3e5b7d", "upstream-8d6b4f2a0c9e7b5d3f1a"
+        server = spawn("--cloud-url", cloud.url, "--cloud-key-env", "OWN", "--log-level", "debug", OWN=own)
+        canary = "canary9f"
+        headers = {"authorization": f"Bearer {client}"}
+        chat = {"model": "cloud", "messages": [{"role": "user", "content": canary}]}
+        with httpx.Client(base_url=server.url, headers=headers, trust_env=False) as http:
+            for script in (answer(), answer(500), lambda wire: wire.reset()):
+                cloud.script = script
+                http.post("/v1/chat/completions", json=chat)
+                http.post("/v1/chat/completions", json={**chat, "model": canary})
+            http.post(f"/predict?query={canary}")
+            http.post("/predict", content=f'{{"query": "{canary}'.encode())
+            http.get(f"/{canary}", headers={"x-request-id": f"{canary} x"})
+        assert server.stop() == 0
+        log = (tmp_path / "log").read_text()
+        assert log.count('"event": "request"') >= 9
+        for secret in (canary, client, own, str(cloud.port)):
+            assert secret not in log
+
+
+def test_check_prints_the_settings_without_the_secrets(artifact: Path) -> None:
+    key = "0d9f8e7c6b5a49382716f5e4d3c2b1a0"
+    command = [sys.executable, "-m", "pointsman", "serve", "--check", "--artifact", str(artifact)]
+    environment = {**os.environ, "POINTSMAN_AUTH__KEYS": json.dumps([key])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=artifact, check=True)
+    assert 'auth.keys = ["**********"]' in done.stdout
+    assert key not in done.stdout + done.stderr
+    assert "settings are valid" in done.stderr
+
+
+def test_a_setting_that_is_not_known_is_refused_by_its_name(artifact: Path) -> None:
+    command = [sys.executable, "-m", "pointsman", "serve", "--check"]
+    environment = {**os.environ, "POINTSMAN_SERVER__PROT": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=artifact, check=False)
+    assert done.returncode == 2
+    assert "POINTSMAN_SERVER__PORT" in done.stderr

@@ -8,10 +8,13 @@ import shlex
 import subprocess
 import sys
 import textwrap
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from pointsman.artifact.layout import VARIANTS
+from pointsman.artifact.manifest import Manifest
 from pointsman.cli.__main__ import COMMANDS, build_parser
 from pointsman.errors import PointsmanError
 
@@ -122,6 +125,22 @@ def _helps() -> list[str]:
             if isinstance(action.choices, dict):
                 parsers.extend(action.choices.values())
     return helps
+
+
+def test_the_map_of_modules_names_files_that_are_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([a-z_0-9/]+(?:\.py|/))`", page)
+    assert len(named) > 20
+    source = ROOT / "src" / "pointsman"
+    assert [name for name in named if not (source / name).exists() and not (ROOT / name).exists()] == []
+
+
+def test_the_format_page_names_every_key_of_the_manifest() -> None:
+    page = (ROOT / "docs" / "artifact-format.md").read_text(encoding="utf-8")
+    keys = {"schema", *(field.name for field in fields(Manifest))}
+    table = page.partition("## The manifest")[2].partition("**Identity.**")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == keys
+    assert [name for name in VARIANTS.values() if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize(("where", "code"), _blocks("python"), ids=lambda value: str(value)[:40])

@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test lint format types check setup base-test soak page-test clean
+.PHONY: demo test lint format types check setup base-test soak page-test test-targets clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed; set PYTHON="'
@@ -53,6 +53,22 @@ base-test: $(VENV)-base/.base
 $(VENV)-base/.base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-base
 	$(VENV)-base/bin/python -m pip install --quiet --constraint constraints.txt --editable . pytest
+	touch $@
+
+# Packages under the runtimes that they are for. Needs Node with npm, Chromium and kubectl, and fetches the rest.
+TARGETS := .targets
+
+test-targets: $(VENV)/.everything $(DEMO)/router/manifest.json $(TARGETS)/.ready
+	POINTSMAN_TEST_TARGETS=1 $(RUN)/python -m pytest -q -s tests/targets
+
+$(TARGETS)/.ready: Makefile
+	mkdir -p $(TARGETS)/npm
+	cd $(TARGETS)/npm && echo '{"private": true}' > package.json && \
+	  ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund @huggingface/transformers@4
+	for name in ov tr az; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
+	$(TARGETS)/venv-ov/bin/pip install --quiet openvino numpy
+	$(TARGETS)/venv-tr/bin/pip install --quiet 'tritonclient[grpc]' kubernetes pyyaml
+	$(TARGETS)/venv-az/bin/pip install --quiet azureml-inference-server-http numpy onnxruntime tokenizers python-dotenv
 	touch $@
 
 lint: $(VENV)/.everything

@@ -1,1 +1,1 @@
-"""Ready folders for the places where a router can run: one target a place, one folder of templates a target."""
+"""Ready folders for the places where a router can run: a target is a folder of templates and its facts."""

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pointsman.artifact.layout import CONFIG, TOKENIZER
 from pointsman.artifact.store import Artifact, copy_artifact, refuse_existing, staged
 from pointsman.deploy.package.render import render_tree
 from pointsman.deploy.package.target import Target
-from pointsman.errors import ArtifactError, IntegrityError
+from pointsman.errors import ArtifactError
 
 _HOW = {
     "plain": "pointsman export CHECKPOINT (without --no-plain and --slim)",
@@ -65,8 +64,7 @@ def _variant_file(artifact: Artifact, target: Target, wanted: Sequence[str]) -> 
 def _listed(artifact: Artifact, target: Target, source: str) -> str:
     if source in artifact.manifest.files:
         return source
-    wanted = "a Hugging Face " if source in (CONFIG, TOKENIZER) else ""
-    raise IntegrityError(
+    raise ArtifactError(
         f"target {target.name}: {artifact.path} has no {source}. "
-        f"Make an artifact that has it with: pointsman export CHECKPOINT, from {wanted}directory with {source}."
+        f"Export a checkpoint directory that has it: pointsman export CHECKPOINT."
     )

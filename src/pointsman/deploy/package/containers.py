@@ -10,9 +10,14 @@ from pointsman.deploy.package.target import Target
 
 def copy_application(artifact: Artifact, stage: Path) -> None:
     """Copy this package's own modules into the folder: the image needs no index to find them on."""
+    copy_modules(stage / "app" / "pointsman")
+
+
+def copy_modules(destination: Path) -> None:
+    """Copy this package's own modules to `destination`, without the shipped router and the templates."""
     source = Path(pointsman.__file__).parent
     unwanted = shutil.ignore_patterns("__pycache__", "shipped", "templates")
-    shutil.copytree(source, stage / "app" / "pointsman", ignore=unwanted)
+    shutil.copytree(source, destination, ignore=unwanted)
 
 
 TARGETS = (
@@ -20,7 +25,7 @@ TARGETS = (
         name="docker",
         purpose="the gateway as an image, with Ollama, Prometheus and Grafana beside it",
         needs="a container engine with compose",
-        tested="install step run into an empty environment and served from; hadolint; YAML read; no image was built",
+        tested="install step run and served from in an empty environment; hadolint; no image was built",
         whole_artifact="router",
         step=copy_application,
     ),

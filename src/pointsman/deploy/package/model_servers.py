@@ -4,8 +4,18 @@ They serve the bare graph (token ids in, logits out) of the plain file, which ha
 Azure ML's script and KServe's container take text.
 """
 
+from pathlib import Path
+
 from pointsman.artifact.layout import TOKENIZER
+from pointsman.artifact.store import Artifact
+from pointsman.deploy.package.containers import copy_modules
 from pointsman.deploy.package.target import Target
+
+
+def copy_entry_modules(artifact: Artifact, stage: Path) -> None:
+    """Copy this package's own modules beside Azure ML's entry script."""
+    copy_modules(stage / "code" / "pointsman")
+
 
 TARGETS = (
     Target(
@@ -23,5 +33,20 @@ TARGETS = (
         tested="run by the openvino package against Python; no model server was run",
         variants={"models/router/1/model.onnx": ("plain",)},
         files={"tokenizer.json": TOKENIZER},
+    ),
+    Target(
+        name="kserve",
+        purpose="InferenceServices for KServe: text by the gateway's image, or the bare graph",
+        needs="KServe 0.11 or newer; the image of target docker, or storage for the repository",
+        tested="YAML and config.pbtxt read; no cluster was reached",
+        variants={"model_repository/router/1/model.onnx": ("plain",)},
+    ),
+    Target(
+        name="azureml",
+        purpose="everything for a managed online endpoint: model, environment, code, deployment, scaling",
+        needs="an Azure ML workspace, azure-ai-ml",
+        tested="azureml-inference-server-http ran score.py on real requests; nothing was sent to Azure",
+        whole_artifact="model",
+        step=copy_entry_modules,
     ),
 )

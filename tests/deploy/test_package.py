@@ -1,0 +1,138 @@
+"""Packages as folders: what is written, what is refused, and that nothing stays half-written."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.fixtures_tiny import build_tiny_artifact
+
+from pointsman.artifact.layout import INT8, PLAIN
+from pointsman.artifact.store import Artifact, seal, staged
+from pointsman.cli.__main__ import main
+from pointsman.deploy.package.build import build_package
+from pointsman.deploy.package.catalogue import TARGETS, target_named
+from pointsman.deploy.package.render import template_root
+from pointsman.errors import ArtifactError, InputError, IntegrityError, OutputExistsError
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """A tiny artifact with every file that a target asks for."""
+    root = tmp_path_factory.mktemp("full")
+    tiny = build_tiny_artifact(root / "tiny")
+    variants = {**tiny.manifest.variants, "plain": PLAIN, "int8": INT8}
+    graph = tiny.read(tiny.manifest.variants["folded"])
+    with staged(root / "full") as stage:
+        for name in tiny.manifest.files:
+            (stage / name).parent.mkdir(parents=True, exist_ok=True)
+            (stage / name).write_bytes(tiny.read(name))
+        (stage / PLAIN).write_bytes(graph)
+        (stage / INT8).write_bytes(graph)
+        (stage / "config.json").write_text('{"model_type": "mobilebert"}')
+        (stage / "tokenizer_config.json").write_text("{}")
+        return seal(stage, root / "full", replace(tiny.manifest, variants=variants, files={}))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_target_is_written_and_leaves_no_placeholder(name: str, full: Artifact, tmp_path: Path) -> None:
+    output = tmp_path / "made"
+    names = build_package(target_named(name), full, output)
+    assert names == sorted(p.relative_to(output).as_posix() for p in output.rglob("*") if p.is_file())
+    assert "README.md" in names
+    for path in output.rglob("*"):
+        if path.is_file() and path.suffix in {
+            ".md",
+            ".yml",
+            ".yaml",
+            ".json",
+            ".mjs",
+            ".js",
+            ".py",
+            ".pbtxt",
+        }:
+            text = path.read_text(encoding="utf-8")
+            if "app/" not in path.as_posix() and "code/pointsman" not in path.as_posix():
+                assert not re.search(r"@@\{?[a-z]", text), path
+        if path.suffix == ".json":
+            json.loads(path.read_text(encoding="utf-8"))
+    assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_target_says_what_it_is(name: str) -> None:
+    target = TARGETS[name]
+    assert target.purpose and target.needs and target.tested
+    assert template_root(name).is_dir()
+
+
+def test_rules_of_the_artifact_stand_in_the_script(full: Artifact, tmp_path: Path) -> None:
+    build_package(target_named("node"), full, tmp_path / "made")
+    script = (tmp_path / "made" / "index.mjs").read_text()
+    assert f"maxTokens: {full.manifest.limits.max_tokens}," in script
+    assert f"confidenceThreshold: {full.manifest.policy.confidence_threshold}," in script
+
+
+def test_requirements_are_locked_by_hash(full: Artifact, tmp_path: Path) -> None:
+    build_package(target_named("docker"), full, tmp_path / "made")
+    lock = (tmp_path / "made" / "requirements.lock").read_text()
+    entries = [entry for entry in re.split(r"\n(?=\S)", lock) if not entry.startswith("#")]
+    assert all("==" in entry and "--hash=sha256:" in entry for entry in entries if entry.strip())
+    assert not re.search(r"^(torch|transformers|onnx)==", lock, re.MULTILINE)
+
+
+def test_image_has_no_root_no_secret_and_a_health_check(full: Artifact, tmp_path: Path) -> None:
+    build_package(target_named("docker"), full, tmp_path / "made")
+    dockerfile = (tmp_path / "made" / "Dockerfile").read_text()
+    assert "USER 10001" in dockerfile and "HEALTHCHECK" in dockerfile and ".env" not in dockerfile
+    assert not any("secrets/" in p.as_posix() for p in (tmp_path / "made").rglob("*"))
+
+
+def test_missing_variant_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    tiny = build_tiny_artifact(tmp_path / "tiny")
+    with pytest.raises(ArtifactError, match=r"has no plain file, only folded.*pointsman export"):
+        build_package(target_named("triton"), tiny, tmp_path / "made")
+    assert list(tmp_path.iterdir()) == [tiny.path]
+
+
+def test_missing_file_is_named(full: Artifact, tmp_path: Path) -> None:
+    bare = replace(full.manifest, files={k: v for k, v in full.manifest.files.items() if k != "config.json"})
+    with pytest.raises(ArtifactError, match=r"has no config\.json"):
+        build_package(target_named("node"), Artifact(full.path, bare), tmp_path / "made")
+
+
+def test_existing_output_is_refused_and_untouched(full: Artifact, tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "mine").write_text("keep")
+    with pytest.raises(OutputExistsError):
+        build_package(target_named("node"), full, tmp_path / "made")
+    assert [p.name for p in (tmp_path / "made").iterdir()] == ["mine"]
+
+
+def test_altered_file_is_refused_and_nothing_is_left(full: Artifact, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    for name in (*full.manifest.files, "manifest.json"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes((full.path / name).read_bytes())
+    (copy / PLAIN).write_bytes(b"something else")
+    with pytest.raises(IntegrityError):
+        build_package(target_named("node"), Artifact.open(copy), tmp_path / "made")
+    assert list(tmp_path.iterdir()) == [copy]
+
+
+def test_unknown_target_offers_the_nearest() -> None:
+    with pytest.raises(InputError, match="Did you mean 'docker'"):
+        target_named("dokcer")
+
+
+def test_command_lists_packages_and_refuses(
+    full: Artifact, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["package", "--list", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == set(TARGETS)
+    assert main(["package", "openvino", str(full.path), "--output", str(tmp_path / "made")]) == 0
+    assert (tmp_path / "made" / "models" / "router" / "1" / "model.onnx").is_file()
+    assert main(["package", "openvino", str(full.path), "--output", str(tmp_path / "made")]) == 4
+    assert main(["package", "nowhere", str(full.path), "--output", str(tmp_path / "other")]) == 2
+    assert main(["package"]) == 2

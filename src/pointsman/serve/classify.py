@@ -54,6 +54,15 @@ async def classify(gateway: Gateway, exchange: Exchange) -> None:
         raise GatewayError("invalid_request", 'expected {"input": text or list of texts}')
 
 
+async def pipeline(gateway: Gateway, exchange: Exchange) -> None:
+    """`POST /`: `{"inputs"}` as huggingface_hub's client asks, answered with one list of scores a text."""
+    payload = await _payload(gateway, exchange)
+    if "inputs" not in payload:
+        raise GatewayError("invalid_request", 'expected {"inputs": text or list of texts}')
+    answers = await decide_texts(gateway, exchange, texts_of(payload["inputs"]))
+    await exchange.respond_json([_scores(answer) for answer in answers])
+
+
 async def score(gateway: Gateway, exchange: Exchange) -> None:
     """`/score` and `/invocations`: any of the shapes, also in Azure ML's `{"input_data"}` or `{"data"}`."""
     payload = await _payload(gateway, exchange)

@@ -84,7 +84,8 @@ def bounded_protocol(limits: LimitSettings) -> type[HttpToolsProtocol]:
                 body = error_body(GatewayError(code, message), request_id)
                 head = (
                     f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/json\r\n"
-                    f"content-length: {len(body)}\r\nx-should-retry: false\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+                    f"content-length: {len(body)}\r\nx-should-retry: false\r\n"
+                    f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
                 )
                 self.transport.write(head.encode() + body)
             self.transport.close()

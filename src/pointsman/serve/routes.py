@@ -13,6 +13,7 @@ _HEALTH = tuple(
 )
 
 PUBLIC: tuple[Route, ...] = (
+    Route("POST", "/", classify.pipeline, "user", is_work=True),
     Route("POST", "/predict", classify.predict, "user", is_work=True),
     Route("GET", "/predict", classify.predict, "user", is_work=True),
     Route("POST", "/classify", classify.classify, "user", is_work=True),

@@ -1,0 +1,68 @@
+"""Clients that nobody changed for us, where they are installed."""
+
+from collections.abc import Callable
+
+import pytest
+from tests.fixtures_tiny import CLOUD_TEXT, LOCAL_TEXT
+from tests.serve.fake_upstream import FakeUpstream, answer
+from tests.serve.running import Running, settings_for
+
+Start = Callable[..., Running]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+class TestOpenAI:
+    def client(self, gateway: Running) -> "object":
+        openai = pytest.importorskip("openai")
+        return openai.OpenAI(base_url=f"http://127.0.0.1:{gateway.port}/v1", api_key="unused", max_retries=0)
+
+    def test_chats_use_both_targets_streamed_and_not(self, artifact: object, start: Start) -> None:
+        gateway = start(settings_for(artifact, demo=True))  # type: ignore[arg-type]
+        with self.client(gateway) as client:  # type: ignore[attr-defined]
+            for text, target in ((LOCAL_TEXT, "local"), (CLOUD_TEXT, "cloud")):
+                messages = [{"role": "user", "content": text}]
+                whole = client.chat.completions.create(model="auto", messages=messages)
+                assert whole.choices[0].message.content.startswith(f"This is the {target} demo model")
+                assert whole.model_extra["pointsman"]["target"] == target
+                with client.chat.completions.create(model="auto", messages=messages, stream=True) as chunks:
+                    parts = list(chunks)
+                assert parts[0].model_extra["pointsman"]["target"] == target
+                said = "".join(part.choices[0].delta.content or "" for part in parts if part.choices)
+                assert said == whole.choices[0].message.content
+            assert [model.id for model in client.models.list()] == ["auto", "local", "cloud"]
+
+    def test_errors_are_the_clients_own_classes(self, both: Start, cloud: FakeUpstream) -> None:
+        openai = pytest.importorskip("openai")
+        gateway = both()
+        with self.client(gateway) as client:  # type: ignore[attr-defined]
+            messages = [{"role": "user", "content": CLOUD_TEXT}]
+            with pytest.raises(openai.BadRequestError) as refused:
+                client.chat.completions.create(model="gpt-9", messages=messages)
+            assert refused.value.code == "invalid_request"
+            cloud.script = answer(429)
+            with pytest.raises(openai.RateLimitError) as busy:
+                client.chat.completions.create(model="auto", messages=messages)
+            assert busy.value.request_id
+
+
+def test_hugging_faces_client_classifies(plain: Running) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    client = hub.InferenceClient(base_url=f"http://127.0.0.1:{plain.port}/")
+    found = client.text_classification(CLOUD_TEXT)
+    assert found[0].label == "cloud"
+    assert found[0].score == pytest.approx(0.9933, abs=1e-3)
+
+
+def test_tritons_client_sends_text_and_reads_labels(plain: Running) -> None:
+    triton = pytest.importorskip("tritonclient.http")
+    import numpy as np
+
+    client = triton.InferenceServerClient(f"127.0.0.1:{plain.port}")
+    try:
+        tensor = triton.InferInput("text", [2], "BYTES")
+        tensor.set_data_from_numpy(np.array([CLOUD_TEXT, LOCAL_TEXT], dtype=object))
+        found = client.infer("keyword", [tensor])
+        assert found.as_numpy("label").tolist() == [b"cloud", b"local"]
+        assert found.as_numpy("p_cloud")[0] == pytest.approx(0.9933, abs=1e-3)
+    finally:
+        client.close()

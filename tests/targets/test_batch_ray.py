@@ -1,0 +1,84 @@
+"""With a real Ray on this machine; where Ray is not installed there is nothing to test."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fixtures_tiny import build_tiny_artifact
+
+from pointsman.deploy.batch import ray_pool
+from pointsman.deploy.batch.worker import RouterSpec, answer_texts
+from pointsman.errors import InputError, PointsmanError
+from pointsman.runtime.router import Router
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+JOBS = [(index, [f"hello {index}", f"analyze the plan {index}"]) for index in range(40)]
+
+
+@pytest.fixture(scope="module")
+def router(tmp_path_factory: pytest.TempPathFactory) -> Router:
+    return Router.open(build_tiny_artifact(tmp_path_factory.mktemp("router") / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    pytest.importorskip("ray")
+    module = ray_pool.connect(None, 2, 10.0)
+    yield module
+    module.shutdown()
+
+
+def expected(router: Router) -> list[tuple[int, Any]]:
+    return [(key, answer_texts(router, texts)) for key, texts in JOBS]
+
+
+def test_the_answers_are_the_local_ones(ray: Any, router: Router) -> None:
+    spec = RouterSpec.of(router, None)
+    assert list(ray_pool.route_ray(ray, JOBS, spec, 2, 1)) == expected(router)
+
+
+def test_an_actor_killed_in_the_middle_loses_and_doubles_nothing(
+    ray: Any, router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools = []
+    usual = ray_pool._Pool
+
+    def kept(*words: Any) -> Any:
+        pools.append(usual(*words))
+        return pools[-1]
+
+    monkeypatch.setattr(ray_pool, "_Pool", kept)
+    found = []
+    for index, answer in enumerate(ray_pool.route_ray(ray, JOBS, RouterSpec.of(router, None), 2, 1)):
+        found.append(answer)
+        if index in (5, 20):
+            actor = pools[0]._actors[index % 2]
+            os.kill(ray.get(actor.process.remote()), signal.SIGKILL)
+    assert found == expected(router)
+
+
+def test_a_chunk_that_kills_every_actor_is_an_error(
+    ray: Any, router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deadly(ray_pool._Actor):
+        def answer(self, texts: list[str]) -> Any:
+            os._exit(1)
+
+    monkeypatch.setattr(ray_pool, "_Actor", Deadly)
+    with pytest.raises(PointsmanError, match="died 4 times"):
+        list(ray_pool.route_ray(ray, JOBS[:1], RouterSpec.of(router, None), 1, 1))
+
+
+def test_an_address_that_does_not_answer_is_said(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    with pytest.raises(InputError, match="did not answer within 1 s"):
+        ray_pool.connect(f"127.0.0.1:{port}", 1, 1.0)
+    with pytest.raises(InputError, match="expected HOST:PORT"):
+        ray_pool.connect("nowhere", 1, 1.0)

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.deploy.full_artifact import build_full_artifact
 from tests.fixtures_tiny import build_tiny_artifact
 
-from pointsman.artifact.layout import INT8, PLAIN
-from pointsman.artifact.store import Artifact, seal, staged
+from pointsman.artifact.layout import PLAIN
+from pointsman.artifact.store import Artifact
 from pointsman.cli.__main__ import main
 from pointsman.deploy.package.build import build_package
 from pointsman.deploy.package.catalogue import TARGETS, target_named
@@ -19,20 +20,7 @@ from pointsman.errors import ArtifactError, InputError, IntegrityError, OutputEx
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """A tiny artifact with every file that a target asks for."""
-    root = tmp_path_factory.mktemp("full")
-    tiny = build_tiny_artifact(root / "tiny")
-    variants = {**tiny.manifest.variants, "plain": PLAIN, "int8": INT8}
-    graph = tiny.read(tiny.manifest.variants["folded"])
-    with staged(root / "full") as stage:
-        for name in tiny.manifest.files:
-            (stage / name).parent.mkdir(parents=True, exist_ok=True)
-            (stage / name).write_bytes(tiny.read(name))
-        (stage / PLAIN).write_bytes(graph)
-        (stage / INT8).write_bytes(graph)
-        (stage / "config.json").write_text('{"model_type": "mobilebert"}')
-        (stage / "tokenizer_config.json").write_text("{}")
-        return seal(stage, root / "full", replace(tiny.manifest, variants=variants, files={}))
+    return build_full_artifact(tmp_path_factory.mktemp("full") / "full")
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -7,6 +7,7 @@ They run by `make test-targets`. `POINTSMAN_TARGET_ARTIFACT` names the artifact;
 import json
 import os
 import random
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,13 @@ def compare(texts: list[str], expected: list[Decision], found: list[dict], withi
     assert not differing, differing[:5]
     assert worst <= within
     return {"worst": worst}
+
+
+def peer(name, script, *arguments):
+    """Run a script in a peer's environment; returns what it printed."""
+    python = runtime(name, "bin", "python")
+    done = subprocess.run(
+        [python, "-c", script, *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.strip()

@@ -8,7 +8,7 @@ import time
 import urllib.request
 
 import numpy as np
-from tests.targets.conftest import compare, runtime
+from tests.targets.conftest import compare, peer, runtime
 
 from pointsman.runtime.router import Router
 
@@ -63,16 +63,6 @@ for body in yaml.safe_load_all(open(sys.argv[1])):
     kinds.append(body["kind"])
 print(" ".join(kinds))
 """
-
-
-def peer(name, script, *arguments):
-    """Run a script in a peer's environment; returns what it printed."""
-    python = runtime(name, "bin", "python")
-    done = subprocess.run(
-        [python, "-c", script, *map(str, arguments)], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout.strip()
 
 
 def test_triton_reads_the_configuration(packaged):

@@ -2,12 +2,13 @@
 
 import difflib
 
-from pointsman.deploy.package import containers, javascript, model_servers
+from pointsman.deploy.package import containers, javascript, mobile, model_servers
 from pointsman.deploy.package.target import Target
 from pointsman.errors import InputError
 
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (*containers.TARGETS, *javascript.TARGETS, *model_servers.TARGETS)
+    target.name: target
+    for target in (*containers.TARGETS, *javascript.TARGETS, *mobile.TARGETS, *model_servers.TARGETS)
 }
 
 

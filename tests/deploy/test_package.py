@@ -124,3 +124,23 @@ def test_command_lists_packages_and_refuses(
     assert main(["package", "openvino", str(full.path), "--output", str(tmp_path / "made")]) == 4
     assert main(["package", "nowhere", str(full.path), "--output", str(tmp_path / "other")]) == 2
     assert main(["package"]) == 2
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_yaml_file_can_be_read(name: str, full: Artifact, tmp_path: Path) -> None:
+    yaml = pytest.importorskip("yaml")
+    build_package(target_named(name), full, tmp_path / "made")
+    for path in (*tmp_path.rglob("*.yml"), *tmp_path.rglob("*.yaml")):
+        assert all(isinstance(one, dict) for one in yaml.safe_load_all(path.read_text(encoding="utf-8"))), (
+            path
+        )
+
+
+def test_pods_are_given_longer_than_the_gateway_takes_to_leave(full: Artifact, tmp_path: Path) -> None:
+    build_package(target_named("kubernetes"), full, tmp_path / "made")
+    settings = (tmp_path / "made" / "kustomization.yaml").read_text()
+    takes = sum(float(seconds) for seconds in re.findall(r"(?:DRAIN_DELAY|GRACE)_S=(\d+)", settings))
+    given = re.search(
+        r"terminationGracePeriodSeconds: (\d+)", (tmp_path / "made/deployment.yaml").read_text()
+    )
+    assert given is not None and float(given[1]) > takes == 35

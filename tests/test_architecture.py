@@ -1,0 +1,112 @@
+"""The shape of the package: one table of floors, a light core, files that a reader can hold in mind."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "pointsman"
+
+FLOORS = {
+    "foundation": 0,
+    "artifact": 1,
+    "runtime": 2,
+    "evaluation": 3,
+    "convert": 4,
+    "train": 4,
+    "serve": 4,
+    "deploy": 4,
+    "cli": 5,
+}
+"""A room may import from its own and from lower floors; rooms of one floor are strangers."""
+
+FOUNDATION = {"errors", "settings", "labels", "decision", "policy"}
+HEAVY = {"torch", "transformers", "onnx", "sklearn", "matplotlib", "fastapi", "httpx", "pyarrow", "ray"}
+LIGHT_ROOMS = {"foundation", "artifact", "runtime"}
+FORBIDDEN_CALLS = {"eval", "exec", "__import__"}
+LINES = 400
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def room_of(module: str) -> str | None:
+    """The room of `pointsman.x.y`; None for the package's own front door."""
+    parts = module.split(".")
+    if parts[0] != "pointsman" or len(parts) == 1 or parts[1] in ("__main__", "__init__"):
+        return None
+    return "foundation" if parts[1] in FOUNDATION else parts[1]
+
+
+def module_of(path: Path) -> str:
+    return ".".join(["pointsman", *path.relative_to(SOURCE).with_suffix("").parts])
+
+
+def imports_of(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def test_every_room_is_in_the_table():
+    rooms = {room_of(module_of(path)) for path in FILES if path.parent != SOURCE} - {None}
+    assert rooms == set(FLOORS) - {"foundation"}
+    assert {path.stem for path in SOURCE.glob("*.py")} == FOUNDATION | {"__init__", "__main__"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(SOURCE).as_posix())
+def test_imports_only_point_downward(path):
+    room = room_of(module_of(path))
+    if room is None:
+        return
+    for module in imports_of(path):
+        other = room_of(module)
+        if other is not None and other != room:
+            assert FLOORS[other] < FLOORS[room], f"{room} imports {module}"
+
+
+def test_the_light_rooms_know_no_heavy_package():
+    for path in FILES:
+        if room_of(module_of(path)) in LIGHT_ROOMS:
+            assert not {name.split(".")[0] for name in imports_of(path)} & HEAVY, path
+
+
+@pytest.mark.parametrize("module", ["pointsman", "pointsman.cli.__main__"])
+def test_importing_brings_nothing_heavy_and_does_nothing(module, tmp_path):
+    code = (
+        "import builtins, sys\n"
+        f"import {module}\n"
+        f"heavy = sorted(set(sys.modules) & {HEAVY!r})\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(SOURCE).as_posix())
+def test_a_file_is_one_thought_and_runs_no_foreign_code(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LINES
+    names = imports_of(path)
+    assert not {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"} & names
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in FORBIDDEN_CALLS, f"line {node.lineno}"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+            pytest.fail(f"line {node.lineno}: torch.load")
+    assert path.stem not in ("utils", "helpers", "common", "misc")
+
+
+def test_the_front_door_is_what_it_says():
+    import pointsman
+
+    assert all(hasattr(pointsman, name) for name in pointsman.__all__)

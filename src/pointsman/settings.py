@@ -23,6 +23,9 @@ CLOUD_THRESHOLD = "POINTSMAN_CLOUD_THRESHOLD"
 SAFE_TARGET = "POINTSMAN_SAFE_TARGET"
 THREADS = "POINTSMAN_THREADS"
 
+_MAX_DIGITS = 9
+_MAX_SHOWN = 60
+
 
 def effective_environment(
     environ: Mapping[str, str] | None = None, dotenv: Path | None = None
@@ -32,9 +35,15 @@ def effective_environment(
     Args:
         environ: the process environment; None reads `os.environ`.
         dotenv: the `.env` file; None means the one in the working directory, if there is one.
+
+    Raises:
+        SettingsError: the `.env` file cannot be read, or is not UTF-8.
     """
     path = Path(".env") if dotenv is None else dotenv
-    from_file = dotenv_values(path) if path.is_file() else {}
+    try:
+        from_file = dotenv_values(path) if path.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: expected a readable file in UTF-8, found: {error}.") from None
     merged = {**from_file, **(os.environ if environ is None else environ)}
     return {name: value for name, value in merged.items() if value}
 
@@ -108,9 +117,11 @@ def _target(text: str | None, name: str) -> str | None:
 def _integer(text: str | None, name: str, *, at_least: int) -> int | None:
     if text is None:
         return None
-    if not text.strip().isdecimal() or int(text) < at_least:
-        raise SettingsError(f"{name}: expected a whole number of at least {at_least}, found {text!r}.")
-    return int(text)
+    digits = text.strip()
+    # Python refuses to read thousands of digits, with an error of its own.
+    if not digits.isdecimal() or len(digits) > _MAX_DIGITS or int(digits) < at_least:
+        raise SettingsError(f"{name}: expected a whole number of at least {at_least}, found {_shown(text)}.")
+    return int(digits)
 
 
 def _share(text: str | None, name: str) -> float | None:
@@ -121,5 +132,10 @@ def _share(text: str | None, name: str) -> float | None:
     except ValueError:
         value = -1.0
     if not 0.0 <= value <= 1.0:
-        raise SettingsError(f"{name}: expected a number from 0 to 1, found {text!r}.")
+        raise SettingsError(f"{name}: expected a number from 0 to 1, found {_shown(text)}.")
     return value
+
+
+def _shown(text: str) -> str:
+    """A value for a message, cut where it is long: a message stays one line."""
+    return repr(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…")

@@ -2,10 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from tests.convert.products import bag_of_words, toy_artifact
+from tests.convert.tiny_checkpoint import write_checkpoint
 
 from pointsman.convert.benchmark_stock import open_stock
-from pointsman.convert.benchmark_torch import TorchSubject
+from pointsman.convert.benchmark_torch import TorchSubject, open_checkpoint
 from pointsman.errors import InputError
 from pointsman.evaluation.benchmark_worker import open_router
 
@@ -60,3 +62,11 @@ def test_the_loop_pads_batches_in_order_of_arrival(tmp_path: Path, monkeypatch: 
 def test_torch_reads_no_texts() -> None:
     with pytest.raises(InputError, match="tokens only"):
         TorchSubject(lambda **feed: None).bulk(["a"])
+
+
+def test_pytorch_runs_in_float32_whatever_the_file_holds(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "checkpoint", dtype="float16")
+    halves = {name: t.astype(np.float16) for name, t in load_file(path / "model.safetensors").items()}
+    save_file(halves, path / "model.safetensors", {"format": "pt"})
+    subject = open_checkpoint({"checkpoint": str(path), "compile": False, "threads": 1})
+    assert np.asarray(subject.run(IDS, np.ones_like(IDS))).dtype == np.float32

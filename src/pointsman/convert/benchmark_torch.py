@@ -38,7 +38,10 @@ class TorchSubject:
 def open_checkpoint(settings: Mapping[str, Any]) -> Subject:
     """Open `checkpoint` on `threads`, compiled where `compile` is true."""
     torch.set_num_threads(settings["threads"])
-    model = AutoModelForSequenceClassification.from_pretrained(settings["checkpoint"]).eval()
+    # Float32 whatever the file holds: float16 is slow on a CPU, and nobody should win against that.
+    model = AutoModelForSequenceClassification.from_pretrained(
+        settings["checkpoint"], dtype=torch.float32
+    ).eval()
     if settings["compile"]:
         # Compiling in this process: a pool of compilers would share the cores that are measured.
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"

@@ -35,7 +35,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
-model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1]).eval()
+model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1], dtype=torch.float32).eval()
 with torch.inference_mode():
     logits = model(**tokenizer(sys.argv[2], return_tensors="pt", truncation=True, max_length=128)).logits
 label = model.config.id2label[int(torch.softmax(logits, -1).argmax())]

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 _BLOCK_BYTES = 1 << 20
 
@@ -23,11 +24,16 @@ def digest_bytes(data: bytes) -> FileDigest:
 
 def digest_file(path: Path) -> FileDigest:
     """Digest of a file, read in blocks: constant memory."""
-    size, sha = 0, hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            size += len(block)
-            sha.update(block)
+        return digest_stream(stream)
+
+
+def digest_stream(stream: BinaryIO) -> FileDigest:
+    """Digest of what is left in an open file, read in blocks: constant memory."""
+    size, sha = 0, hashlib.sha256()
+    while block := stream.read(_BLOCK_BYTES):
+        size += len(block)
+        sha.update(block)
     return FileDigest(size, sha.hexdigest())
 
 

@@ -5,6 +5,8 @@ the names of its files cannot leave the artifact. It refuses to know what is ins
 """
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePosixPath
@@ -18,6 +20,8 @@ from pointsman.policy import Policy
 
 SCHEMA = 1
 CALIBRATION_METHODS = ("temperature", "platt")
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,8 @@ class Limits:
     max_chars: int
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 2 or self.max_chars < self.max_tokens:
+        whole = _is_whole(self.max_tokens) and _is_whole(self.max_chars)
+        if not whole or self.max_tokens < 2 or self.max_chars < self.max_tokens:
             raise ManifestError(f"limits: expected 2 <= max_tokens <= max_chars, found {asdict(self)}.")
 
 
@@ -60,8 +65,10 @@ class Calibration:
             raise ManifestError(
                 f"calibration.method: expected one of {CALIBRATION_METHODS}, found {self.method!r}."
             )
-        if not self.a > 0:
+        if not _is_finite(self.a) or not self.a > 0:
             raise ManifestError(f"calibration.a: expected a number above 0, found {self.a!r}.")
+        if not _is_finite(self.b):
+            raise ManifestError(f"calibration.b: expected a finite number, found {self.b!r}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +82,8 @@ class Chat:
     earlier_turns: int = 0
 
     def __post_init__(self) -> None:
-        if self.earlier_turns < 0:
-            raise ManifestError(f"chat.earlier_turns: expected at least 0, found {self.earlier_turns}.")
+        if not _is_whole(self.earlier_turns) or self.earlier_turns < 0:
+            raise ManifestError(f"chat.earlier_turns: expected at least 0, found {self.earlier_turns!r}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,9 @@ class Manifest:
     files: Mapping[str, FileDigest] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("variants", "opsets", "conversion", "parity", "provenance"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ManifestError(f"{name}: expected a table, found {type(getattr(self, name)).__name__}.")
         unknown = sorted(set(self.variants) - set(VARIANTS))
         if unknown or not self.variants:
             raise ManifestError(
@@ -125,10 +135,11 @@ class Manifest:
             raise ManifestError(
                 f"default_variant: expected one of {sorted(self.variants)}, found {self.default_variant!r}."
             )
-        for name in self.files:
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts:
+        for name, digest in self.files.items():
+            if not _stays_inside(name):
                 raise ManifestError(f"files: {name!r} leaves the artifact. Do not use this artifact.")
+            if not _is_whole(digest.size_bytes) or not _SHA256.fullmatch(str(digest.sha256)):
+                raise ManifestError(f"files: {name!r} has no usable size and sha256. Fetch it again.")
         if self.files:
             missing = sorted(set(self.variants.values()) - set(self.files))
             if missing:
@@ -204,3 +215,21 @@ class Manifest:
 
 
 _IDENTITY = ("schema", "labels", "limits", "policy", "calibration", "chat", "variants", "default_variant")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: object) -> bool:
+    """Python's JSON reads NaN and Infinity, and `1e999` as infinity; no probability comes of those."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether a file's name is a plain relative path, the same on every system."""
+    path = PurePosixPath(name)
+    strange = any(c in "\\:" or not c.isprintable() for c in name)
+    return (
+        bool(path.parts) and str(path) == name and not (path.is_absolute() or ".." in path.parts or strange)
+    )

@@ -43,12 +43,15 @@ class Registry:
         """Copy a verified artifact in under a new version name; the name defaults to the time and its id.
 
         Raises:
-            RegistryError: the version exists, or the name is not usable.
+            RegistryError: the version exists, the name is not usable, or the directory cannot be written.
             IntegrityError: the artifact is not what its manifest says.
         """
         stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
         name = _checked_name(version or f"{stamp}-{artifact.manifest.id[:8]}", "version")
-        self._versions.mkdir(parents=True, exist_ok=True)
+        try:
+            self._versions.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RegistryError(f"no registry can be made at {self.path}: {error.strerror}.") from None
         try:
             copy_artifact(artifact, self._versions / name)
         except OutputExistsError:
@@ -113,7 +116,8 @@ class Registry:
             if event.get("alias") != alias:
                 continue
             if event["event"] == "promote":
-                stack.append(event["version"])
+                if stack[-1:] != [event["version"]]:
+                    stack.append(event["version"])
             elif event["event"] == "rollback" and stack:
                 stack.pop()
         if len(stack) < 2:
@@ -132,7 +136,7 @@ class Registry:
             IntegrityError: a file is not what its manifest says.
         """
         for alias, version in self.aliases().items():
-            if not (self._versions / version).is_dir():
+            if not _NAME.fullmatch(version) or not (self._versions / version).is_dir():
                 raise RegistryError(f"alias {alias!r} in {self.path} names {version!r}, which is not there.")
         names = [self._resolve(name)] if name else [version.name for version in self.versions()]
         for version in names:
@@ -145,11 +149,13 @@ class Registry:
         if not path.is_file():
             return []
         events = []
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_bytes().splitlines():
             try:
-                events.append(json.loads(line))
+                event = json.loads(line)
             except ValueError:
                 continue
+            if isinstance(event, dict):
+                events.append(event)
         return events
 
     @property
@@ -163,7 +169,7 @@ class Registry:
     def _resolve(self, name: str) -> str:
         _checked_name(name, "version")
         version = name if (self._versions / name).is_dir() else self.aliases().get(name)
-        if version is None or not (self._versions / version).is_dir():
+        if version is None or not _NAME.fullmatch(version) or not (self._versions / version).is_dir():
             known = [v.name for v in self.versions()]
             raise RegistryError(f"{name!r} is no version or alias in {self.path} (versions: {known}).")
         return version
@@ -176,13 +182,22 @@ class Registry:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(self._aliases / alias)
+        directory = os.open(self._aliases, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
     def _record(self, event: str, **facts: Any) -> None:
         line = json.dumps(
             {"time": datetime.now(UTC).isoformat(timespec="microseconds"), "event": event, **facts}
         )
-        with (self.path / "history.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+        with (self.path / "history.jsonl").open("ab+") as stream:
+            # A line that a crash left incomplete must not swallow this one.
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - 1))
+            torn = stream.read(1) not in (b"", b"\n")
+            stream.write(("\n" if torn else "").encode() + line.encode() + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
 

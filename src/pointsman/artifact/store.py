@@ -4,16 +4,18 @@ Writing goes to a hidden sibling directory, every file is synced, the manifest c
 makes it visible. Reading checks size and SHA-256 before the bytes go to any parser.
 """
 
+import errno
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
-from pointsman.artifact.digest import FileDigest, digest_bytes, digest_file
+from pointsman.artifact.digest import FileDigest, digest_bytes, digest_file, digest_stream
 from pointsman.artifact.layout import GUIDE_ARTIFACT, MANIFEST, ONNX_DIRECTORY
 from pointsman.artifact.manifest import Manifest
 from pointsman.errors import ArtifactError, ArtifactNotFoundError, IntegrityError, OutputExistsError
@@ -40,7 +42,8 @@ class Artifact:
         candidates = (path, path / GUIDE_ARTIFACT, path / ONNX_DIRECTORY / GUIDE_ARTIFACT)
         for directory in candidates:
             try:
-                text = (directory / MANIFEST).read_bytes()
+                with _plain_file(directory, MANIFEST) as stream:
+                    text = stream.read()
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
@@ -58,7 +61,9 @@ class Artifact:
         """
         expected = self._expected(name)
         try:
-            data = (self.path / name).read_bytes()
+            with _plain_file(self.path, name) as stream:
+                # One byte more than expected tells a longer file, whatever its length.
+                data = stream.read(expected.size_bytes + 1)
         except OSError as error:
             raise IntegrityError(f"{name} in {self.path} cannot be read: {error.strerror}.") from None
         self._compare(name, expected, digest_bytes(data))
@@ -72,11 +77,16 @@ class Artifact:
         """
         for name, expected in self.manifest.files.items():
             try:
-                found = digest_file(self.path / name)
+                with _plain_file(self.path, name) as stream:
+                    found = digest_stream(stream)
             except OSError as error:
                 raise IntegrityError(f"{name} in {self.path} cannot be read: {error.strerror}.") from None
             self._compare(name, expected, found)
-        present = {str(p.relative_to(self.path).as_posix()) for p in self.path.rglob("*") if not p.is_dir()}
+        present = {
+            p.relative_to(self.path).as_posix()
+            for p in self.path.rglob("*")
+            if p.is_symlink() or not p.is_dir()
+        }
         strangers = sorted(present - set(self.manifest.files) - {MANIFEST})
         if strangers:
             raise IntegrityError(f"{self.path} holds files that its manifest does not list: {strangers}.")
@@ -152,6 +162,8 @@ def seal(stage: Path, target: Path, manifest: Manifest) -> Artifact:
         stage.rename(target)
         _sync(target.parent)
     except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            refuse_existing(target)
         raise ArtifactError(
             f"cannot write {target}: {error.strerror or error}. Nothing was left behind."
         ) from error
@@ -164,12 +176,18 @@ def copy_artifact(artifact: Artifact, target: Path) -> Artifact:
     Raises:
         IntegrityError: a file is not what the manifest says; nothing is written.
         OutputExistsError: `target` is taken.
+        ArtifactError: the disk refused.
     """
     with staged(target) as stage:
         for name in artifact.manifest.files:
-            destination = stage / name
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            destination.write_bytes(artifact.read(name))
+            data = artifact.read(name)
+            try:
+                (stage / name).parent.mkdir(parents=True, exist_ok=True)
+                (stage / name).write_bytes(data)
+            except OSError as error:
+                raise ArtifactError(
+                    f"cannot write {target}: {error.strerror}. Nothing was left behind."
+                ) from None
         return seal(stage, target, artifact.manifest)
 
 
@@ -177,6 +195,22 @@ def rewrite_manifest(artifact: Artifact, target: Path, manifest: Manifest) -> Ar
     """A new artifact at `target` with the same files and another manifest, for example another policy."""
     copied = replace(artifact, manifest=replace(manifest, files=artifact.manifest.files))
     return copy_artifact(copied, target)
+
+
+def _plain_file(directory: Path, name: str) -> BinaryIO:
+    """Open a regular file of an artifact; raises OSError for anything else.
+
+    A link may not lead out of the artifact, where it would change without it. A pipe or a device is opened
+    without waiting and refused: reading it would never end.
+    """
+    path = directory / name
+    if not path.resolve().is_relative_to(directory.resolve()):
+        raise OSError(errno.ELOOP, "it is a link that leaves the artifact")
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def _sync(path: Path) -> None:

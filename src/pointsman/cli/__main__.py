@@ -5,7 +5,9 @@ or the machine, 4 the checkpoint or the conversion, 5 no parity, 6 training, 130
 """
 
 import argparse
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -64,6 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     parser, modules = build_parser()
     args = parser.parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that knows no emoji gets an escape instead, not a traceback.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = modules[args.command].run(args)
         sys.stdout.flush()
@@ -72,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader left (`| head`); Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_standard_output()
         return 0
     except ModuleNotFoundError as error:
         missing = missing_extra(args.command, error)
@@ -81,7 +86,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PointsmanError as error:
         print(f"pointsman {args.command}: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"pointsman {args.command}: {error}", file=sys.stderr)
+        if error.errno == errno.ENOSPC:
+            _silence_standard_output()
+        return 1
     return int(code)
+
+
+def _silence_standard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def missing_extra(command: str, error: ModuleNotFoundError) -> MissingExtraError:

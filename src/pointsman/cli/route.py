@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     )
     router = Router.open(args.artifact, variant=args.variant, settings=settings)
     if not args.text:
-        # A lone surrogate in bytes that are no UTF-8 must not end a stream of a million lines.
-        sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
+        # Bytes that are no UTF-8 must not end a stream of a million lines; a bare CR does not end a line.
+        sys.stdin.reconfigure(errors="replace", newline="\n")  # type: ignore[union-attr]
     texts = args.text or (line.rstrip("\r\n") for line in sys.stdin)
     chunk = 1 if not args.text and sys.stdin.isatty() else STREAM_CHUNK
     for text, decision in _decisions(router, texts, chunk):

@@ -14,7 +14,7 @@ from pointsman.artifact.layout import TOKENIZER
 from pointsman.artifact.manifest import Limits, Manifest
 from pointsman.artifact.store import Artifact
 from pointsman.decision import Decision
-from pointsman.errors import SettingsError
+from pointsman.errors import ArtifactError, InputError, SettingsError
 from pointsman.labels import LabelSet
 from pointsman.policy import Policy
 from pointsman.runtime.batching import pad, plan_batches
@@ -116,7 +116,13 @@ class Router:
         return [self._decide(p, encoding) for p, encoding in zip(p_cloud, encodings, strict=True)]
 
     def route_stream(self, texts: Iterable[str], chunk: int = STREAM_CHUNK) -> Iterator[Decision]:
-        """Decide any number of queries in constant memory, in order, `chunk` texts at a time."""
+        """Decide any number of queries in constant memory, in order, `chunk` texts at a time.
+
+        Raises:
+            InputError: one string instead of many, something that is not a string, or a chunk under 1.
+        """
+        if isinstance(texts, str) or chunk < 1:
+            raise InputError(f"route_stream: expected many strings and a chunk of at least 1, found {chunk}.")
         iterator = iter(texts)
         while block := list(islice(iterator, chunk)):
             yield from self.route_many(block)
@@ -132,7 +138,14 @@ class Router:
     def _run(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
         logits = np.empty((len(encodings), len(self.labels.names)), dtype=np.float32)
         for batch in plan_batches([len(encoding.ids) for encoding in encodings]):
-            logits[batch] = self.session.run(*pad([encodings[index].ids for index in batch], pad_id=PAD_ID))
+            answer = self.session.run(*pad([encodings[index].ids for index in batch], pad_id=PAD_ID))
+            if answer.shape != (len(batch), logits.shape[1]):
+                # One column would be copied into two without a word.
+                raise ArtifactError(
+                    f"{self.artifact.path}: expected logits of shape {(len(batch), logits.shape[1])}, "
+                    f"found {answer.shape}."
+                )
+            logits[batch] = answer
         return logits
 
     def _decide(self, p_cloud: float, encoding: Encoding) -> Decision:

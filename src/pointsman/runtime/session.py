@@ -26,6 +26,7 @@ PROVIDERS = {
     "directml": "DmlExecutionProvider",
 }
 
+_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 
 
@@ -38,12 +39,21 @@ class SessionConfig:
         providers: names from `PROVIDERS` or ONNX Runtime's own, in order of preference.
         provider_options: options per provider name, as ONNX Runtime takes them.
         allow_cpu_fallback: run on the CPU where a provider is absent; the session says what runs.
+
+    Raises:
+        RuntimeUnavailableError: fewer threads than one, or no provider at all.
     """
 
     threads: int | None = None
     providers: Sequence[str] = ("cpu",)
     provider_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     allow_cpu_fallback: bool = False
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise RuntimeUnavailableError(f"threads: expected at least 1, found {self.threads}.")
+        if not self.providers and not self.allow_cpu_fallback:
+            raise RuntimeUnavailableError(f"providers: expected at least one of {sorted(PROVIDERS)}.")
 
 
 def available_threads(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
@@ -80,9 +90,11 @@ class Session:
 
         Raises:
             RuntimeUnavailableError: a provider is absent and no fallback was allowed.
-            ArtifactError: ONNX Runtime does not take the model.
+            ArtifactError: ONNX Runtime does not take the model, or it asks for inputs that nobody knows.
         """
         config = config or SessionConfig()
+        # Whoever imported ONNX Runtime before this package left its telemetry on.
+        ort.disable_telemetry_events()
         wanted = resolve_providers(config)
         self.threads = config.threads or available_threads()
         options = ort.SessionOptions()
@@ -109,8 +121,17 @@ class Session:
                 "the provider did not start. Install its runtime, or allow the CPU fallback."
             )
         inputs = self._session.get_inputs()
+        strange = sorted({item.name for item in inputs} - _INPUTS)
+        if strange or "input_ids" not in {item.name for item in inputs}:
+            raise ArtifactError(
+                f"the model's inputs: expected input_ids and at most {sorted(_INPUTS)}, "
+                f"found {[item.name for item in inputs]}."
+            )
+        first = next(item.shape for item in inputs if item.name == "input_ids")
+        if len(first) != 2:
+            raise ArtifactError(f"the model's input_ids: expected (batch, length), found {first}.")
         self._inputs = {item.name: _DTYPES.get(item.type, np.int64) for item in inputs}
-        self.fixed_shape = _fixed_shape(inputs[0].shape)
+        self.fixed_shape = _fixed_shape(first)
         self.output_shape: tuple[int | str | None, ...] = tuple(self._session.get_outputs()[0].shape)
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -127,7 +148,7 @@ class Session:
             float32 (batch, labels).
 
         Raises:
-            ArtifactError: a text is longer than a file of one fixed shape takes.
+            ArtifactError: a text is longer than a file of one fixed shape takes, or the model fails on it.
         """
         if self.fixed_shape is None:
             return self._run(input_ids, attention_mask)
@@ -142,9 +163,7 @@ class Session:
             answers.append(self._run(np.pad(ids, room), np.pad(mask, room))[: len(ids)])
         return np.concatenate(answers)
 
-    def _run(
-        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
+    def _run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         feed: dict[str, NDArray[Any]] = {}
         for name, dtype in self._inputs.items():
             if name == "input_ids":
@@ -154,7 +173,11 @@ class Session:
             else:
                 value = np.zeros_like(input_ids)
             feed[name] = value.astype(dtype, copy=False)
-        logits: NDArray[np.float32] = np.asarray(self._session.run(None, feed)[0], dtype=np.float32)
+        try:
+            answer = self._session.run(None, feed)[0]
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises its own untyped exceptions
+            raise ArtifactError(f"the model cannot run: {error}") from None
+        logits: NDArray[np.float32] = np.asarray(answer, dtype=np.float32)
         return logits
 
 
@@ -181,7 +204,8 @@ def resolve_providers(config: SessionConfig) -> list[tuple[str, Mapping[str, str
                 f"provider {asked!r} is not in this installation of ONNX Runtime {ort.__version__} "
                 f"(it has {installed}). Install the build that has it, or allow the CPU fallback."
             )
-        resolved.append((name, config.provider_options.get(asked, {})))
+        options = config.provider_options
+        resolved.append((name, options.get(asked, options.get(name, {}))))
     if config.allow_cpu_fallback and CPU not in [name for name, _ in resolved]:
         resolved.append((CPU, {}))
     return resolved

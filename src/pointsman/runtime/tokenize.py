@@ -55,8 +55,11 @@ class TextEncoder:
         """Encode texts, in order.
 
         Raises:
-            InputError: something that is not a string, or that the tokenizer cannot read.
+            InputError: something that is not a string, or that the tokenizer cannot read; one string
+                instead of many, which would be read as one text a letter.
         """
+        if isinstance(texts, str):
+            raise InputError("expected a list of strings, found one string. Use route() for one.")
         for index, text in enumerate(texts):
             if not isinstance(text, str):
                 raise InputError(f"text {index}: expected a string, found {type(text).__name__}.")

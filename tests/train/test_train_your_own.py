@@ -25,7 +25,7 @@ def test_a_table_of_500_rows_becomes_a_calibrated_router(tmp_path, monkeypatch, 
     for code in blocks("python"):
         exec(compile(code, "train-your-own.md", "exec"), {})
     assert len(Path("queries.csv").read_text().splitlines()) == 351
-    for command in "\n".join(blocks("sh")).splitlines():
+    for command in "".join(blocks("sh")).splitlines():
         words = shlex.split(command)
         assert words[0] == "pointsman"
         assert main(words[1:]) == 0, command

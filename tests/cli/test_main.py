@@ -1,0 +1,116 @@
+"""The whole command line: help, exit codes, a missing extra, nothing but one line on an error."""
+
+from pathlib import Path
+
+import pytest
+
+from pointsman import __version__
+from pointsman.cli import __main__ as command_line
+from pointsman.cli.__main__ import COMMANDS, EXTRAS, build_parser, main, missing_extra
+from pointsman.errors import PointsmanError
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    said = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert said.startswith(f"usage: pointsman {command}")
+    assert len(said.splitlines()) >= 5
+
+
+def test_help_lists_every_command_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    said = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert all(f"\n    {command}" in said for command in COMMANDS)
+    assert "Exit codes: 0 done, 1 failure, 2 not understood" in said
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert (stop.value.code, capsys.readouterr().out) == (0, f"pointsman {__version__}\n")
+
+
+@pytest.mark.parametrize("words", [[], ["walk"], ["route", "--nonsense"], ["versions"]])
+def test_what_is_not_understood_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    assert "usage: pointsman" in capsys.readouterr().err
+
+
+def tree(cls: type[PointsmanError]) -> list[type[PointsmanError]]:
+    """The tree of `pointsman.errors`; rooms may grow it with classes of their own, made otherwise."""
+    children = [child for child in cls.__subclasses__() if child.__module__ == PointsmanError.__module__]
+    return [cls, *(below for child in children for below in tree(child))]
+
+
+class Failing:
+    """A command that ends as it is told."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def run(self, args: object) -> int:
+        raise self.error
+
+
+@pytest.fixture
+def ending(monkeypatch: pytest.MonkeyPatch):
+    def end(error: BaseException) -> int:
+        parser, modules = build_parser()
+        monkeypatch.setattr(
+            command_line, "build_parser", lambda: (parser, {**modules, "route": Failing(error)})
+        )
+        return main(["route", "x"])
+
+    return end
+
+
+@pytest.mark.parametrize("cls", tree(PointsmanError), ids=lambda cls: cls.__name__)
+def test_every_error_is_one_line_and_its_code(cls, ending, capsys) -> None:
+    assert ending(cls("what is wrong")) == cls.exit_code
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "pointsman route: what is wrong\n")
+
+
+def test_an_interrupt_is_130(ending, capsys) -> None:
+    assert ending(KeyboardInterrupt()) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_the_systems_own_errors_are_one_line(ending, capsys) -> None:
+    assert ending(PermissionError(13, "Permission denied", "there")) == 1
+    assert capsys.readouterr().err == "pointsman route: [Errno 13] Permission denied: 'there'\n"
+
+
+@pytest.mark.parametrize(
+    ("package", "extra"), [("torch.nn", "export"), ("onnx", "export"), ("ray", "ray"), ("fastapi", "serve")]
+)
+def test_a_missing_package_is_the_line_that_installs_it(package, extra, ending, capsys) -> None:
+    assert ending(ModuleNotFoundError(f"No module named {package!r}", name=package)) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.endswith(f"pip install 'pointsman[{extra}]'\n")
+
+
+@pytest.mark.parametrize(("command", "extra"), [("train", "train"), ("serve", "serve"), ("export", "export")])
+def test_a_command_asks_for_its_own_extra(command: str, extra: str) -> None:
+    error = missing_extra(command, ModuleNotFoundError(name="torch"))
+    assert f"pointsman[{extra}]" in str(error)
+
+
+def test_a_module_of_our_own_that_is_missing_is_a_fault_not_an_extra(ending) -> None:
+    with pytest.raises(ModuleNotFoundError):
+        ending(ModuleNotFoundError("No module named 'pointsman.gone'", name="pointsman.gone"))
+
+
+def test_every_extra_that_is_named_exists() -> None:
+    import tomllib
+
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert set(EXTRAS.values()) <= set(project["project"]["optional-dependencies"])

@@ -11,7 +11,7 @@ from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.http import Exchange
 from pointsman.serve.logs import log
-from pointsman.serve.strict_json import parse_object
+from pointsman.serve.strict_json import checked_share, parse_object
 
 
 async def metrics(gateway: Gateway, exchange: Exchange) -> None:
@@ -61,10 +61,8 @@ async def canary(gateway: Gateway, exchange: Exchange) -> None:
     """`POST /admin/canary`: `{"artifact"?, "share"?, "shadow"?}`; `{"artifact": null}` ends it."""
     payload = await _payload(gateway, exchange)
     share, shadow = payload.get("share"), payload.get("shadow")
-    if share is not None and (
-        isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1
-    ):
-        raise GatewayError("invalid_request", "share: expected a number from 0 to 1")
+    if share is not None:
+        share = checked_share(share, "share")
     if shadow is not None and not isinstance(shadow, bool):
         raise GatewayError("invalid_request", "shadow: expected true or false")
     engine = gateway.engine
@@ -75,7 +73,7 @@ async def canary(gateway: Gateway, exchange: Exchange) -> None:
             raise _refused(error) from None
     elif "artifact" in payload:
         engine.second = None
-    engine.canary_share = engine.canary_share if share is None else float(share)
+    engine.canary_share = engine.canary_share if share is None else share
     engine.shadow = engine.shadow if shadow is None else shadow
     await state(gateway, exchange)
 

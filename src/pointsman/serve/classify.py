@@ -16,7 +16,7 @@ from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.http import Exchange
 from pointsman.serve.leaving import while_connected
-from pointsman.serve.strict_json import parse
+from pointsman.serve.strict_json import checked_share, parse
 
 _TEI_PAIR = 2
 
@@ -24,34 +24,20 @@ _TEI_PAIR = 2
 async def predict(gateway: Gateway, exchange: Exchange) -> None:
     """`/predict`: `?query=`, `{"query"}`, or TEI's `{"inputs"}`."""
     payload = await _payload(gateway, exchange)
-    if "query" in payload:
-        await _answer_query(gateway, exchange, payload)
-    elif "inputs" in payload:
-        await _answer_tei(gateway, exchange, payload)
-    elif "input" in payload:
-        await _answer_vllm(gateway, exchange, payload)
-    elif "queries" in payload:
-        await _answer_query(gateway, exchange, {"query": payload["queries"]})
-    else:
-        raise GatewayError("invalid_request", 'expected {"query": text or list of texts}, or ?query=')
+    if "queries" in payload and payload.keys().isdisjoint(_SHAPES):
+        payload = {"query": payload["queries"]}
+    expected = 'expected {"query": text or list of texts}, or ?query='
+    await _answer(gateway, exchange, payload, ("query", "inputs", "input"), expected)
 
 
 async def classify(gateway: Gateway, exchange: Exchange) -> None:
     """`/classify`: `{"input"}` as vLLM, SGLang and Infinity, `{"inputs"}` flat, as semantic-router."""
     payload = await _payload(gateway, exchange)
-    if "inputs" in payload:
-        text = payload["inputs"]
-        if isinstance(text, str):
-            answer = (await decide_texts(gateway, exchange, [text]))[0]
-            await exchange.respond_json(_scores(answer), headers=decision_headers(answer))
-        else:
-            await _answer_tei(gateway, exchange, payload)
-    elif "input" in payload:
-        await _answer_vllm(gateway, exchange, payload)
-    elif "query" in payload:
-        await _answer_query(gateway, exchange, payload)
-    else:
-        raise GatewayError("invalid_request", 'expected {"input": text or list of texts}')
+    if isinstance(payload.get("inputs"), str):
+        await _answer_flat(gateway, exchange, payload["inputs"])
+        return
+    expected = 'expected {"input": text or list of texts}'
+    await _answer(gateway, exchange, payload, ("inputs", "input", "query"), expected)
 
 
 async def pipeline(gateway: Gateway, exchange: Exchange) -> None:
@@ -72,14 +58,8 @@ async def score(gateway: Gateway, exchange: Exchange) -> None:
             break
     if isinstance(payload.get("query"), dict):
         payload = payload["query"]
-    if "inputs" in payload:
-        await _answer_tei(gateway, exchange, payload)
-    elif "input" in payload:
-        await _answer_vllm(gateway, exchange, payload)
-    elif "query" in payload:
-        await _answer_query(gateway, exchange, payload)
-    else:
-        raise GatewayError("invalid_request", 'expected {"query": text or list of texts}')
+    expected = 'expected {"query": text or list of texts}'
+    await _answer(gateway, exchange, payload, ("inputs", "input", "query"), expected)
 
 
 async def info(gateway: Gateway, exchange: Exchange) -> None:
@@ -183,7 +163,7 @@ async def _payload(gateway: Gateway, exchange: Exchange) -> dict[str, Any]:
 async def _answer_query(gateway: Gateway, exchange: Exchange, payload: dict[str, Any]) -> None:
     query, threshold = payload["query"], payload.get("threshold")
     if threshold is not None:
-        _check_threshold(threshold)
+        checked_share(threshold, "threshold")
     answers = await decide_texts(gateway, exchange, texts_of(query))
     if threshold is not None:
         answers = [
@@ -194,12 +174,6 @@ async def _answer_query(gateway: Gateway, exchange: Exchange, payload: dict[str,
         await exchange.respond_json(_plain(answers[0]), headers=decision_headers(answers[0]))
     else:
         await exchange.respond_json({"predictions": [_plain(answer) for answer in answers]})
-
-
-def _check_threshold(threshold: Any) -> None:
-    is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    if not is_number or not 0.0 <= threshold <= 1.0:
-        raise GatewayError("invalid_request", "threshold: expected a number from 0 to 1")
 
 
 def _plain(answer: Answer) -> dict[str, Any]:
@@ -213,14 +187,19 @@ def _scores(answer: Answer) -> list[dict[str, Any]]:
     return scores if p_cloud >= 0.5 else scores[::-1]
 
 
+async def _answer_flat(gateway: Gateway, exchange: Exchange, text: str) -> None:
+    """One text: its scores, without a list around them."""
+    answer = (await decide_texts(gateway, exchange, [text]))[0]
+    await exchange.respond_json(_scores(answer), headers=decision_headers(answer))
+
+
 async def _answer_tei(gateway: Gateway, exchange: Exchange, payload: dict[str, Any]) -> None:
     """TEI: a text, or `[["a"], ["b"]]` for a batch; `["a", "b"]` is a pair, for which a router has no use."""
     inputs = payload["inputs"]
     if payload.get("raw_scores") is True:
         raise GatewayError("invalid_request", "raw_scores: only probabilities are given here")
     if isinstance(inputs, str):
-        answer = (await decide_texts(gateway, exchange, [inputs]))[0]
-        await exchange.respond_json(_scores(answer), headers=decision_headers(answer))
+        await _answer_flat(gateway, exchange, inputs)
         return
     if not isinstance(inputs, list):
         raise GatewayError("invalid_request", "inputs: expected a text or a list")
@@ -256,6 +235,21 @@ async def _answer_vllm(gateway: Gateway, exchange: Exchange, payload: dict[str, 
         for index, answer in enumerate(answers)
     ]
     await exchange.respond_json({"object": "list", "data": data, **head})
+
+
+_SHAPES = {"query": _answer_query, "inputs": _answer_tei, "input": _answer_vllm}
+"""The key that tells a shape from the others, and who answers it."""
+
+
+async def _answer(
+    gateway: Gateway, exchange: Exchange, payload: dict[str, Any], keys: Sequence[str], expected: str
+) -> None:
+    """Answer in the shape of the first of `keys` that the body has."""
+    for key in keys:
+        if key in payload:
+            await _SHAPES[key](gateway, exchange, payload)
+            return
+    raise GatewayError("invalid_request", expected)
 
 
 def _probability(answer: Answer, label: str) -> float:

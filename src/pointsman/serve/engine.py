@@ -104,7 +104,7 @@ class Engine:
         self.shadow = settings.inference.shadow
         self.shadow_stats = ShadowStats()
         self.batcher: Batcher[Generation, Decision] = Batcher(
-            self._run,
+            Generation.decide,
             max_batch=settings.inference.max_batch,
             max_queue=settings.limits.queue,
             wait_s=settings.inference.batch_wait_ms / 1000,
@@ -238,9 +238,6 @@ class Engine:
         if self.second is not None and self.canary_share and self._random.random() < self.canary_share:
             return self.second
         return self.current
-
-    def _run(self, generation: Generation, texts: list[str]) -> list[Decision]:
-        return generation.decide(texts)
 
     def _compare(self, generation: Generation, texts: list[str], decisions: list[Decision]) -> None:
         """Ask the second artifact too, when nothing else is waiting, and only count."""

@@ -48,6 +48,17 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return value
 
 
+def checked_share(value: Any, name: str) -> float:
+    """A JSON number from 0 to 1; `name` is the field's.
+
+    Raises:
+        GatewayError: `invalid_request` for anything else; true and false are no numbers.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise GatewayError("invalid_request", f"{name}: expected a number from 0 to 1")
+    return float(value)
+
+
 def _refuse_constant(_: str) -> NoReturn:
     raise GatewayError("invalid_json", "NaN and Infinity are not JSON")
 

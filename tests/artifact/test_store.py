@@ -220,7 +220,7 @@ def test_a_full_disk_at_any_sync_leaves_nothing(
     artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
     calls = sync_failing_at(call)
-    monkeypatch.setattr(store, "_sync", lambda path: next(calls))
+    monkeypatch.setattr(store, "sync", lambda path: next(calls))
     with pytest.raises(ArtifactError, match="No space left"):
         copy_artifact(artifact, tmp_path / "next")
     assert not (tmp_path / "next").exists()

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pointsman.artifact.durable import replacing
 from pointsman.artifact.store import Artifact, copy_artifact
 from pointsman.errors import OutputExistsError, RegistryError
 
@@ -176,17 +177,10 @@ class Registry:
 
     def _point(self, alias: str, version: str) -> None:
         self._aliases.mkdir(parents=True, exist_ok=True)
-        temporary = self._aliases / f".{alias}.{secrets.token_hex(4)}"
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(version + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(self._aliases / alias)
-        directory = os.open(self._aliases, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        # A name of its own: two promotions at once must not write into one file.
+        partial = self._aliases / f".{alias}.{secrets.token_hex(4)}"
+        with replacing(self._aliases / alias, partial) as stream:
+            stream.write(f"{version}\n".encode())
 
     def _record(self, event: str, **facts: Any) -> None:
         line = json.dumps(

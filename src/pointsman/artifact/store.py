@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from pointsman.artifact.digest import FileDigest, digest_bytes, digest_file, digest_stream
+from pointsman.artifact.durable import sync
 from pointsman.artifact.layout import GUIDE_ARTIFACT, MANIFEST, ONNX_DIRECTORY
 from pointsman.artifact.manifest import Manifest
 from pointsman.errors import ArtifactError, ArtifactNotFoundError, IntegrityError, OutputExistsError
@@ -155,12 +156,12 @@ def seal(stage: Path, target: Path, manifest: Manifest) -> Artifact:
     try:
         (stage / MANIFEST).write_text(complete.to_json(), encoding="utf-8")
         for name in (*names, MANIFEST):
-            _sync(stage / name)
+            sync(stage / name)
         for directory in {stage, *((stage / name).parent for name in names)}:
-            _sync(directory)
+            sync(directory)
         refuse_existing(target)
         stage.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             refuse_existing(target)
@@ -211,11 +212,3 @@ def _plain_file(directory: Path, name: str) -> BinaryIO:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "it is not a regular file")
     return os.fdopen(descriptor, "rb")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,12 +2,12 @@
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from pointsman.deploy.batch.store import LocalStore, sync_directory, unwritable
+from pointsman.artifact.durable import replacing
+from pointsman.deploy.batch.store import LocalStore, unwritable
 from pointsman.errors import DataError
 
 
@@ -26,16 +26,10 @@ def merge(store: LocalStore, names: Sequence[str], output: Path, form: str) -> N
     }
     beside = output.with_name(f".{output.name}.tmp")
     try:
-        with beside.open("wb") as file:
+        with replacing(output, beside) as file:
             writers[form](store, names, file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(output)
-        sync_directory(output.parent)
     except OSError as error:
         raise unwritable(str(output), error) from None
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _lines(store: LocalStore, names: Sequence[str], file: IO[bytes]) -> None:

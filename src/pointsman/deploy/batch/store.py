@@ -3,10 +3,10 @@
 Here: written beside, synced, renamed, the directory synced. Elsewhere: one object, put in one request.
 """
 
-import os
 from pathlib import Path
 from typing import Any, Protocol
 
+from pointsman.artifact.durable import replacing
 from pointsman.deploy.batch.sources import filesystem, is_remote
 from pointsman.errors import InputError
 
@@ -64,13 +64,8 @@ class LocalStore:
         """Beside, synced, renamed."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            beside = self.path / f".{name}.tmp"
-            with beside.open("wb") as file:
+            with replacing(self.path / name, self.path / f".{name}.tmp") as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self.path / name)
-            sync_directory(self.path)
         except OSError as error:
             raise unwritable(f"{self.address}/{name}", error) from None
 
@@ -113,16 +108,6 @@ class RemoteStore:
         """Remove."""
         if name in self.names():
             self._system.rm_file(f"{self._root}/{name}")
-
-
-def sync_directory(path: Path) -> None:
-    """Make a rename in the directory outlive a power cut, where the system can."""
-    if os.name == "posix":
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def unwritable(address: str, error: OSError) -> InputError:

@@ -1,12 +1,12 @@
 """The local engine: processes of this machine, one thread each unless told otherwise."""
 
 import multiprocessing
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from pointsman.deploy.batch.pipeline import in_order
 from pointsman.deploy.batch.worker import (
     Answers,
     RouterSpec,
@@ -38,16 +38,13 @@ def route_local(
     # Spawned: a forked ONNX Runtime would have locks that nobody opens.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, start_process, (spec, threads)) as pool:
-        waiting: deque[tuple[_T, Future[Answers]]] = deque()
         try:
-            for key, texts in jobs:
-                waiting.append((key, pool.submit(answer_in_process, texts)))
-                if len(waiting) >= processes * (1 + _AHEAD):
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
+            yield from in_order(
+                jobs,
+                lambda texts: pool.submit(answer_in_process, texts),
+                lambda future: future.result(),
+                processes * (1 + _AHEAD),
+            )
         except BrokenProcessPool:
             raise PointsmanError(
                 "a worker process died (out of memory?). The finished parts stay: run the same command again."

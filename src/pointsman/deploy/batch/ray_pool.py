@@ -8,13 +8,14 @@ import logging
 import os
 import socket
 import tempfile
-from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pointsman.artifact.layout import MANIFEST, TOKENIZER
 from pointsman.artifact.store import Artifact
+from pointsman.deploy.batch.pipeline import in_order
 from pointsman.deploy.batch.worker import Answers, RouterSpec, answer_texts
 from pointsman.errors import InputError, MissingExtraError, PointsmanError
 
@@ -96,25 +97,20 @@ def route_ray(
         PointsmanError: a chunk whose actor died each time.
     """
     pool = _Pool(ray, spec, workers, threads)
-    waiting: deque[tuple[_T, list[str], _Sent]] = deque()
     try:
-        for key, texts in jobs:
-            waiting.append((key, texts, pool.send(texts)))
-            if len(waiting) >= workers * (1 + _AHEAD):
-                yield _first(pool, waiting)
-        while waiting:
-            yield _first(pool, waiting)
+        yield from in_order(jobs, pool.send, pool.receive, workers * (1 + _AHEAD))
     finally:
         pool.close()
 
 
+@dataclass(frozen=True, slots=True)
 class _Sent:
     """A chunk that an actor has."""
 
-    def __init__(self, reference: Any, slot: int, actor: Any) -> None:
-        self.reference = reference
-        self.slot = slot
-        self.actor = actor
+    texts: list[str]
+    reference: Any
+    slot: int
+    actor: Any
 
 
 class _Pool:
@@ -135,9 +131,9 @@ class _Pool:
         slot = self._load.index(min(self._load))
         self._load[slot] += 1
         actor = self._actors[slot]
-        return _Sent(actor.answer.remote(texts), slot, actor)
+        return _Sent(texts, actor.answer.remote(texts), slot, actor)
 
-    def receive(self, sent: _Sent, texts: list[str]) -> Answers:
+    def receive(self, sent: _Sent) -> Answers:
         """The answers, from another actor where the first died."""
         for attempt in range(_ATTEMPTS):
             try:
@@ -147,7 +143,7 @@ class _Pool:
                 if self._actors[sent.slot] is sent.actor:
                     self._actors[sent.slot] = self._start()
                 if attempt + 1 < _ATTEMPTS:
-                    sent = self.send(texts)
+                    sent = self.send(sent.texts)
                 continue
             except self._ray.exceptions.RayTaskError as error:
                 if isinstance(error.cause, PointsmanError):
@@ -163,11 +159,6 @@ class _Pool:
     def close(self) -> None:
         for actor in self._actors:
             self._ray.kill(actor)
-
-
-def _first(pool: _Pool, waiting: "deque[tuple[_T, list[str], _Sent]]") -> tuple[_T, Answers]:
-    key, texts, sent = waiting.popleft()
-    return key, pool.receive(sent, texts)
 
 
 def _files(spec: RouterSpec) -> dict[str, bytes]:

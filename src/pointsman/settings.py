@@ -79,11 +79,11 @@ class Settings:
         path = values.get(MODEL_FULLPATH) or values.get(MODEL_PATH)
         return cls(
             model_path=Path(path) if path else None,
-            max_tokens=_integer(values.get(MAX_SEQUENCE_LENGTH), MAX_SEQUENCE_LENGTH, at_least=2),
+            max_tokens=whole_number(values.get(MAX_SEQUENCE_LENGTH), MAX_SEQUENCE_LENGTH, at_least=2),
             confidence_threshold=_share(values.get(CONFIDENCE_THRESHOLD), CONFIDENCE_THRESHOLD),
             cloud_threshold=_share(values.get(CLOUD_THRESHOLD), CLOUD_THRESHOLD),
             safe_target=_target(values.get(SAFE_TARGET), SAFE_TARGET),
-            threads=_integer(values.get(THREADS), THREADS, at_least=1),
+            threads=whole_number(values.get(THREADS), THREADS, at_least=1),
         )
 
     def overruled(
@@ -101,11 +101,11 @@ class Settings:
             SettingsError: a flag's value that is not understood.
         """
         given = {
-            "max_tokens": _integer(max_tokens, "--max-length", at_least=2),
+            "max_tokens": whole_number(max_tokens, "--max-length", at_least=2),
             "confidence_threshold": _share(confidence_threshold, "--confidence-threshold"),
             "cloud_threshold": _share(cloud_threshold, "--cloud-threshold"),
             "safe_target": _target(safe_target, "--safe-target"),
-            "threads": _integer(threads, "--threads", at_least=1),
+            "threads": whole_number(threads, "--threads", at_least=1),
         }
         return replace(self, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
 
@@ -114,7 +114,12 @@ def _target(text: str | None, name: str) -> str | None:
     return None if text is None else checked_target(text, name)
 
 
-def _integer(text: str | None, name: str, *, at_least: int) -> int | None:
+def whole_number(text: str | None, name: str, *, at_least: int) -> int | None:
+    """A setting's text as a whole number; None where it was not given.
+
+    Raises:
+        SettingsError: it is no number, or too small; `name` says which setting.
+    """
     if text is None:
         return None
     digits = text.strip()

@@ -18,8 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pointsman.cli.policy_flags import add_policy_flags
 from pointsman.errors import InputError, MissingExtraError, SettingsError
-from pointsman.settings import Settings
+from pointsman.settings import Settings, whole_number
 
 if TYPE_CHECKING:
     from pointsman.deploy.batch.options import BatchOptions
@@ -44,9 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--artifact", type=Path, help="directory of an artifact (default: the shipped router)"
     )
     parser.add_argument("--variant", help="which of its files to run: int8, folded, plain, fp16")
-    parser.add_argument("--cloud-threshold", help="send to the cloud from this probability on, 0..1")
-    parser.add_argument("--confidence-threshold", help="below it the safe target is used, 0..1")
-    parser.add_argument("--safe-target", help="local or cloud: where doubtful queries go")
+    add_policy_flags(parser)
     parser.add_argument("--max-length", help="tokens read of a text")
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="default: local")
     parser.add_argument("--workers", help="processes or Ray actors (default: processors / threads)")
@@ -80,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         args.column,
         args.prefix,
         args.format or suffix or sources[0].format,
-        _count(args.chunk_rows, "--chunk-rows") or CHUNK_ROWS,
+        whole_number(args.chunk_rows, "--chunk-rows", at_least=1) or CHUNK_ROWS,
     )
     _need_arrow({options.format, *(source.format for source in sources)})
     settings = Settings.load().overruled(
@@ -104,8 +103,8 @@ def _engine(args: argparse.Namespace, spec: "RouterSpec") -> "Iterator[Engine]":
     """The engine asked for; Ray is left when the run ends."""
     from pointsman.runtime.session import available_threads
 
-    threads = _count(args.threads, "--threads") or 1
-    workers = _count(args.workers, "--workers") or max(1, available_threads() // threads)
+    threads = whole_number(args.threads, "--threads", at_least=1) or 1
+    workers = whole_number(args.workers, "--workers", at_least=1) or max(1, available_threads() // threads)
     if args.engine == "local":
         from pointsman.deploy.batch.local import route_local
 
@@ -134,14 +133,6 @@ def _readable(summary: "Summary", options: "BatchOptions") -> str:
     resumed = f", {summary.resumed:,} records done before" if summary.resumed else ""
     bad = f"\n{summary.bad:,} bad rows: {summary.bad_rows}" if summary.bad else ""
     return f"{summary.output}: {summary.routed:,} rows routed ({options.format}){resumed}{bad}"
-
-
-def _count(text: str | None, name: str) -> int | None:
-    if text is None:
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise SettingsError(f"{name}: expected a whole number of at least 1, found {text!r}.")
-    return int(text)
 
 
 def _seconds(text: str) -> float:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
+from pointsman.cli.policy_flags import add_policy_flags
 from pointsman.decision import Decision
 from pointsman.runtime.router import STREAM_CHUNK, Router
 from pointsman.settings import Settings
@@ -33,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--artifact", type=Path, help="directory of an artifact (default: the shipped router)"
     )
     parser.add_argument("--variant", help="which of its files to run: int8, folded, plain, fp16")
-    parser.add_argument("--cloud-threshold", help="send to the cloud from this probability on, 0..1")
-    parser.add_argument("--confidence-threshold", help="below it the safe target is used, 0..1")
-    parser.add_argument("--safe-target", help="local or cloud: where doubtful queries go")
+    add_policy_flags(parser)
     parser.add_argument("--max-length", help="tokens read of a text")
     parser.add_argument("--threads", help="default: what this process may use")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")

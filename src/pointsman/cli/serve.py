@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pointsman.cli.policy_flags import add_policy_flags
+
 NAME = "serve"
 HELP = "the HTTP gateway: classify, and route chats to the local or the cloud model"
 
@@ -38,9 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--artifact", help="directory of an artifact (default: the shipped router)")
     parser.add_argument("--variant", help="which of its files to run: int8, folded, plain, fp16")
     parser.add_argument("--threads", help="threads of the model")
-    parser.add_argument("--cloud-threshold", help="send to the cloud from this probability on, 0..1")
-    parser.add_argument("--confidence-threshold", help="below it the safe target is used, 0..1")
-    parser.add_argument("--safe-target", help="local or cloud: where doubtful queries go")
+    add_policy_flags(parser)
     parser.add_argument(
         "--fallback", action="append", help="local-to-cloud or cloud-to-local; may be repeated"
     )

@@ -67,7 +67,6 @@ def export(checkpoint_path: Path, output: Path, options: ExportOptions, progress
         ArtifactError: the disk refused; nothing is left behind.
     """
     refuse_existing(output)
-    options.check_opset()
     checkpoint = read_checkpoint(checkpoint_path)
     limits = _limits(checkpoint, options)
     progress(f"checkpoint: {checkpoint.model_type}, labels {', '.join(checkpoint.labels.names)}")

@@ -45,6 +45,9 @@ class ExportOptions:
         queries_file: JSONL of queries to prove parity on; None takes the project's own.
         threads: of the measurements and the proof.
         name: of the artifact; None takes the checkpoint directory's.
+
+    Raises:
+        ConversionError: an opset that no exporter writes.
     """
 
     opset: int = DEFAULT_OPSET
@@ -63,12 +66,7 @@ class ExportOptions:
     threads: int = 1
     name: str | None = None
 
-    def check_opset(self) -> None:
-        """Refuse an opset that no exporter writes, before any work is done.
-
-        Raises:
-            ConversionError: the opset is out of range.
-        """
+    def __post_init__(self) -> None:
         if not OLDEST_OPSET <= self.opset <= NEWEST_OPSET:
             raise ConversionError(
                 f"opset {self.opset}: expected {OLDEST_OPSET}..{NEWEST_OPSET} "

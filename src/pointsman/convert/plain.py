@@ -61,7 +61,7 @@ def export_plain(model: Any, opset: int, shape: Shape) -> onnx.ModelProto:
 
     Args:
         model: from `load_model`.
-        opset: one that `ExportOptions.check_opset` lets pass.
+        opset: 14..23, as `ExportOptions` checks.
         shape: dynamic axes, or a fixed shape.
 
     Raises:

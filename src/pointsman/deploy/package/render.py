@@ -50,24 +50,19 @@ def facts_of(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def render_tree(target: str, artifact: Artifact, stage: Path) -> list[str]:
-    """Write a target's templates into `stage`; returns the written names, sorted.
+def render_tree(target: str, artifact: Artifact, stage: Path) -> None:
+    """Write a target's templates into `stage`.
 
     Raises:
         KeyError: a template names a fact that there is not; a mistake of ours, found by the tests.
     """
-    facts = facts_of(artifact.manifest)
-    written: list[str] = []
-    _render(template_root(target), stage, stage, facts, written)
-    return sorted(written)
+    _render(template_root(target), stage, facts_of(artifact.manifest))
 
 
-def _render(
-    source: Traversable, destination: Path, stage: Path, facts: Mapping[str, str], written: list[str]
-) -> None:
+def _render(source: Traversable, destination: Path, facts: Mapping[str, str]) -> None:
     for entry in source.iterdir():
         if entry.is_dir():
-            _render(entry, destination / entry.name, stage, facts, written)
+            _render(entry, destination / entry.name, facts)
         elif entry.name.endswith(SUFFIX):
             path = destination / entry.name.removesuffix(SUFFIX)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,4 +70,3 @@ def _render(
             path.write_text(text, encoding="utf-8")
             if text.startswith("#!"):
                 path.chmod(0o755)
-            written.append(path.relative_to(stage).as_posix())

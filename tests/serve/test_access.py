@@ -88,6 +88,29 @@ class TestKeys:
         with pytest.raises(SettingsError, match="keys"):
             check_exposure(settings.server, load_access(settings.auth))
 
+    def test_a_proxy_that_checks_opens_the_public_address_only(self, artifact: Path) -> None:
+        def check(**server: object) -> None:
+            settings = settings_for(artifact, server=server, auth={"by_proxy": True})
+            check_exposure(settings.server, load_access(settings.auth))
+
+        check(host="0.0.0.0")
+        check(host="0.0.0.0", admin_host="0.0.0.0", admin_port="none")
+        with pytest.raises(SettingsError, match=r"auth\.admin_keys"):
+            check(host="0.0.0.0", admin_host="0.0.0.0")
+
+    @pytest.mark.parametrize("keys", [{"keys": [USER]}, {"keys_file": "keys.txt"}])
+    def test_either_the_proxy_checks_or_the_gateway(self, artifact: Path, keys: dict[str, object]) -> None:
+        with pytest.raises(SettingsError, match="not both"):
+            settings_for(artifact, auth={"by_proxy": True, **keys})
+
+    def test_a_proxys_own_key_is_none_of_ours_and_the_log_warns(
+        self, artifact: Path, start: Callable[..., Running], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        gateway = start(settings_for(artifact, auth={"by_proxy": True}))
+        headers = {"authorization": "Bearer the-proxys-own"}
+        assert gateway.http.post("/predict", json={"query": "plan"}, headers=headers).status_code == 200
+        assert "open_to_everybody_who_reaches_it" in caplog.text
+
     def test_a_file_of_hashes(self, artifact: Path, tmp_path: Path) -> None:
         file = tmp_path / "keys"
         file.write_text(f"# people\n\n{hashed_line(USER, 'ann')}\n")

@@ -3,6 +3,7 @@
 Built by `build`, from settings and injected transports; it holds no rules of its own.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from pointsman.decision import Decision
 from pointsman.serve.engine import Answer, Engine
 from pointsman.serve.keys import Access, load_access
 from pointsman.serve.live import Live
+from pointsman.serve.logs import log
 from pointsman.serve.metrics import EngineCollector, Metrics
 from pointsman.serve.rate import RateLimit
 from pointsman.serve.rules import CompiledRule, compile_rules
@@ -81,13 +83,21 @@ def build(
     def second_opinion(mine: Decision, other: Decision) -> None:
         metrics.shadow.labels("agreed" if mine.target == other.target else "disagreed").inc()
 
+    access = load_access(settings.auth)
+    if access.by_proxy:
+        log(
+            "open_to_everybody_who_reaches_it",
+            logging.WARNING,
+            host=settings.server.host,
+            because="auth.by_proxy",
+        )
     engine = Engine(settings, environment, second_opinion)
     metrics.registry.register(EngineCollector(engine))
     return Gateway(
         settings=settings,
         engine=engine,
         metrics=metrics,
-        access=load_access(settings.auth),
+        access=access,
         live=Live(show_text=settings.server.show_text),
         rate=RateLimit(settings.limits.requests_per_s, settings.limits.burst),
         upstreams=Upstreams(settings, metrics, transport),

@@ -42,10 +42,11 @@ class KeyRing:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Both rings."""
+    """Both rings, and whether a proxy in front has checked the users already."""
 
     users: KeyRing
     admins: KeyRing
+    by_proxy: bool
 
 
 def load_access(auth: AuthSettings) -> Access:
@@ -57,24 +58,27 @@ def load_access(auth: AuthSettings) -> Access:
     return Access(
         _ring(auth.keys, auth.keys_file, "auth.keys"),
         _ring(auth.admin_keys, auth.admin_keys_file, "auth.admin_keys"),
+        auth.by_proxy,
     )
 
 
 def check_exposure(server: ServerSettings, access: Access) -> None:
     """Refuse to listen beyond loopback without keys.
 
+    Only `auth.by_proxy` opens the public routes without one; the admin routes always want theirs.
+
     Raises:
         SettingsError: says which table lacks a key.
     """
-    for host, ring, table in (
-        (server.host, access.users, "auth.keys"),
+    for host, is_checked, table in (
+        (server.host, bool(access.users) or access.by_proxy, "auth.keys"),
         (
             server.admin_host if server.admin_port is not None else "127.0.0.1",
-            access.admins,
+            bool(access.admins),
             "auth.admin_keys",
         ),
     ):
-        if not ring and not is_loopback(host):
+        if not is_checked and not is_loopback(host):
             raise SettingsError(
                 f"listening on {host} is reachable from other machines: set {table} (or {table}_file), "
                 f"keys of at least {MIN_KEY_CHARS} characters. `openssl rand -hex 32` makes one."

@@ -185,6 +185,18 @@ class AuthSettings(Part):
         default=(), description="keys for the admin routes and /metrics"
     )
     admin_keys_file: Path | None = Field(default=None, description="likewise, from a file of hashes")
+    by_proxy: bool = Field(
+        default=False,
+        description="a proxy in front checks every caller: listen beyond loopback without `auth.keys`",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them_checks(self) -> Self:
+        if self.by_proxy and (self.keys or self.keys_file):
+            raise ValueError(
+                "either a proxy checks the callers (by_proxy) or the gateway does (keys), not both"
+            )
+        return self
 
 
 class UpstreamSettings(Part):

@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from pointsman.decision import Reason
 from pointsman.evaluation.explanation import Explanation, explain
 from pointsman.policy import Policy
 from pointsman.runtime.router import Router
@@ -71,6 +72,10 @@ def _readable(found: Explanation, policy: Policy, top: int) -> str:
         for part in heaviest:
             bar = ("+" if part.weight > 0 else "-") * round(_BAR * abs(part.weight) / most)
             lines.append(f"  {part.text[:width]:<{width}}  {part.weight:+.3f}  {bar}")
-    lines += ["", "with another cloud threshold"]
-    lines += [f"  {t:g}  {target}" for t, target in found.thresholds.items()]
+    if decision.reason is not Reason.EMPTY_TEXT:
+        lines.append("")
+        lines.append(
+            f"with a cloud threshold of {decision.p_cloud:.3f} or less it would go to the cloud, with a "
+            "higher one it would stay local"
+        )
     return "\n".join(lines)

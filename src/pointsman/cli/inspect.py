@@ -73,7 +73,14 @@ def _conversion(conversion: Any) -> Iterator[str]:
             yield f"{name:12} refused: {facts['refused']}"
         rest = {k: v for k, v in facts.items() if k not in ("steps", "fused", "refused")}
         if rest:
-            yield f"{name:12} " + ", ".join(f"{key} {value}" for key, value in rest.items())
+            yield f"{name:12} " + ", ".join(f"{key} {_readable(value)}" for key, value in rest.items())
+
+
+def _readable(value: Any) -> str:
+    """A recorded fact in a few digits; a table as its pairs."""
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{key}: {_readable(part)}" for key, part in value.items()) + ")"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _parity(parity: Any) -> Iterator[str]:

@@ -9,10 +9,10 @@ import numpy as np
 from pointsman.evaluation.quality import CURVE_POINTS, POOLED
 
 _INK = "#1a1a1a"
-_COLOURS = ("#0b5fa5", "#c0504d", "#7f9a48", "#8064a2", "#d98c21", "#4bacc6")
+_COLOURS = ("#0b5fa5", "#c0504d", "#8c8c8c", "#8064a2", "#d98c21", "#2a9d8f")
 _COLUMNS = 3
 _DPI = 80
-_PNG_COLOURS = 32
+_PNG_COLOURS = 128
 _FEWEST_SHOWN = 20
 """A bin of fewer rows has no share worth a point."""
 
@@ -60,7 +60,7 @@ def _save_small(figure: Any, path: Path) -> None:
 def _draw_curves(axis: Any, found: Mapping[str, Any], report: Mapping[str, Any]) -> None:
     shares = np.linspace(0.0, 1.0, CURVE_POINTS)
     for index, (name, ranking) in enumerate(found["ranking"].items()):
-        style = {"lw": 2.0} if name == report["router"] else {"lw": 1.0, "alpha": 0.8}
+        style = {"lw": 2.2, "zorder": 3} if name == report["router"] else {"lw": 1.1}
         colour = _COLOURS[index % len(_COLOURS)]
         axis.plot(shares, ranking["curve"], color=colour, label=name, **style)
     ends = found["ranking"][report["router"]]["figures"]

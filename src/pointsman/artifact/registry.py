@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pointsman.artifact.durable import replacing
+from pointsman.artifact.leftovers import sweep
 from pointsman.artifact.store import Artifact, copy_artifact
 from pointsman.errors import OutputExistsError, RegistryError
 
@@ -53,6 +54,7 @@ class Registry:
             self._versions.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RegistryError(f"no registry can be made at {self.path}: {error.strerror}.") from None
+        sweep(self._versions, ".*.partial")
         try:
             copy_artifact(artifact, self._versions / name)
         except OutputExistsError:

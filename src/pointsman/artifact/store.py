@@ -5,6 +5,7 @@ makes it visible. Reading checks size and SHA-256 before the bytes go to any par
 """
 
 import errno
+import glob
 import os
 import secrets
 import shutil
@@ -18,6 +19,7 @@ from typing import BinaryIO, Self
 from pointsman.artifact.digest import FileDigest, digest_bytes, digest_file, digest_stream
 from pointsman.artifact.durable import sync
 from pointsman.artifact.layout import GUIDE_ARTIFACT, MANIFEST, ONNX_DIRECTORY
+from pointsman.artifact.leftovers import at_work, sweep
 from pointsman.artifact.manifest import Manifest
 from pointsman.errors import ArtifactError, ArtifactNotFoundError, IntegrityError, OutputExistsError
 
@@ -113,11 +115,14 @@ class Artifact:
 def staged(target: Path) -> Iterator[Path]:
     """A hidden directory beside `target`, removed if the block fails or does not seal it.
 
+    What a killed process left beside `target` is removed first.
+
     Raises:
         OutputExistsError: `target` is there and not an empty directory.
         ArtifactError: the directory cannot be made.
     """
     refuse_existing(target)
+    sweep(target.parent, f".{glob.escape(target.name)}.*.partial")
     stage = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
     try:
         stage.mkdir(parents=True)
@@ -126,7 +131,8 @@ def staged(target: Path) -> Iterator[Path]:
             f"cannot write beside {target}: {error.strerror}. Choose another --output."
         ) from None
     try:
-        yield stage
+        with at_work(stage):
+            yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 

@@ -1,12 +1,14 @@
-"""Render benchmarks/README.md from benchmarks/results: nothing in it is typed by hand.
+"""Render benchmarks/README.md and the figures in docs/ from benchmarks/results: none is typed by hand.
 
     python benchmarks/render.py [--check]
 
-With --check, nothing is written; the exit code is 1 where the page is not what the results say.
+With --check, nothing is written; the exit code is 1 where a page is not what the results say.
 """
 
 import sys
 from pathlib import Path
+
+from figures import with_figures
 
 from pointsman.evaluation.benchmark import Benchmark
 from pointsman.evaluation.report import HOW_TO_READ, render_table, report_tables
@@ -45,16 +47,25 @@ def render() -> str:
     return "\n".join(parts)
 
 
+def pages() -> dict[Path, str]:
+    """Every page that holds figures, with the text that the results make of it."""
+    docs = {path: path.read_text(encoding="utf-8") for path in sorted((FOLDER.parent / "docs").rglob("*.md"))}
+    return {PAGE: render(), **{path: with_figures(text) for path, text in docs.items()}}
+
+
 def main() -> int:
-    page = render()
+    wrong = {
+        path: text
+        for path, text in pages().items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    }
     if "--check" in sys.argv[1:]:
-        if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page:
-            sys.stderr.write(
-                "benchmarks/README.md is not what the results say: python benchmarks/render.py\n"
-            )
-            return 1
-        return 0
-    PAGE.write_text(page, encoding="utf-8")
+        for path in wrong:
+            name = path.relative_to(FOLDER.parent)
+            sys.stderr.write(f"{name} is not what the results say: python benchmarks/render.py\n")
+        return 1 if wrong else 0
+    for path, text in wrong.items():
+        path.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.figures import Figure, record, with_figures
 
 from pointsman.evaluation.benchmark import Benchmark
 
@@ -19,6 +20,21 @@ def test_the_page_is_what_the_results_say() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_figures_of_a_target_stand_between_their_marks(tmp_path: Path) -> None:
+    rows = [
+        Figure("size", 12.345, "MB", "at most 20 MB"),
+        Figure("engine", "none", aim=""),
+        Figure("n", 1000),
+    ]
+    record("docker", "python this.py", rows, tmp_path)
+    page = "before\n<!-- figures: docker -->\nold\n<!-- /figures -->\nafter\n"
+    made = with_figures(page, tmp_path)
+    assert "| size | 12.3 MB | at most 20 MB |\n| engine | none |  |\n| n | 1,000 |  |\n" in made
+    assert "`python this.py`" in made and "old" not in made
+    assert with_figures(made, tmp_path) == made
+    assert with_figures("no marks\n", tmp_path) == "no marks\n"
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)

@@ -1,0 +1,73 @@
+"""Figures of the deployment pages: recorded as data by what measured them, and rendered into the pages.
+
+A page holds `<!-- figures: NAME -->` and `<!-- /figures -->`; `render.py` writes between them what
+`results/targets/NAME.json` says. This file knows both forms; it measures nothing.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pointsman.evaluation.environment import capture_environment
+
+FOLDER = Path(__file__).resolve().parent / "results" / "targets"
+_PLACE = re.compile(r"(<!-- figures: (?P<name>[a-z0-9-]+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured or counted value.
+
+    Attributes:
+        what: what it is, as a row of a table says it.
+        value: the number, or words where it is none.
+        unit: of the number; empty where there is none.
+        aim: what it should be, where that was said beforehand.
+    """
+
+    what: str
+    value: float | str
+    unit: str = ""
+    aim: str = ""
+
+    def shown(self) -> str:
+        """The value with its unit, three digits that matter."""
+        if isinstance(self.value, str):
+            return self.value
+        whole = isinstance(self.value, int) or abs(self.value) >= 100
+        text = f"{self.value:,.0f}" if whole else f"{self.value:.3g}"
+        return f"{text} {self.unit}".rstrip()
+
+
+def record(name: str, command: str, figures: Sequence[Figure], folder: Path = FOLDER) -> Path:
+    """Write the figures of one target, with the command that prints them and the machine that it ran on."""
+    environment = capture_environment()
+    machine = f"{environment.usable} of {environment.processors} processors, {environment.cpu}"
+    result: dict[str, Any] = {
+        "command": command,
+        "machine": f"{machine}, Python {environment.python}, load {environment.load} at the start",
+        "figures": [asdict(figure) for figure in figures],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def table(name: str, folder: Path = FOLDER) -> str:
+    """The recorded figures of one target as Markdown."""
+    result = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    figures = [Figure(**figure) for figure in result["figures"]]
+    has_aims = any(figure.aim for figure in figures)
+    rows = [("figure", "value", "aim"), ("---", "---", "---")]
+    rows += [(figure.what, figure.shown(), figure.aim) for figure in figures]
+    lines = [f"| {' | '.join(row if has_aims else row[:2])} |" for row in rows]
+    return "\n".join([*lines, "", f"Measured by `{result['command']}` on {result['machine']}.", ""])
+
+
+def with_figures(page: str, folder: Path = FOLDER) -> str:
+    """A page with every marked place filled from the results."""
+    return _PLACE.sub(lambda found: f"{found[1]}{table(found['name'], folder)}{found[3]}", page)

@@ -16,6 +16,7 @@ from pointsman.artifact.layout import (
     CARD,
     CONFIG,
     PARITY_REPORT,
+    TOKENIZER,
     VARIANTS,
 )
 from pointsman.artifact.manifest import Chat, Limits, Manifest
@@ -30,6 +31,7 @@ from pointsman.convert.options import ExportOptions
 from pointsman.convert.prove import prove
 from pointsman.convert.quantize import QuantizationReport, quantize
 from pointsman.convert.queries import ProofTexts, proof_texts
+from pointsman.convert.tokenizer import artifact_tokenizer
 from pointsman.errors import ArtifactError, CheckpointError, UnsupportedModelError
 from pointsman.evaluation.parity import Comparison, Reference, require, sentence
 from pointsman.policy import Policy
@@ -303,6 +305,8 @@ def _write_files(
             path.write_bytes(model.SerializeToString())
         for file in checkpoint.tokenizer_files:
             shutil.copyfile(file, stage / file.name)
+        tokenizer = artifact_tokenizer(checkpoint.path / TOKENIZER, manifest.limits)
+        (stage / TOKENIZER).write_text(tokenizer, encoding="utf-8")
         config = {**checkpoint.config, "num_labels": len(checkpoint.labels.names)}
         (stage / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         if comparisons:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.fixtures_tiny import build_tiny_artifact
 from tests.serve.fake_upstream import FakeUpstream, answer
-from tests.serve.running import Running, running, settings_for
+from tests.serve.running import Process, Running, running, settings_for
 
 LOCAL_MODEL, CLOUD_MODEL = "small", "big"
 
@@ -61,3 +61,19 @@ def both(
         return start(settings_for(artifact, upstreams=upstreams, **tables))
 
     return make
+
+
+@pytest.fixture
+def spawn(artifact: Path, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    made: list[Process] = []
+    with (tmp_path / "log").open("wb") as log:
+
+        def spawn(*arguments: str, **environment: str) -> Process:
+            made.append(Process(artifact, log, *arguments, **environment))
+            return made[-1]
+
+        yield spawn
+        for one in made:
+            if one.process.poll() is None:
+                one.process.kill()
+                one.wait()

@@ -1,12 +1,18 @@
-"""A gateway on real sockets, in a thread of this process."""
+"""A gateway on real sockets, in a thread of this process or in a process of its own, and load on it."""
 
 import asyncio
 import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 import httpx
 
@@ -96,3 +102,86 @@ def running(settings: GatewaySettings) -> Iterator[Running]:
             held["loop"].call_soon_threadsafe(service.stop)
         thread.join(20)
         assert not thread.is_alive()
+
+
+class Process:
+    """`pointsman serve` as a process of its own."""
+
+    def __init__(self, artifact: Path, log: IO[bytes], *arguments: str, **environment: str) -> None:
+        command = [sys.executable, "-m", "pointsman", "serve", "--port", "0", "--admin-port", "none"]
+        known = {name: value for name, value in os.environ.items() if not name.startswith("POINTSMAN_")}
+        self.process = subprocess.Popen(
+            [*command, "--artifact", str(artifact), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={**known, **environment},
+            cwd=artifact,
+        )
+        assert self.process.stdout
+        line = self.process.stdout.readline().decode()
+        assert line.startswith("pointsman listens on http://"), line
+        self.url = line.split()[-1]
+        self.port = int(self.url.rsplit(":", 1)[1])
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        code = self.process.wait(30)
+        assert self.process.stdout
+        self.process.stdout.close()
+        return code
+
+
+class Load:
+    """Four clients with a new connection for each request: once connected and sent, an answer must come."""
+
+    def __init__(self, port: int) -> None:
+        body = b'{"query": "plan"}'
+        head = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+        self._request = head.encode() + body
+        self._address = ("127.0.0.1", port)
+        self._counts = [[0, 0] for _ in range(4)]
+        self._threads = [threading.Thread(target=self._ask, args=(count,)) for count in self._counts]
+        self._is_over = False
+
+    @property
+    def answered(self) -> int:
+        return sum(count[0] for count in self._counts)
+
+    @property
+    def lost(self) -> int:
+        return sum(count[1] for count in self._counts)
+
+    def until(self, answered: int) -> None:
+        """Wait for so many answers from now on."""
+        wanted, deadline = self.answered + answered, time.monotonic() + 60
+        while self.answered < wanted:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over = True
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, count: list[int]) -> None:
+        while not self._is_over:
+            try:
+                made = socket.create_connection(self._address, timeout=0.9)
+            except OSError:
+                return
+            with made:
+                made.settimeout(20)
+                try:
+                    made.sendall(self._request)
+                    got = made.recv(65536)
+                except OSError:
+                    got = b""
+            count[not (b" 200 OK" in got or b" 503 " in got)] += 1

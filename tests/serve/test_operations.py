@@ -4,20 +4,23 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 import httpx
 import pytest
+from tests.evaluation.keyword_artifact import build_keyword_artifact
 from tests.fixtures_tiny import CLOUD_TEXT, build_tiny_artifact
 from tests.serve.fake_upstream import STREAM_HEAD, FakeUpstream, Wire, answer, chunk, delta
-from tests.serve.running import Running, settings_for
+from tests.serve.running import Load, Process, Running, settings_for
+
+from pointsman.artifact.manifest import Calibration
+from pointsman.artifact.registry import Registry
+from pointsman.artifact.store import Artifact
 
 Start = Callable[..., Running]
 
@@ -54,6 +57,25 @@ class TestReload:
         assert str(tmp_path) not in found.text
         now = gateway.http.post("/predict", json={"query": CLOUD_TEXT}).json()
         assert (now["target"], now["version"]) == ("cloud", version)
+
+    def test_an_alias_is_looked_up_again(self, artifact: Path, tmp_path: Path, start: Start) -> None:
+        registry = Registry(tmp_path / "registry")
+        registry.publish(Artifact.open(artifact), "first")
+        registry.promote("first")
+        gateway = start(settings_for(registry.path / "stable"))
+        before = gateway.http.get("/info").json()["model_sha"]
+        steeper = Calibration("temperature", 2.0, 0.0, 64 * "0", 10)
+        registry.publish(build_keyword_artifact(tmp_path / "second", steeper), "second")
+        registry.promote("second")
+        assert gateway.http.get("/info").json()["model_sha"] == before
+        assert gateway.admin.post("/admin/reload").status_code == 200
+        after = gateway.http.get("/info").json()["model_sha"]
+        assert after == registry.open().manifest.id != before
+        registry.rollback()
+        assert gateway.admin.post("/admin/reload").status_code == 200
+        assert gateway.http.get("/info").json()["model_sha"] == before
+        body = {"artifact": str(registry.path / "unheard-of")}
+        assert gateway.admin.post("/admin/reload", json=body).status_code == 409
 
 
 class TestASecondArtifact:
@@ -129,88 +151,13 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(artifact: Path,
     assert statuses == [200, 200, 200]
 
 
-class Process:
-    """`pointsman serve` as a process of its own."""
-
-    def __init__(self, artifact: Path, log: IO[bytes], *arguments: str, **environment: str) -> None:
-        command = [sys.executable, "-m", "pointsman", "serve", "--port", "0", "--admin-port", "none"]
-        known = {name: value for name, value in os.environ.items() if not name.startswith("POINTSMAN_")}
-        self.process = subprocess.Popen(
-            [*command, "--artifact", str(artifact), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env={**known, **environment},
-            cwd=artifact,
-        )
-        assert self.process.stdout
-        line = self.process.stdout.readline().decode()
-        assert line.startswith("pointsman listens on http://"), line
-        self.url = line.split()[-1]
-        self.port = int(self.url.rsplit(":", 1)[1])
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.wait()
-
-    def wait(self) -> int:
-        code = self.process.wait(30)
-        assert self.process.stdout
-        self.process.stdout.close()
-        return code
-
-
-@pytest.fixture
-def spawn(artifact: Path, tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    made: list[Process] = []
-    with (tmp_path / "log").open("wb") as log:
-
-        def spawn(*arguments: str, **environment: str) -> Process:
-            made.append(Process(artifact, log, *arguments, **environment))
-            return made[-1]
-
-        yield spawn
-        for one in made:
-            if one.process.poll() is None:
-                one.process.kill()
-                one.wait()
-
-
 class TestStopping:
     def test_no_request_is_lost(self, spawn: Callable[..., Process]) -> None:
         server = spawn("--log-level", "error")
-        body = b'{"query": "plan"}'
-        request = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
-        answered, lost = [0] * 4, [0] * 4
-
-        def load(index: int) -> None:
-            """A new connection for each request: once connected and sent, an answer must come."""
-            while True:
-                try:
-                    made = socket.create_connection(("127.0.0.1", server.port), timeout=0.9)
-                except OSError:
-                    return
-                with made:
-                    made.settimeout(20)
-                    try:
-                        made.sendall(request)
-                        got = made.recv(65536)
-                    except OSError:
-                        got = b""
-                if b" 200 OK" in got or b" 503 " in got:
-                    answered[index] += 1
-                else:
-                    lost[index] += 1
-
-        threads = [threading.Thread(target=load, args=(index,)) for index in range(4)]
-        for thread in threads:
-            thread.start()
-        while sum(answered) < 100:
-            time.sleep(0.01)
-        code = server.stop()
-        for thread in threads:
-            thread.join()
-        assert (code, sum(lost)) == (0, 0)
-        assert sum(answered) >= 100
+        with Load(server.port) as load:
+            load.until(100)
+            code = server.stop()
+        assert (code, load.lost) == (0, 0)
 
     def test_a_stream_that_outlasts_the_grace_is_told_so(
         self, spawn: Callable[..., Process], cloud: FakeUpstream

@@ -23,6 +23,7 @@ from pointsman.artifact.store import Artifact, copy_artifact
 from pointsman.errors import OutputExistsError, RegistryError
 
 STABLE = "stable"
+_VERSIONS = "versions"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -163,7 +164,7 @@ class Registry:
 
     @property
     def _versions(self) -> Path:
-        return self.path / "versions"
+        return self.path / _VERSIONS
 
     @property
     def _aliases(self) -> Path:
@@ -196,6 +197,20 @@ class Registry:
             stream.write(("\n" if torn else "").encode() + line.encode() + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
+
+
+def open_artifact(path: Path) -> Artifact:
+    """The artifact in a directory, or under `REGISTRY/<version or alias>`, as the registry has it now.
+
+    Raises:
+        ArtifactNotFoundError: there is neither.
+        RegistryError: the registry knows no such name.
+        ManifestError: the manifest is not understood.
+    """
+    registry = Registry(path.parent)
+    if path.exists() or not (registry.path / _VERSIONS).is_dir():
+        return Artifact.open(path)
+    return registry.open(path.name)
 
 
 def _checked_name(name: str, what: str) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pointsman.artifact.layout import TOKENIZER
 from pointsman.artifact.manifest import Limits, Manifest
+from pointsman.artifact.registry import open_artifact
 from pointsman.artifact.store import Artifact
 from pointsman.decision import Decision
 from pointsman.errors import ArtifactError, InputError, SettingsError
@@ -56,7 +57,8 @@ class Router:
         """Open an artifact, verified, and return a router that is ready to answer.
 
         Args:
-            artifact: a directory; None means the settings' model path, or else the router that is shipped.
+            artifact: a directory, or `REGISTRY/<version or alias>`; None means the settings' model path, or
+                else the router that is shipped.
             variant: which of the artifact's ONNX files to run: `int8`, `folded`, `plain`, `fp16`; None takes
                 the artifact's default.
             policy: the thresholds; None takes the artifact's, overruled by the settings.
@@ -69,7 +71,7 @@ class Router:
             SettingsError: a setting or a variant that is not understood.
         """
         settings = Settings.load() if settings is None else settings
-        opened = artifact if isinstance(artifact, Artifact) else Artifact.open(_locate(artifact, settings))
+        opened = artifact if isinstance(artifact, Artifact) else open_artifact(_locate(artifact, settings))
         manifest = opened.manifest
         variant = variant or manifest.default_variant
         if variant not in manifest.variants:

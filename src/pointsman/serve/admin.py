@@ -48,7 +48,7 @@ async def state(gateway: Gateway, exchange: Exchange) -> None:
 
 
 async def reload(gateway: Gateway, exchange: Exchange) -> None:
-    """`POST /admin/reload`: load the configured artifact again, or `{"artifact": directory}`."""
+    """`POST /admin/reload`: look again where the artifact came from, or `{"artifact": directory}`."""
     payload = await _payload(gateway, exchange)
     artifact = payload.get("artifact")
     if artifact is not None and not isinstance(artifact, str):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from pointsman.artifact.store import Artifact
+from pointsman.artifact.registry import open_artifact
 from pointsman.decision import Decision
 from pointsman.errors import ArtifactError, NonFiniteOutputError, PointsmanError
 from pointsman.policy import Policy
@@ -95,6 +95,7 @@ class Engine:
         self._environment = _environment(settings, environment)
         self._on_shadow = on_shadow
         self._random = random.Random()
+        self._path = settings.inference.artifact
         self._loads = 0
         self._failures = 0
         self._reload_lock = asyncio.Lock()
@@ -150,7 +151,7 @@ class Engine:
             PointsmanError: it is not usable; what is loaded now is not touched.
         """
         inference = self._settings.inference
-        opened = Artifact.open(artifact) if artifact is not None else None
+        opened = open_artifact(artifact) if artifact is not None else None
         if opened is not None:
             opened.verify()
         try:
@@ -174,15 +175,17 @@ class Engine:
         """Load an artifact beside the one that serves, and swap when it has proved itself.
 
         Args:
-            artifact: a directory; None loads the configured one again.
+            artifact: a directory, or a version or an alias of a registry; None looks again where the one
+                that serves came from.
 
         Raises:
             PointsmanError: it is not usable; the old one serves on.
         """
         async with self._reload_lock:
-            path = artifact if artifact is not None else self._settings.inference.artifact
+            path = artifact if artifact is not None else self._path
             fresh = await asyncio.to_thread(self.load, path)
             self.main = fresh
+            self._path = path
             self._failures = 0
             return fresh
 

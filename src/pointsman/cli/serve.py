@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", help="port to listen on (default 8000)")
     parser.add_argument("--admin-port", help="port of the admin routes (default 8001; none: off)")
+    parser.add_argument("--workers", help="processes that answer from one port (default 1)")
     parser.add_argument("--artifact", help="directory of an artifact (default: the shipped router)")
     parser.add_argument("--variant", help="which of its files to run: int8, folded, plain, fp16")
     parser.add_argument("--threads", help="threads of the model")
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{side}-model", help=f"name of the {side} model there")
         parser.add_argument(f"--{side}-key-env", help="the environment variable that holds its key")
     parser.add_argument("--log-level", help="debug, info, warning or error")
+    parser.add_argument("--worker-socket", type=int, help=argparse.SUPPRESS)  # one of several workers
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,14 +62,24 @@ def run(args: argparse.Namespace) -> int:
 
         print(hashed_line(sys.stdin.readline().strip()))
         return 0
-    settings = load_settings(_flags(args), args.config)
-    from pointsman.serve.server import check, serve
+    if args.worker_socket is not None:
+        from pointsman.serve.worker import work
 
+        return work(args.worker_socket)
+    settings = load_settings(_flags(args), args.config)
     if args.check:
+        from pointsman.serve.server import check
+
         print(masked(settings))
         check(settings)
         print("settings are valid", file=sys.stderr)
         return 0
+    if settings.server.workers > 1:
+        from pointsman.serve.supervisor import supervise
+
+        return supervise(settings)
+    from pointsman.serve.server import serve
+
     return serve(settings)
 
 
@@ -75,7 +87,13 @@ def _flags(args: argparse.Namespace) -> dict[str, Any]:
     admin_port: dict[str, Any] = {} if args.admin_port is None else {"admin_port": args.admin_port}
     return {
         "demo": args.demo,
-        "server": {"host": args.host, "port": args.port, "log_level": args.log_level, **admin_port},
+        "server": {
+            "host": args.host,
+            "port": args.port,
+            "workers": args.workers,
+            "log_level": args.log_level,
+            **admin_port,
+        },
         "inference": {"artifact": args.artifact, "variant": args.variant, "threads": args.threads},
         "routing": {
             "cloud_threshold": args.cloud_threshold,

@@ -5,8 +5,6 @@ It refuses to know what the routes do.
 
 import asyncio
 import logging
-import re
-import secrets
 import time
 from typing import Any
 
@@ -15,11 +13,10 @@ from starlette.types import Receive, Scope, Send
 from pointsman.serve.dispatch import Route, Table
 from pointsman.serve.failures import GatewayError, as_gateway_error, error_body, error_headers
 from pointsman.serve.gateway import Gateway
-from pointsman.serve.http import JSON, ClientGone, Exchange
+from pointsman.serve.http import JSON, ClientGone, Exchange, request_id_of
 from pointsman.serve.keys import KeyRing
 from pointsman.serve.logs import LOGGER, log
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _STATUS_GONE = 499
 """In logs and metrics only: the client left before the answer."""
 
@@ -41,7 +38,7 @@ class Application:
             return
         gateway = self.gateway
         started = time.perf_counter()
-        exchange = Exchange(scope, receive, send, _request_id(scope), is_closing=gateway.is_draining)
+        exchange = Exchange(scope, receive, send, request_id_of(scope), is_closing=gateway.is_draining)
         gateway.in_flight += 1
         try:
             await self._answer(exchange)
@@ -128,16 +125,6 @@ def _holder(exchange: Exchange, ring: KeyRing) -> str | None:
     if scheme.lower() == "bearer":
         key = token.strip()
     return ring.name_of(key) if key and ring else None
-
-
-def _request_id(scope: Scope) -> str:
-    """The client's id where it is short and plain: it comes back in headers, bodies and logs."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            text = value.decode("latin-1")
-            if _REQUEST_ID.fullmatch(text):
-                return str(text)
-    return secrets.token_hex(8)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -5,6 +5,8 @@ It refuses to know what a body means.
 
 import asyncio
 import json
+import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +18,7 @@ from pointsman.serve.failures import GatewayError
 
 Headers = Sequence[tuple[bytes, bytes]]
 JSON = (b"content-type", b"application/json")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(slots=True)
@@ -126,3 +129,13 @@ class Exchange:
 
 class ClientGone(Exception):  # noqa: N818 - not an error: nobody is there to be told
     """The client closed the connection."""
+
+
+def request_id_of(scope: Scope) -> str:
+    """The client's id where it is short and plain: it comes back in headers, bodies and logs."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            text: str = value.decode("latin-1")
+            if _REQUEST_ID.fullmatch(text):
+                return text
+    return secrets.token_hex(8)

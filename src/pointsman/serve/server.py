@@ -11,10 +11,8 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
-
-import uvicorn
 
 from pointsman.serve.admin import reload_artifact
 from pointsman.serve.app import Application
@@ -23,17 +21,14 @@ from pointsman.serve.dispatch import Table
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway, build
 from pointsman.serve.keys import check_exposure, load_access
-from pointsman.serve.listening import listen, refuse_new
+from pointsman.serve.listening import Listener, listen
 from pointsman.serve.logs import log, setup
-from pointsman.serve.protocol import bounded_protocol
 from pointsman.serve.routes import ADMIN, PUBLIC
 from pointsman.serve.settings import GatewaySettings
 from pointsman.serve.upstreams import read_key
 
-_ACCEPT_REST_S = 0.1
 _LAST_WORDS_S = 2.0
-_KEEP_ALIVE_S = 30
-_SWITCH_S = 0.001
+SWITCH_S = 0.001
 """The model's thread and the event loop take turns; Python's 5 ms between them would be most of a latency."""
 
 
@@ -60,8 +55,8 @@ def serve(settings: GatewaySettings) -> int:
     """
     check_exposure(settings.server, load_access(settings.auth))
     setup(settings.server.log_level)
-    sys.setswitchinterval(_SWITCH_S)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    sys.setswitchinterval(SWITCH_S)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         service = Service(settings, on_ready=lambda _: print(service.greeting(), flush=True))
         runner.run(service.run())
     return 0
@@ -74,6 +69,7 @@ class Service:
         settings: the effective settings.
         on_ready: called once in the event loop, with the gateway, when requests are answered.
         takes_signals: SIGTERM, SIGINT and SIGHUP are handled; only the main thread can.
+        shared: a listening socket that other processes accept from, too; None listens where the settings say.
     """
 
     def __init__(
@@ -82,8 +78,10 @@ class Service:
         *,
         on_ready: Callable[[Gateway], None] | None = None,
         takes_signals: bool = True,
+        shared: socket.socket | None = None,
     ) -> None:
         self.settings = settings
+        self._shared = shared
         self._on_ready = on_ready
         self._takes_signals = takes_signals
         self.servers: list[Listener] = []
@@ -93,21 +91,23 @@ class Service:
 
     async def run(self) -> None:
         """Serve until told to stop."""
-        server = self.settings.server
+        server, limits = self.settings.server, self.settings.limits
         demo: dict[str, Listener] = {}
         if self.settings.demo:
             for name in ("local", "cloud"):
-                demo[name] = Listener(EchoUpstream(name), listen("127.0.0.1", 0), self.settings)
+                demo[name] = Listener(EchoUpstream(name), listen("127.0.0.1", 0), limits)
             ports = {name: echo.port for name, echo in demo.items()}
             self.settings = with_demo_upstreams(self.settings, ports)
         gateway = build(self.settings)
         gateway.engine.open()
-        self.servers = [
-            Listener(Application(gateway, Table(PUBLIC)), listen(server.host, server.port), self.settings)
-        ]
+        public = Application(gateway, Table(PUBLIC))
+        if self._shared is None:
+            self.servers = [Listener(public, listen(server.host, server.port), limits)]
+        else:
+            self.servers = [Listener(public, self._shared, limits, is_last=False)]
         if server.admin_port is not None:
             socket_ = listen(server.admin_host, server.admin_port)
-            self.servers.append(Listener(Application(gateway, Table(ADMIN)), socket_, self.settings))
+            self.servers.append(Listener(Application(gateway, Table(ADMIN)), socket_, limits))
         for listener in (*demo.values(), *self.servers):
             await listener.start()
         if self._takes_signals:
@@ -136,6 +136,12 @@ class Service:
     def stop(self) -> None:
         """Begin to leave; said a second time, hurry."""
         (self._hurry if self._stop.is_set() else self._stop).set()
+
+    def stop_with_all(self) -> None:
+        """Begin to leave together with every other process that accepts from the shared socket."""
+        if self.servers:
+            self.servers[0].is_last = True
+        self._stop.set()
 
     def _reload(self, gateway: Gateway) -> None:
         async def work() -> None:
@@ -186,70 +192,8 @@ class Service:
         return {name: listener.port for name, listener in zip(names, self.servers, strict=False)}
 
 
-class Listener:
-    """One socket and uvicorn behind it."""
-
-    def __init__(self, app: Any, listener: socket.socket, settings: GatewaySettings) -> None:
-        self._socket = listener
-        self.port = int(listener.getsockname()[1])
-        config = uvicorn.Config(
-            app,
-            http=bounded_protocol(settings.limits),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-        )
-        config.load()
-        self._server = _Server(config)
-        self._server.lifespan = config.lifespan_class(config)
-        self._ticks: asyncio.Task[None] | None = None
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a request is being answered."""
-        return bool(self._server.server_state.tasks)
-
-    async def start(self) -> None:
-        """Accept connections."""
-        await self._server.startup(sockets=[self._socket])
-        self._ticks = asyncio.get_running_loop().create_task(self._server.main_loop())
-
-    async def stop_accepting(self) -> None:
-        """Accept what is in the kernel's queue, then nobody; connections without a request are closed."""
-        if refuse_new(self._socket):
-            await asyncio.sleep(_ACCEPT_REST_S)
-        for server in self._server.servers:
-            server.close()
-        self._socket.close()
-        for connection in list(self._server.server_state.connections):
-            connection.shutdown()
-
-    async def close(self) -> None:
-        """Close everything."""
-        if self._ticks is not None:
-            self._server.should_exit = True
-            await self._ticks
-        if self._socket.fileno() >= 0:
-            await self.stop_accepting()
-        for connection in list(self._server.server_state.connections):
-            transport = getattr(connection, "transport", None)
-            if transport is not None:
-                transport.close()
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to the process."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _loop_factory() -> Any:
+def loop_factory() -> Any:
+    """Who makes the event loop: uvloop where it is installed, else None for asyncio's own."""
     try:
         import uvloop
     except ModuleNotFoundError:

@@ -38,6 +38,12 @@ class ServerSettings(Part):
         le=65_535,
         description="port of the admin routes; 0 takes a free one, none turns them off",
     )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="processes that answer from one port; each has its own model, queue, cache and breakers",
+    )
     drain_delay_s: float = Field(
         default=0.5,
         ge=0,
@@ -65,7 +71,8 @@ class InferenceSettings(Part):
     """The router and how it is run."""
 
     artifact: Path | None = Field(
-        default=None, description="directory of an artifact; default: the shipped router"
+        default=None,
+        description="an artifact's directory, or `REGISTRY/<alias>`; default: the shipped router",
     )
     variant: str | None = Field(
         default=None, description="which of its ONNX files: int8, folded, plain, fp16"

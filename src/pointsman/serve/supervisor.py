@@ -1,0 +1,210 @@
+"""Several processes behind one port: started, watched, replaced when they die, and ended together.
+
+The parent binds the socket and hands it down, so that whoever is alive accepts what is in its queue. It loads
+no model, and every worker is a fresh interpreter: nothing is forked. A worker that hangs is left alone: it
+accepts nobody, and its connections may come back.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from pointsman.errors import SettingsError
+from pointsman.serve.fan_out import FanOut
+from pointsman.serve.keys import check_exposure, load_access
+from pointsman.serve.listening import Listener, listen
+from pointsman.serve.logs import log, setup
+from pointsman.serve.settings import GatewaySettings, InferenceSettings
+
+_LAST_WAIT_S = 10.0
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 30.0
+
+
+def supervise(settings: GatewaySettings) -> int:
+    """Serve with `server.workers` processes until a signal; returns the exit code.
+
+    Raises:
+        PointsmanError: it cannot start.
+    """
+    if sys.platform == "win32":
+        raise SettingsError("server.workers: several processes need Linux or macOS; leave it at 1.")
+    check_exposure(settings.server, load_access(settings.auth))
+    setup(settings.server.log_level)
+    return asyncio.run(Supervisor(settings).run())
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process that answers.
+
+    Attributes:
+        slot: which of the workers it is, from 0; its successor has the same.
+        admin_port: of its own admin routes, on loopback.
+    """
+
+    slot: int
+    process: Process
+    admin_port: int
+
+
+class Supervisor:
+    """The parent of the workers."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.settings = settings
+        self.workers: dict[int, Worker] = {}
+        self._now = settings
+        self._processes: set[Process] = set()
+        self._stop = asyncio.Event()
+        self._socket: socket.socket | None = None
+
+    async def run(self) -> int:
+        """Serve until told to stop; the exit code is that of the first worker where it cannot start."""
+        server = self.settings.server
+        self._socket = listen(server.host, server.port)
+        self._handle_signals()
+        # The first one alone: what is wrong with the artifact is said once, and nothing else was started.
+        code = await self._start(0)
+        if code is not None:
+            return 0 if self._stop.is_set() else code
+        slots = range(server.workers)
+        await asyncio.gather(*(self._start(slot) for slot in slots[1:]))
+        admin: Listener | None = None
+        if server.admin_port is not None:
+            found = listen(server.admin_host, server.admin_port)
+            admin = Listener(FanOut(self), found, self.settings.limits)
+            await admin.start()
+        port = self._socket.getsockname()[1]
+        ports = {"port": port} if admin is None else {"port": port, "admin_port": admin.port}
+        log("listening", **ports, workers=len(self.workers))
+        print(f"pointsman listens on http://{server.host}:{port}", flush=True)
+        watchers = [asyncio.create_task(self._watch(slot)) for slot in slots]
+        await self._stop.wait()
+        await self._leave()
+        await asyncio.gather(*watchers)
+        if admin is not None:
+            await admin.close()
+        return 0
+
+    def in_order(self) -> list[Worker]:
+        """The workers that answer now, by slot."""
+        return [self.workers[slot] for slot in sorted(self.workers)]
+
+    def keep(self, **inference: Any) -> None:
+        """Remember what the admin routes changed: a worker that starts later starts with it."""
+        tree = {**self._now.inference.model_dump(), **inference}
+        changed = InferenceSettings.model_validate(tree)
+        self._now = self._now.model_copy(update={"inference": changed})
+
+    def replace(self, worker: Worker) -> None:
+        """Let a worker leave, without dropping anybody; another takes its place."""
+        log("worker replaced", level=logging.WARNING, worker=worker.slot)
+        with contextlib.suppress(ProcessLookupError):
+            worker.process.terminate()
+
+    async def _watch(self, slot: int) -> None:
+        """Keep one slot filled."""
+        pause_s = 0.0
+        while not self._stop.is_set():
+            worker = self.workers.get(slot)
+            if worker is not None:
+                code = await worker.process.wait()
+                self._processes.discard(worker.process)
+                del self.workers[slot]
+                if self._stop.is_set():
+                    return
+                log("worker ended", level=logging.WARNING, worker=slot, exit_code=code)
+            if await self._start(slot) is None:
+                pause_s = 0.0
+                continue
+            pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s or _FIRST_PAUSE_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._stop.wait()
+
+    async def _start(self, slot: int) -> int | None:
+        """Start one and wait until it answers; its exit code where it ends instead."""
+        assert self._socket is not None
+        descriptor = self._socket.fileno()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "pointsman", "serve", "--worker-socket", str(descriptor)),
+            stdin=PIPE,
+            stdout=PIPE,
+            pass_fds=(descriptor,),
+            # Ctrl-C in a terminal reaches a whole process group; it is the parent that tells the workers.
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._processes.add(process)
+        with contextlib.suppress(ConnectionError):
+            process.stdin.write(_revealed(self._now) + b"\n")
+            await process.stdin.drain()
+        if self._stop.is_set():
+            process.stdin.close()
+        line = await process.stdout.readline()
+        if not line:
+            self._processes.discard(process)
+            return await process.wait()
+        self.workers[slot] = Worker(slot, process, json.loads(line)["admin_port"])
+        return None
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _end(self) -> None:
+        """Begin to leave; said a second time, hurry."""
+        if not self._stop.is_set():
+            self._stop.set()
+            log("draining", workers=len(self.workers))
+            for process in self._processes:
+                if process.stdin is not None:
+                    process.stdin.close()
+            return
+        for process in self._processes:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+
+    def _reload(self) -> None:
+        for worker in self.workers.values():
+            with contextlib.suppress(ProcessLookupError):
+                worker.process.send_signal(signal.SIGHUP)
+
+    async def _leave(self) -> None:
+        """Wait for the workers; who takes far longer than the grace is killed."""
+        server = self.settings.server
+        waiting = [asyncio.create_task(process.wait()) for process in self._processes]
+        if waiting:
+            await asyncio.wait(waiting, timeout=server.drain_delay_s + server.grace_s + _LAST_WAIT_S)
+        for process in self._processes:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        if self._socket is not None:
+            self._socket.close()
+        log("stopped")
+
+
+def _revealed(settings: GatewaySettings) -> bytes:
+    """The settings with their secrets, for the pipe to a worker and nowhere else."""
+
+    def plain(value: object) -> str:
+        if isinstance(value, SecretStr):
+            return value.get_secret_value()
+        assert isinstance(value, Path)
+        return str(value)
+
+    return json.dumps(settings.model_dump(), default=plain).encode()

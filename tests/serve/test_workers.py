@@ -1,0 +1,126 @@
+"""Several processes behind one port, as an operator and as the kernel treat them."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.evaluation.keyword_artifact import build_keyword_artifact
+from tests.fixtures_tiny import CLOUD_TEXT
+from tests.serve.running import Load, Process
+
+from pointsman.artifact.manifest import Calibration
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+Spawn = Callable[..., Process]
+TWO = ("--workers", "2", "--log-level", "error")
+
+
+def children(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def until(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def admin_of(server: Process, log: Path) -> httpx.Client:
+    """The admin address stands in the log line of the parent, the only one that counts the workers."""
+    line = next(line for line in log.read_text().splitlines() if '"workers": 2' in line)
+    port = int(line.split('"admin_port": ')[1].split(",")[0])
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
+
+
+def test_all_leave_together_without_losing_a_request(spawn: Spawn) -> None:
+    server = spawn(*TWO)
+    workers = children(server.process.pid)
+    assert len(workers) == 2
+    with Load(server.port) as load:
+        load.until(200)
+        code = server.stop()
+    assert (code, load.lost) == (0, 0)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_who_dies_is_replaced_and_nobody_outlives_the_parent(spawn: Spawn) -> None:
+    server = spawn(*TWO)
+    before = children(server.process.pid)
+    killed = min(before)
+    with Load(server.port) as load:
+        load.until(20)
+        os.kill(killed, signal.SIGKILL)
+        load.until(50)
+        until(lambda: len(children(server.process.pid) - {killed}) == 2)
+    # A request that the killed one was answering may be lost: one per client at most.
+    assert load.lost <= 4
+    frozen, other = children(server.process.pid)
+    os.kill(frozen, signal.SIGSTOP)
+    for _ in range(5):
+        assert httpx.get(f"{server.url}/livez", timeout=20, trust_env=False).status_code == 200
+    os.kill(frozen, signal.SIGCONT)
+    assert children(server.process.pid) == {frozen, other}
+    server.process.kill()
+    server.wait()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in (frozen, other)))
+
+
+def test_admin_routes_reach_every_worker_and_those_to_come(
+    spawn: Spawn, artifact: Path, tmp_path: Path
+) -> None:
+    server = spawn("--workers", "2", "--admin-port", "0")
+    steeper = Calibration("temperature", 2.0, 0.0, 64 * "0", 10)
+    second = build_keyword_artifact(tmp_path / "second", steeper).path
+    with admin_of(server, tmp_path / "log") as admin, httpx.Client(trust_env=False) as http:
+        refused = admin.post("/admin/reload", json={"artifact": str(tmp_path / "nowhere")})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "reload_refused")
+        assert http.post(f"{server.url}/predict", json={"query": CLOUD_TEXT}).status_code == 200
+        text = admin.get("/metrics").text
+        assert "pointsman_workers 2.0" in text
+        for worker in ("0", "1"):
+            assert f'pointsman_ready{{worker="{worker}"}} 1.0' in text
+        done = admin.post("/admin/reload", json={"artifact": str(second)})
+        wanted = done.json()["version"].split("-")[0]
+        assert [one["version"].split("-")[0] for one in done.json()["workers"]] == [wanted, wanted]
+        killed = min(children(server.process.pid))
+        os.kill(killed, signal.SIGKILL)
+
+        def exact() -> list[str]:
+            return [one["version"] for one in admin.get("/admin/state").json()["workers"]]
+
+        def versions() -> set[str]:
+            return {version.split("-")[0] for version in exact()}
+
+        until(lambda: len(children(server.process.pid) - {killed}) == 2)
+        until(lambda: len(exact()) == 2)
+        assert versions() == {wanted}
+        assert admin.post("/admin/canary", json={"share": 2}).status_code == 400
+        assert admin.get("/readyz").status_code == 200
+        assert admin.get("/nothing").status_code == 404
+        loaded = exact()
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: all(now != then for now, then in zip(exact(), loaded, strict=True)))
+        assert versions() == {wanted}
+    assert server.stop() == 0
+
+
+def test_a_bad_artifact_is_one_line_and_exit_code_3(artifact: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad"
+    shutil.copytree(artifact, bad)
+    with (bad / "tokenizer.json").open("ab") as stream:
+        stream.write(b" ")
+    command = [sys.executable, "-m", "pointsman", "serve", *TWO, "--port", "0", "--admin-port", "none"]
+    done = subprocess.run(
+        [*command, "--artifact", str(bad)], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
+    assert "tokenizer.json" in done.stderr

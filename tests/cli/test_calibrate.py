@@ -40,13 +40,16 @@ def test_a_calibration_and_a_threshold_make_a_new_artifact(artifact, labelled, t
     assert (told["method"], told["rows"], told["share"]) == ("platt", 40, 0.4)
     assert found.manifest.calibration.n == 40
     assert found.manifest.policy.cloud_threshold == told["cloud_threshold"]
+    assert found.manifest.provenance["curve"]["queries"] == 40
     assert Artifact.open(artifact).manifest.calibration is None
     assert Router.open(found).route("analyze").label == "cloud"
 
 
 def test_a_temperature_leaves_the_middle(artifact, labelled, tmp_path, capsys):
     run(artifact, labelled, "--method", "temperature", "--output", tmp_path / "new")
-    assert Artifact.open(tmp_path / "new").manifest.calibration.b == 0.0
+    manifest = Artifact.open(tmp_path / "new").manifest
+    assert manifest.calibration.b == 0.0
+    assert manifest.provenance["curve"]["data_sha256"] == manifest.calibration.data_sha256
     assert "method: temperature" in capsys.readouterr().out
 
 

@@ -5,7 +5,7 @@ from tests.evaluation.keyword_artifact import build_keyword_artifact
 from pointsman.artifact.manifest import Calibration
 from pointsman.artifact.store import Artifact
 from pointsman.errors import DataError, OutputExistsError
-from pointsman.evaluation.choosing import Wish, choose, store
+from pointsman.evaluation.choosing import Wish, choose, held_out_curve, store
 from pointsman.evaluation.dataset import Dataset
 
 
@@ -28,7 +28,7 @@ def test_a_share_needs_no_outcomes():
     found = choose(Wish(share=0.25), p, None, "d")
     assert found.share == pytest.approx(0.25, abs=0.005)
     assert found.quality is None
-    assert "quality" not in found.record["curve"][3]
+    assert "quality" not in held_out_curve(p, None, "d")["points"][3]
 
 
 def test_a_quality_needs_them():
@@ -45,13 +45,20 @@ def test_what_was_chosen_is_stored_with_its_curve_and_data(tmp_path):
     artifact = build_keyword_artifact(tmp_path / "a")
     calibration = Calibration("platt", 0.5, -0.1, "d" * 64, 400)
     choice = choose(Wish(budget=0.3), p, data, "sha")
-    store(artifact, tmp_path / "b", calibration, choice)
+    curve = held_out_curve(p, data, "sha")
+    store(artifact, tmp_path / "b", calibration, choice, curve)
     found = Artifact.open(tmp_path / "b")
     found.verify()
     assert found.manifest.calibration == calibration
     assert found.manifest.policy.cloud_threshold == choice.threshold
     record = found.manifest.provenance["cloud_threshold"]
-    assert (record["asked"], record["data_sha256"], len(record["curve"])) == ({"budget": 0.3}, "sha", 21)
+    assert (record["asked"], record["data_sha256"]) == ({"budget": 0.3}, "sha")
+    assert found.manifest.provenance["curve"] == curve
+    points = curve["points"]
+    assert [point["share"] for point in points] == pytest.approx(np.linspace(0, 1, 21))
+    assert points[0]["quality"] == pytest.approx(data.weak.mean())
+    assert points[-1]["quality"] == pytest.approx(data.strong.mean())
+    assert np.mean(p >= points[5]["threshold"]) == pytest.approx(0.25, abs=0.005)
     assert found.manifest.provenance["made_by"] == "a test"
     with pytest.raises(OutputExistsError):
-        store(artifact, tmp_path / "b", calibration, choice)
+        store(artifact, tmp_path / "b", calibration, choice, curve)

@@ -47,7 +47,7 @@ def test_its_calibration_counts(router_checkpoint):
     from pointsman.train.scoring import CALIBRATION, CheckpointScorer
 
     plain = CheckpointScorer(router_checkpoint)(["hello"])
-    kept = {"method": "platt", "a": 1.0, "b": 2.0, "data_sha256": "d", "n": 1}
+    kept = {"method": "platt", "a": 1.0, "b": 2.0, "data_sha256": "d", "n": 1, "curve": {}}
     (router_checkpoint / CALIBRATION).write_text(json.dumps(kept), encoding="utf-8")
     shifted = CheckpointScorer(router_checkpoint)(["hello"])
     assert np.log(shifted / (1 - shifted)) == pytest.approx(np.log(plain / (1 - plain)) + 2.0, abs=1e-6)

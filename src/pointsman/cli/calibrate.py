@@ -76,7 +76,7 @@ def _artifact(args: argparse.Namespace, wish: "Wish | None") -> dict[str, object
     from pointsman.artifact.store import Artifact, refuse_existing
     from pointsman.errors import SettingsError
     from pointsman.evaluation.calibration import cloud_margin
-    from pointsman.evaluation.choosing import choose, store
+    from pointsman.evaluation.choosing import choose, held_out_curve, store
     from pointsman.runtime.probability import cloud_probability
     from pointsman.runtime.router import Router
 
@@ -93,11 +93,9 @@ def _artifact(args: argparse.Namespace, wish: "Wish | None") -> dict[str, object
     fitted: Calibration | None = None
     if args.method != "none":
         fitted = calibration = _fitted(args, cloud_margin(logits, router.labels.cloud_index), data, sha256)
-    choice: Choice | None = None
-    if wish is not None:
-        p_cloud = cloud_probability(logits, router.labels.cloud_index, calibration)
-        choice = choose(wish, p_cloud, data, sha256)
-    stored = store(artifact, args.output, fitted, choice)
+    p_cloud = cloud_probability(logits, router.labels.cloud_index, calibration)
+    choice = None if wish is None else choose(wish, p_cloud, data, sha256)
+    stored = store(artifact, args.output, fitted, choice, held_out_curve(p_cloud, data, sha256))
     return {"artifact": str(stored.path), **_told(fitted, choice)}
 
 
@@ -106,6 +104,8 @@ def _checkpoint(args: argparse.Namespace, wish: "Wish | None") -> dict[str, obje
 
     from pointsman.errors import SettingsError
     from pointsman.evaluation.calibration import cloud_margin
+    from pointsman.evaluation.choosing import CURVE, held_out_curve
+    from pointsman.runtime.probability import cloud_probability
     from pointsman.train.scoring import CALIBRATION, CheckpointScorer
     from pointsman.train.state import write_json
 
@@ -119,7 +119,8 @@ def _checkpoint(args: argparse.Namespace, wish: "Wish | None") -> dict[str, obje
     print(f"reading {len(queries):,} queries", file=sys.stderr, flush=True)
     logits = scorer.logits(queries)
     fitted = _fitted(args, cloud_margin(logits, scorer.labels.cloud_index), data, sha256)
-    write_json(args.router / CALIBRATION, asdict(fitted))
+    p_cloud = cloud_probability(logits, scorer.labels.cloud_index, fitted)
+    write_json(args.router / CALIBRATION, {**asdict(fitted), CURVE: held_out_curve(p_cloud, data, sha256)})
     return {"checkpoint": str(args.router), **_told(fitted, None)}
 
 

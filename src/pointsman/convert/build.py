@@ -336,7 +336,9 @@ def _summary(comparison: Comparison) -> dict[str, Any]:
 
 def _provenance(checkpoint: Checkpoint) -> dict[str, Any]:
     packages = ("pointsman", "onnx", "onnxruntime", "numpy", "tokenizers", "torch", "transformers")
+    curve = {} if checkpoint.curve is None else {"curve": dict(checkpoint.curve)}
     return {
+        **curve,
         "checkpoint_sha256": checkpoint.sha256,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in packages},

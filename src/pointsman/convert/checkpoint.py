@@ -33,6 +33,7 @@ class Checkpoint:
         config: `config.json`.
         labels: `local` and `cloud`, in the order of the logits.
         calibration: from `calibration.json`, where there is one.
+        curve: from the same file, what it was fitted on; None where that is not said.
         sha256: identity of the files that matter, 64 hexadecimal digits.
     """
 
@@ -40,6 +41,7 @@ class Checkpoint:
     config: Mapping[str, Any]
     labels: LabelSet
     calibration: Calibration | None
+    curve: Mapping[str, Any] | None
     sha256: str
 
     @property
@@ -106,7 +108,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         path,
         config,
         labels,
-        _calibration(path),
+        *_calibration(path),
         artifact_id({name: digest_file(path / name) for name in names}),
     )
 
@@ -167,17 +169,20 @@ def _check_tokenizer(path: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def _calibration(path: Path) -> Calibration | None:
+def _calibration(path: Path) -> tuple[Calibration | None, Mapping[str, Any] | None]:
+    """The calibration and the curve over the queries that it was fitted on."""
     file = path / CALIBRATION
     if not file.is_file():
-        return None
+        return None, None
     data = _read_json(file)
     try:
-        return Calibration(**{name: data[name] for name in ("method", "a", "b", "data_sha256", "n")})
+        found = Calibration(**{name: data[name] for name in ("method", "a", "b", "data_sha256", "n")})
     except (KeyError, TypeError, PointsmanError) as error:
         raise CheckpointError(
             f"{file} is not understood: {error}. Run `pointsman calibrate` again."
         ) from None
+    curve = data.get("curve")
+    return found, curve if isinstance(curve, Mapping) else None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

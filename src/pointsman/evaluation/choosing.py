@@ -15,6 +15,9 @@ from pointsman.evaluation.calibration import threshold_for_budget, threshold_for
 from pointsman.evaluation.curve import Curve, cost_quality_curve
 from pointsman.evaluation.dataset import Dataset
 
+CURVE = "curve"
+"""Where in an artifact's provenance the curve stands."""
+
 _STORED_POINTS = 21
 
 Floats = NDArray[np.float64]
@@ -61,7 +64,7 @@ class Choice:
         threshold: the `cloud_threshold`.
         share: of these queries that go to the cloud, 0..1.
         quality: mean score of the answers; None without outcomes.
-        record: the wish, the data and the curve, as they are stored.
+        record: the wish, the data and what came of it, as they are stored.
     """
 
     threshold: float
@@ -99,21 +102,40 @@ def choose(wish: Wish, p_cloud: Floats, data: Dataset | None, data_sha256: str) 
         "data_sha256": data_sha256,
         "share": float(calls.mean()),
         "quality": quality,
-        "curve": _stored(p_cloud, curve),
     }
     return Choice(threshold, float(calls.mean()), quality, record)
 
 
+def held_out_curve(p_cloud: Floats, data: Dataset | None, data_sha256: str) -> dict[str, Any]:
+    """What an artifact keeps of the queries that it was calibrated on: their number, digest and curve.
+
+    The curve has a point at every twentieth: the share of queries that go to the cloud, the threshold that
+    does so (hence also how p_cloud is distributed over them), and the quality where outcomes are known.
+
+    Args:
+        p_cloud: of the queries, calibrated, float64 (queries,).
+        data: their outcomes; None without any.
+        data_sha256: digest of the queries (and outcomes).
+    """
+    curve = None if data is None else cost_quality_curve(p_cloud, data.weak, data.strong)
+    return {"queries": len(p_cloud), "data_sha256": data_sha256, "points": _points(p_cloud, curve)}
+
+
 def store(
-    artifact: Artifact, output: Path, calibration: Calibration | None, choice: Choice | None
+    artifact: Artifact,
+    output: Path,
+    calibration: Calibration | None,
+    choice: Choice | None,
+    curve: Mapping[str, Any],
 ) -> Artifact:
-    """A new artifact with this calibration and threshold; what is None stays as it was.
+    """A new artifact with this calibration, threshold and curve; what is None stays as it was.
 
     Raises:
         OutputExistsError: `output` is taken.
         IntegrityError: the artifact is not what its manifest says.
     """
     manifest = artifact.manifest
+    manifest = replace(manifest, provenance={**manifest.provenance, CURVE: dict(curve)})
     if calibration is not None:
         manifest = replace(manifest, calibration=calibration)
     if choice is not None:
@@ -125,8 +147,7 @@ def store(
     return rewrite_manifest(artifact, output, manifest)
 
 
-def _stored(p_cloud: Floats, curve: Curve | None) -> list[dict[str, float]]:
-    """The curve at every twentieth: the share, its threshold, and the quality where it is known."""
+def _points(p_cloud: Floats, curve: Curve | None) -> list[dict[str, float]]:
     points = []
     for share in np.linspace(0.0, 1.0, _STORED_POINTS):
         point = {"share": round(float(share), 4), "threshold": threshold_for_share(p_cloud, float(share))}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def read_calibration(directory: Path) -> Calibration | None:
     if not path.is_file():
         return None
     try:
-        return Calibration(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return Calibration(**{field.name: data[field.name] for field in fields(Calibration)})
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path} is not understood: {error}.") from None

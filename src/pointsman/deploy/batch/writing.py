@@ -42,19 +42,24 @@ def _as_dicts(rows: Rows, answers: Sequence[Answer], options: BatchOptions) -> l
                 f"{rows.file}: a column other than {options.column!r} holds strings that are not UTF-8; "
                 f"{options.format} cannot hold. Write Parquet or Arrow: --format parquet"
             ) from None
+    added = options.added
     return [
-        {**row, **dict(zip(options.added, answer, strict=True))}
-        for row, answer in zip(data, answers, strict=True)
+        {**row, **dict(zip(added, answer, strict=True))} for row, answer in zip(data, answers, strict=True)
     ]
 
 
 def _jsonl(rows: Iterable[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(row, default=_plain) + "\n" for row in rows).encode()
+    encode = _ENCODER.encode
+    return "".join([encode(row) + "\n" for row in rows]).encode()
 
 
 def _plain(value: Any) -> str:
     """Dates and decimals by their text, bytes in base64: JSON has neither."""
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+
+
+_ENCODER = json.JSONEncoder(default=_plain)
+"""Made once: `json.dumps` with a default makes an encoder a call."""
 
 
 def csv_bytes(rows: Sequence[dict[str, Any]], options: BatchOptions) -> bytes:

@@ -32,6 +32,7 @@ COMMANDS = (
     "explain",
     "serve",
     "package",
+    "push",
 )
 """In the order of `--help`: use, make, train, serve. A command's heavy imports happen when it runs."""
 
@@ -49,6 +50,7 @@ EXTRAS = {
     "pyarrow": "batch",
     "fsspec": "batch",
     "ray": "ray",
+    "huggingface_hub": "hub",
     "fastapi": "serve",
     "uvicorn": "serve",
     "httpx": "serve",

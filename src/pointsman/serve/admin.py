@@ -31,6 +31,7 @@ async def state(gateway: Gateway, exchange: Exchange) -> None:
             "second": None if engine.second is None else engine.second.version,
             "canary_share": engine.canary_share,
             "shadow": {"on": engine.shadow, "compared": shadow.compared, "disagreed": shadow.disagreed},
+            "drift": engine.current.drift.index,
             "is_ready": gateway.is_ready,
             "is_draining": gateway.is_draining,
             "in_flight": gateway.in_flight,

@@ -32,6 +32,7 @@ class Job(Generic[K, T]):
     future: "asyncio.Future[list[T]]"
     enqueued: float
     expires: float
+    taken: float = 0.0
 
 
 @dataclass(slots=True)
@@ -55,6 +56,7 @@ class Batcher(Generic[K, T]):
         max_queue: texts that may wait.
         wait_s: how long to wait for company; 0 does not wait.
         idle: called with the last batch when nothing is waiting; for work that may be skipped.
+        on_answered: called in the task that submitted, with the seconds that a job waited and then was run.
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class Batcher(Generic[K, T]):
         max_queue: int,
         wait_s: float = 0.0,
         idle: Callable[[K, list[str], list[T]], None] | None = None,
+        on_answered: Callable[[float, float], None] | None = None,
     ) -> None:
         self._run = run
+        self._on_answered = on_answered
         self._idle = idle
         self._max_batch = max_batch
         self._max_queue = max_queue
@@ -126,7 +130,10 @@ class Batcher(Generic[K, T]):
             self._jobs.append(job)
             self._waiting_texts += len(texts)
             self._condition.notify()
-        return await future
+        results = await future
+        if self._on_answered is not None:
+            self._on_answered(job.taken - job.enqueued, time.monotonic() - job.taken)
+        return results
 
     def _work(self) -> None:
         while True:
@@ -161,6 +168,7 @@ class Batcher(Generic[K, T]):
                 if is_dead:
                     expired.append(job)
                 else:
+                    job.taken = now
                     taken.append(job)
                     size += len(job.texts)
         if expired:

@@ -21,6 +21,7 @@ from pointsman.runtime.router import Router
 from pointsman.runtime.session import SessionConfig
 from pointsman.serve.batcher import Batcher
 from pointsman.serve.cache import RecentCache
+from pointsman.serve.drift import Drift
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.logs import log
 from pointsman.serve.settings import GatewaySettings
@@ -44,11 +45,13 @@ class Generation:
 
     Attributes:
         version: the first 12 digits of the artifact's id and the load's number: never used twice.
+        drift: of the texts that this version decided.
     """
 
     router: Router
     version: str
     cache: RecentCache[Decision]
+    drift: Drift
     loaded_at: float = field(default_factory=time.time)
 
     def decide(self, texts: list[str]) -> list[Decision]:
@@ -83,6 +86,7 @@ class Engine:
         settings: the gateway's.
         environment: what the environment says about routing; None reads it.
         on_shadow: called in the batcher's thread with the first and the second opinion.
+        on_answered: see `Batcher`.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Engine:
         settings: GatewaySettings,
         environment: Settings | None = None,
         on_shadow: Callable[[Decision, Decision], None] | None = None,
+        on_answered: Callable[[float, float], None] | None = None,
     ) -> None:
         self._settings = settings
         self._environment = _environment(settings, environment)
@@ -110,6 +115,7 @@ class Engine:
             max_queue=settings.limits.queue,
             wait_s=settings.inference.batch_wait_ms / 1000,
             idle=self._compare,
+            on_answered=on_answered,
         )
 
     @property
@@ -167,7 +173,9 @@ class Engine:
             raise ArtifactError(f"the artifact cannot be loaded: {type(error).__name__}.") from None
         self._loads += 1
         version = f"{router.manifest.id[:12]}-{self._loads}"
-        generation = Generation(router, version, RecentCache(inference.cache_size))
+        generation = Generation(
+            router, version, RecentCache(inference.cache_size), Drift(router.manifest.provenance)
+        )
         generation.prove()
         return generation
 
@@ -213,7 +221,10 @@ class Engine:
             for index, decision in zip(missing, decided, strict=True):
                 found[index] = decision
                 cache.put(keys[index], decision)
-        return [Answer(decision, generation.version) for decision in found if decision is not None]
+        answers = [Answer(decision, generation.version) for decision in found if decision is not None]
+        for answer in answers:
+            generation.drift.observe(answer.decision.p_cloud)
+        return answers
 
     def with_threshold(self, decision: Decision, threshold: float) -> Decision:
         """The same probability under another `cloud_threshold`, without a confidence band."""

@@ -91,7 +91,12 @@ def build(
             host=settings.server.host,
             because="auth.by_proxy",
         )
-    engine = Engine(settings, environment, second_opinion)
+
+    def answered(queued_s: float, run_s: float) -> None:
+        metrics.phase_s.labels("queue", "").observe(queued_s)
+        metrics.phase_s.labels("model", "").observe(run_s)
+
+    engine = Engine(settings, environment, second_opinion, answered)
     metrics.registry.register(EngineCollector(engine))
     return Gateway(
         settings=settings,

@@ -33,7 +33,11 @@ class Metrics:
         self.confidence = _histogram(registry, "confidence", "Confidence in the label.", (), _TENTHS[9:])
         self.truncated = _counter(registry, "truncated_inputs", "Texts longer than the model reads.", ())
         self.phase_s = _histogram(
-            registry, "phase_seconds", "Phases of a chat.", ("phase", "upstream"), _LATENCY
+            registry,
+            "phase_seconds",
+            "Phases: queue and model of a classification, upstream_head of a chat.",
+            ("phase", "upstream"),
+            _LATENCY,
         )
         self.failures = _counter(registry, "failures", "Answers that were errors, by code.", ("code",))
         self.fallbacks = _counter(
@@ -67,6 +71,11 @@ class EngineCollector(Collector):
         yield _gauge("expired_texts", "Requests dropped because nobody waited any more.", stats.expired)
         if engine.main is not None:
             cache, manifest = engine.main.cache, engine.main.router.manifest
+            drift = engine.main.drift.index
+            if drift is not None:
+                yield _gauge(
+                    "drift_index", "Population stability index of recent p_cloud, this version.", drift
+                )
             yield _gauge("cache_hits", "Decisions from the cache, this version.", cache.hits)
             yield _gauge("cache_misses", "Decisions not in the cache, this version.", cache.misses)
             yield _gauge("cache_entries", "Decisions in the cache.", len(cache))

@@ -19,6 +19,8 @@ import pytest
 from tests.fixtures_tiny import CLOUD_TEXT
 from tests.serve.running import Running
 
+from pointsman.serve.drift import Drift
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -128,6 +130,30 @@ class TestInABrowser:
         assert "At 1.00: local" in browser.run("document.getElementById('flip').textContent")
         browser.until("document.querySelectorAll('#recent tr').length > 0")
         assert CLOUD_TEXT not in browser.run("document.getElementById('recent').textContent")
+        assert browser.problems == []
+
+    def test_the_curve_shows_the_threshold_and_the_slider(self, plain: Running, browser: Browser) -> None:
+        for domain in ("Runtime", "Log", "Page"):
+            browser.call(f"{domain}.enable")
+        generation = plain.gateway.engine.current
+        shares = (0.0, 0.5, 1.0)
+        points = [{"share": s, "threshold": 1.0 - s, "quality": 0.5 + 0.4 * s} for s in shares]
+        kept, generation.drift = generation.drift, Drift({"curve": {"points": points}})
+        try:
+            browser.call("Page.navigate", url=f"http://127.0.0.1:{plain.port}/")
+            browser.until("document.querySelectorAll('#curve .now').length === 1")
+            caption = "document.getElementById('curve-caption').textContent"
+            assert "at 0.5: 50.0 % to the cloud, quality 0.700" in browser.run(caption)
+            browser.run(
+                "const t = document.getElementById('threshold'); t.value = 0.75;"
+                " t.dispatchEvent(new Event('input'))"
+            )
+            assert browser.run("document.querySelectorAll('#curve .tried').length") == 1
+            assert "At 0.75: 25.0 % to the cloud, quality 0.600" in browser.run(caption)
+        finally:
+            generation.drift = kept
+        browser.until("!document.getElementById('curve-none').hidden")
+        assert "calibrate" in browser.run("document.getElementById('curve-none').textContent")
         assert browser.problems == []
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -47,6 +47,8 @@ async def live(gateway: Gateway, exchange: Exchange) -> None:
     snapshot |= {
         "model": {"name": manifest.name, "version": generation.version, "variant": generation.router.variant},
         "policy": policy_of(gateway),
+        "curve": generation.drift.points,
+        "drift": generation.drift.index,
         "upstreams": {
             name: {
                 "model": upstream.settings.model,

@@ -3,6 +3,8 @@
 const $ = (id) => document.getElementById(id);
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 let shown = null;
+let policy = null;
+let curve = [];
 
 function headers() {
   const key = $("key").value.trim();
@@ -55,21 +57,88 @@ function showDecision(decision) {
   showThreshold();
 }
 
+// The policy as the router applies it: a confidence below its threshold goes to the safe target, whatever else.
+function targetAt(threshold) {
+  if (policy && shown.confidence < policy.confidence_threshold) return policy.safe_target;
+  return shown.p_cloud >= threshold ? "cloud" : "local";
+}
+
 function showThreshold() {
   const threshold = Number($("threshold").value);
   $("threshold-value").textContent = threshold.toFixed(2);
+  showCurve(threshold);
   if (!shown) return;
-  const target = shown.p_cloud >= threshold ? "cloud" : "local";
-  $("flip").textContent =
-    `At ${threshold.toFixed(2)}: ${target}. It flips at ${shown.p_cloud.toFixed(4)}.`;
+  const isDoubtful = policy && shown.confidence < policy.confidence_threshold;
+  $("marker").style.left = percent(shown.p_cloud).replace(" ", "");
+  $("flip").textContent = `At ${threshold.toFixed(2)}: ${targetAt(threshold)}. ` + (isDoubtful
+    ? `No threshold flips it: a confidence below ${policy.confidence_threshold} goes to ${policy.safe_target}.`
+    : `It flips at ${shown.p_cloud.toFixed(4)}.`);
 }
 $("threshold").addEventListener("input", showThreshold);
+
+function svg(tag, attributes, text) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+// Share and quality at a threshold, on the line between two points of the curve; a lower threshold is a larger share.
+function onCurve(threshold) {
+  for (let index = 1; index < curve.length; index += 1) {
+    const before = curve[index - 1], after = curve[index];
+    if (threshold < after.threshold) continue;
+    const width = before.threshold - after.threshold;
+    const part = width > 0 ? Math.min(1, (before.threshold - threshold) / width) : 1;
+    const between = (name) => before[name] + part * (after[name] - before[name]);
+    return { share: between("share"), quality: between("quality") };
+  }
+  return curve[curve.length - 1];
+}
+
+function showCurve(threshold) {
+  const hasQuality = curve.length > 1 && curve.every((point) => typeof point.quality === "number");
+  $("curve-figure").hidden = !hasQuality;
+  $("curve-none").hidden = hasQuality || !policy;
+  $("curve-none").textContent =
+    "This artifact keeps no outcomes to draw. `pointsman calibrate` with labelled queries stores them.";
+  if (!hasQuality) return;
+  const qualities = curve.map((point) => point.quality);
+  const low = Math.min(...qualities), high = Math.max(...qualities), span = high - low || 1;
+  const x = (share) => 44 + 256 * share, y = (quality) => 132 - 116 * ((quality - low) / span);
+  const weak = curve[0].quality, strong = curve[curve.length - 1].quality;
+  const parts = [];
+  for (const share of [0, 0.25, 0.5, 0.75, 1]) {
+    parts.push(svg("line", { x1: x(share), x2: x(share), y1: 14, y2: 132, class: "grid" }));
+    parts.push(svg("text", { x: x(share), y: 147, "text-anchor": share < 1 ? "middle" : "end", dx: share < 1 ? 0 : 14 }, `${100 * share} %`));
+  }
+  for (const quality of [low, high]) {
+    parts.push(svg("text", { x: 38, y: y(quality) + 4, "text-anchor": "end" }, quality.toFixed(2)));
+  }
+  parts.push(svg("text", { x: 172, y: 164, "text-anchor": "middle" }, "share of queries to the cloud"));
+  parts.push(svg("line", { x1: x(0), y1: y(weak), x2: x(1), y2: y(strong), class: "chance" }));
+  const line = curve.map((point) => `${x(point.share).toFixed(1)},${y(point.quality).toFixed(1)}`);
+  parts.push(svg("polyline", { points: line.join(" "), class: "line" }));
+  const now = onCurve(policy.cloud_threshold), tried = onCurve(threshold);
+  parts.push(svg("circle", { cx: x(now.share), cy: y(now.quality), r: 5, class: "now" }));
+  if (threshold !== policy.cloud_threshold) {
+    parts.push(svg("circle", { cx: x(tried.share), cy: y(tried.quality), r: 6, class: "tried" }));
+  }
+  $("curve").replaceChildren(...parts);
+  const say = (name, point) => `${name}: ${percent(point.share)} to the cloud, quality ${point.quality.toFixed(3)}.`;
+  $("curve-caption").textContent =
+    "Mean quality of the answers to the queries that it was calibrated on; dashed, a coin in the router's place. " +
+    say(`Now, at ${policy.cloud_threshold}`, now) +
+    (threshold === policy.cloud_threshold ? "" : ` ${say(`At ${threshold.toFixed(2)}`, tried)}`) +
+    (policy.confidence_threshold > 0.5 ? " The threshold on the confidence is not in the curve." : "");
+}
 
 function showWords(query, words) {
   const shownWords = $("words");
   for (const word of words) {
     const name = word.lift > 0.005 ? "up" : word.lift < -0.005 ? "down" : "";
     const part = node("span", query.slice(word.start, word.end), name);
+    if (name) part.style.setProperty("--strength", percent(Math.min(0.5, 0.08 + Math.abs(word.lift))).replace(" ", ""));
     if (name) part.append(node("small", ` ${word.lift > 0 ? "+" : ""}${word.lift.toFixed(2)}`));
     shownWords.append(part, " ");
   }
@@ -82,21 +151,29 @@ function showLive(live) {
     requests: live.requests, errors: live.errors, fallbacks: live.fallbacks, queue: live.queue,
     share: local + cloud ? percent(cloud / (local + cloud)) : "–",
     p50: ms(live.latency_ms.p50), p95: ms(live.latency_ms.p95), p99: ms(live.latency_ms.p99),
-    saved: live.saved.toFixed(6),
+    saved: live.saved.toFixed(live.saved < 1 ? 6 : 2),
+    cached: live.cache.hits + live.cache.misses ? percent(live.cache.hits / (live.cache.hits + live.cache.misses)) : "–",
+    drift: live.drift === null ? "–" : live.drift.toFixed(3),
+    busiest: Math.max(0, ...live.seconds.map((second) => second.local + second.cloud)),
   };
   for (const [id, value] of Object.entries(figures)) $(id).textContent = value;
-  const policy = live.policy;
+  policy = live.policy;
+  curve = live.curve;
   $("model").textContent = `${live.model.name} (${live.model.variant}, ${live.model.version}): cloud from ` +
     `${policy.cloud_threshold}, ${policy.safe_target} below confidence ${policy.confidence_threshold}`;
   const names = Object.entries(live.upstreams);
-  $("upstreams").textContent = names.length
-    ? names.map(([name, up]) => `${name}: ${up.model ?? "unnamed"}, breaker ${up.state}`).join("; ")
-    : "No upstream is configured; only classification is answered.";
+  $("upstreams").replaceChildren(...(names.length
+    ? names.map(([name, up]) => {
+      const line = node("li", `: ${up.model ?? "unnamed"}, ${up.state === "open" ? "given a rest" : "in use"}`);
+      line.prepend(node("span", name, name));
+      return line;
+    })
+    : [node("li", "No upstream is configured; only classification is answered.")]));
   if (!$("threshold").dataset.set) {
     $("threshold").value = policy.cloud_threshold;
     $("threshold").dataset.set = "yes";
-    showThreshold();
   }
+  showThreshold();
   showChart(live.seconds);
   showRecent(live.recent, live.shows_text);
 }
@@ -111,10 +188,8 @@ function showChart(seconds) {
     let y = 60;
     for (const target of ["local", "cloud"]) {
       const height = (56 * second[target]) / most;
-      const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
       y -= height;
-      for (const [key, value] of Object.entries({ x, y, width: 1.6, height })) bar.setAttribute(key, value);
-      bar.setAttribute("class", `bar-${target}`);
+      const bar = svg("rect", { x, y, width: 1.6, height, class: `bar-${target}` });
       bars.push(bar);
     }
   }

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,3 +83,34 @@ def test_an_address_that_does_not_answer_is_said(tmp_path: Path) -> None:
         ray_pool.connect(f"127.0.0.1:{port}", 1, 1.0)
     with pytest.raises(InputError, match="expected HOST:PORT"):
         ray_pool.connect("nowhere", 1, 1.0)
+
+
+@pytest.mark.parametrize("kind", ["", "ray://"])
+def test_a_silent_address_is_said_within_the_timeout(kind: str) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        with pytest.raises(InputError, match=r"did not answer within 0\.5 s"):
+            ray_pool.connect(f"{kind}127.0.0.1:{listener.getsockname()[1]}", 1, 0.5)
+
+
+def test_something_else_that_answers_is_no_ray() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        thread = threading.Thread(target=_answer_as_http, args=(listener,))
+        thread.start()
+        with pytest.raises(InputError, match="is no Ray"):
+            ray_pool.connect(f"127.0.0.1:{listener.getsockname()[1]}", 1, 5.0)
+        thread.join()
+
+
+def _answer_as_http(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(100)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def test_a_cluster_that_is_up_is_reached(ray: Any) -> None:
+    ray_pool._answers(ray.get_runtime_context().gcs_address, 10.0)

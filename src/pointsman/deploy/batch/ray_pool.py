@@ -23,6 +23,11 @@ _AHEAD = 1
 _ATTEMPTS = 4
 """Times that one chunk is tried: what kills an actor each time is the chunk."""
 
+# Ray speaks gRPC, so HTTP/2: both sides begin with a settings frame (RFC 9113, 3.4 and 6.5).
+_FRAME_HEADER = 9
+_SETTINGS = b"\x04"
+_HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + _SETTINGS + b"\0\0\0\0\0"
+
 _T = TypeVar("_T")
 
 
@@ -71,7 +76,7 @@ def connect(address: str | None, workers: int, timeout: float) -> Any:
             )
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except Exception as error:  # noqa: BLE001 - Ray raises bare exceptions, for example when a start takes too long
         raise InputError(f"no Ray at {address or 'this machine'}: {error}") from None
     return ray
 
@@ -81,7 +86,13 @@ def _answers(address: str, timeout: float) -> None:
     if not colon or not port.isdecimal():
         raise InputError(f"--ray-address: expected HOST:PORT, ray://HOST:PORT or auto, found {address!r}.")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") == "0":
+                # Ray itself waits for minutes on a port that takes a connection and says nothing.
+                connection.sendall(_HTTP2_HELLO)
+                hello = connection.recv(_FRAME_HEADER, socket.MSG_WAITALL)
+                if hello[3:4] != _SETTINGS:
+                    raise InputError(f"--ray-address: what answers at {address} is no Ray.")
     except (OSError, OverflowError) as error:
         raise InputError(
             f"--ray-address: {address} did not answer within {timeout:g} s ({error}). Is the cluster up?"

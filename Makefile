@@ -62,13 +62,15 @@ test-targets: $(VENV)/.everything $(DEMO)/router/manifest.json $(TARGETS)/.ready
 	POINTSMAN_TEST_TARGETS=1 $(RUN)/python -m pytest -q -s tests/targets
 
 $(TARGETS)/.ready: Makefile
+	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray-serve]'
 	mkdir -p $(TARGETS)/npm
 	cd $(TARGETS)/npm && echo '{"private": true}' > package.json && \
 	  ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund @huggingface/transformers@4
-	for name in ov tr az; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
+	for name in ov tr az mlflow; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
 	$(TARGETS)/venv-ov/bin/pip install --quiet openvino numpy
 	$(TARGETS)/venv-tr/bin/pip install --quiet 'tritonclient[grpc]' kubernetes pyyaml onnx onnxruntime-extensions onnxruntime tokenizers
 	$(TARGETS)/venv-az/bin/pip install --quiet azureml-inference-server-http numpy onnxruntime tokenizers python-dotenv
+	$(TARGETS)/venv-mlflow/bin/pip install --quiet --editable '.[mlflow]'
 	touch $@
 
 lint: $(VENV)/.everything

@@ -33,6 +33,7 @@ COMMANDS = (
     "serve",
     "package",
     "push",
+    "mlflow",
 )
 """In the order of `--help`: use, make, train, serve. A command's heavy imports happen when it runs."""
 
@@ -51,6 +52,7 @@ EXTRAS = {
     "fsspec": "batch",
     "ray": "ray",
     "huggingface_hub": "hub",
+    "mlflow": "mlflow",
     "fastapi": "serve",
     "uvicorn": "serve",
     "httpx": "serve",

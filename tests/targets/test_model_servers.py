@@ -1,14 +1,7 @@
 """Model servers' folders, each read or run by the peer's own package in an environment of its own."""
 
-import contextlib
-import json
-import socket
-import subprocess
-import time
-import urllib.request
-
 import numpy as np
-from tests.targets.conftest import compare, peer, runtime
+from tests.targets.conftest import compare, peer
 
 from pointsman.runtime.router import Router
 
@@ -35,33 +28,6 @@ for row, (ids, length) in enumerate(zip(data["ids"], data["lengths"])):
     logits[row] = compiled({"input_ids": ids[None, :bucket], "attention_mask": mask})["logits"][0]
 print((time.perf_counter() - start) / len(logits) * 1000)
 np.save(sys.argv[2], logits)
-"""
-
-_KUBERNETES = """
-import json, sys
-import yaml
-from kubernetes import client
-api, kinds = client.ApiClient(), []
-class Answer:
-    def __init__(self, body): self.data = json.dumps(body)
-for body in yaml.safe_load_all(open(sys.argv[1])):
-    group, _, version = body["apiVersion"].rpartition("/")
-    group = group.split(".")[0].capitalize() if group else ""
-    short = version.capitalize() + body["kind"]
-    names = [name for name in dir(client) if name in (short, group + short)]
-    read = api.deserialize(json.dumps(body), names[0], "application/json")
-    # A misspelt key is dropped by the models, so what comes back is compared.
-    assert api.sanitize_for_serialization(read).keys() == body.keys(), body["kind"]
-    def same(a, b, path):
-        if isinstance(b, dict):
-            assert set(b) <= set(a), (path, set(b) - set(a))
-            for key in b: same(a[key], b[key], path + "." + key)
-        elif isinstance(b, list):
-            assert len(a) == len(b), path
-            for x, y in zip(a, b): same(x, y, path)
-    same(api.sanitize_for_serialization(read), body, body["kind"])
-    kinds.append(body["kind"])
-print(" ".join(kinds))
 """
 
 
@@ -118,52 +84,3 @@ def assert_as_python(artifact, logits, texts, expected):
             {"label": verdict.label, "target": verdict.target, "tokens": one.tokens, "pCloud": float(p)}
         )
     compare(texts, expected, found, within=1e-3)
-
-
-def test_kubernetes_models_take_every_object(packaged, tmp_path):
-    made = subprocess.run(["kubectl", "kustomize", packaged("kubernetes")], capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
-    (tmp_path / "all.yaml").write_text(made.stdout)
-    kinds = peer("venv-tr", _KUBERNETES, tmp_path / "all.yaml").split()
-    assert sorted(kinds) == sorted(
-        ["Namespace", "ServiceAccount", "ConfigMap", "Service", "Service", "Deployment",
-         "PodDisruptionBudget", "HorizontalPodAutoscaler", "NetworkPolicy"]
-    )  # fmt: skip
-
-
-def test_azure_server_answers_as_python(packaged, texts, artifact):
-    folder, program = packaged("azureml"), runtime("venv-az", "bin", "azmlinfsrv")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [program, "--entry_script", "code/score.py", "--model_dir", "model", "--port", str(port)]
-    server = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    try:
-        decisions = [one.to_dict() for one in Router.open(artifact.path).route_many(texts[:200])]
-        assert ask(server, port, {"inputs": texts[:200]}) == {"decisions": decisions}
-        assert ask(server, port, {"inputs": texts[0]}) == {"decisions": decisions[:1]}
-        assert "expected a JSON object" in ask(server, port, {"query": "x"})["error"]
-        assert "string" in ask(server, port, {"inputs": [1]})["error"]
-    finally:
-        server.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            server.wait(20)
-        server.kill()
-        server.stdout.close()
-
-
-def ask(server, port, body):
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/score", json.dumps(body).encode(), {"content-type": "application/json"}
-    )
-    for _ in range(60):
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return json.loads(answer.read())
-        except urllib.error.URLError as error:
-            if isinstance(error, urllib.error.HTTPError) or server.poll() is not None:
-                raise
-            time.sleep(1)
-    raise AssertionError("the Azure server did not start")

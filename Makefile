@@ -14,7 +14,7 @@ $(VENV)/bin/python:
 
 # Everything that the project can do, at the versions that the tests run with.
 $(VENV)/.everything: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[export,train,serve,batch,dev]'
+	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[export,train,serve,otel,batch,dev]'
 	touch $@
 
 setup: $(VENV)/.everything

@@ -49,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{side}-url", help=f"address of the {side} model's service, up to /v1")
         parser.add_argument(f"--{side}-model", help=f"name of the {side} model there")
         parser.add_argument(f"--{side}-key-env", help="the environment variable that holds its key")
+    parser.add_argument(
+        "--traces",
+        action="store_true",
+        default=None,
+        help="OpenTelemetry spans, as OTEL_* variables say",
+    )
     parser.add_argument("--log-level", help="debug, info, warning or error")
     parser.add_argument("--worker-socket", type=int, help=argparse.SUPPRESS)  # one of several workers
 
@@ -92,6 +98,7 @@ def _flags(args: argparse.Namespace) -> dict[str, Any]:
             "port": args.port,
             "workers": args.workers,
             "log_level": args.log_level,
+            "traces": args.traces,
             **admin_port,
         },
         "inference": {"artifact": args.artifact, "variant": args.variant, "threads": args.threads},

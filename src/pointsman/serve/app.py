@@ -64,7 +64,11 @@ class Application:
         route, exchange.params = self.table.find(exchange.method, exchange.scope["path"])
         exchange.route = route.path
         self._admit(exchange, route)
-        await route.handler(self.gateway, exchange)
+        if not route.is_work:
+            await route.handler(self.gateway, exchange)
+            return
+        with self.gateway.tracing.request(exchange):
+            await route.handler(self.gateway, exchange)
 
     def _check_headers(self, exchange: Exchange) -> None:
         limits = self.gateway.settings.limits

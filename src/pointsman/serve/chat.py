@@ -21,6 +21,7 @@ from pointsman.serve.leaving import while_connected
 from pointsman.serve.money import account_usage
 from pointsman.serve.plan import Plan, plan_chat
 from pointsman.serve.strict_json import parse_object
+from pointsman.serve.tracing import Call
 from pointsman.serve.upstreams import RETURNED, CallFailedError, Opened, Upstream
 
 _CODES = {
@@ -61,6 +62,7 @@ class Begun:
     opened: Opened
     data: bytes
     relay: sse.EventRelay | None
+    call: Call
     usage: bytes = b""
 
 
@@ -108,7 +110,9 @@ async def _chat(gateway: Gateway, exchange: Exchange, path: str, payload: dict[s
     allowed_s = _allowed_s(gateway, exchange)
     deadline = asyncio.get_running_loop().time() + allowed_s
     started = time.monotonic()
-    plan = await plan_chat(gateway, exchange, payload, started + allowed_s)
+    with gateway.tracing.decision() as span:
+        plan = await plan_chat(gateway, exchange, payload, started + allowed_s)
+        span.say(**plan.trace_facts())
     gateway.count_decision("chat", plan.target, plan.reason, plan.answer)
     exchange.facts |= {"target": plan.target, "reason": plan.reason}
     job = Job(gateway, exchange, path, payload, plan, deadline)
@@ -126,6 +130,7 @@ async def _chat(gateway: Gateway, exchange: Exchange, path: str, payload: dict[s
             await (_stream(job, begun) if begun.relay is not None else _whole(job, begun))
         finally:
             await begun.opened.close()
+            begun.call.end(exchange.facts.get("code"))
     except asyncio.CancelledError:
         if not job.is_cut or task is None:
             raise
@@ -175,28 +180,34 @@ async def _begin(job: Job) -> Begun:
 
 
 async def _attempt(job: Job, upstream: Upstream) -> Begun:
-    body = _body_for(job.payload, upstream)
-    opened = await upstream.call(job.path, body, _headers(job.exchange), job.deadline)
+    settings = upstream.settings
+    call = job.gateway.tracing.call(upstream.name, settings.api, job.path, settings.model)
+    headers = {**_headers(job.exchange), **call.headers}
     try:
-        return await _first(job, opened)
-    except BaseException:
-        await opened.close()
+        opened = await upstream.call(job.path, _body_for(job.payload, upstream), headers, job.deadline)
+        try:
+            return await _first(job, opened, call)
+        except BaseException:
+            await opened.close()
+            raise
+    except BaseException as error:
+        call.end(error.cause if isinstance(error, CallFailedError) else "cancelled")
         raise
 
 
-async def _first(job: Job, opened: Opened) -> Begun:
+async def _first(job: Job, opened: Opened, call: Call) -> Begun:
     """Wait for the first piece that can go to the client."""
     if not opened.is_stream:
         data = await _all(job, opened)
         if opened.response.status_code < 300 and not _is_object(data):
             raise _broken(opened, "invalid")
-        return Begun(opened, data, None)
+        return Begun(opened, data, None, call)
     relay = sse.EventRelay()
     try:
         async with asyncio.timeout_at(_patience(job, opened, first=True)):
             async for piece in opened.pieces:
                 if data := relay.feed(piece):
-                    return Begun(opened, data, relay)
+                    return Begun(opened, data, relay, call)
     except TimeoutError:
         raise _broken(opened, "timeout") from None
     except (httpx.HTTPError, OSError):
@@ -226,7 +237,8 @@ async def _all(job: Job, opened: Opened) -> bytes:
 async def _whole(job: Job, begun: Begun) -> None:
     opened = begun.opened
     if opened.response.status_code < 300:
-        account_usage(job.gateway, opened.upstream.name, json.loads(begun.data).get("usage"))
+        usage = json.loads(begun.data).get("usage")
+        begun.call.used(*account_usage(job.gateway, opened.upstream.name, usage))
     facts = job.plan.facts(opened.upstream.name, job.fallback)
     data = with_field(begun.data, facts) if _is_object(begun.data) else begun.data
     await job.exchange.respond(opened.response.status_code, data, _answer_headers(job, opened))
@@ -259,7 +271,7 @@ async def _stream(job: Job, begun: Begun) -> None:
         await job.exchange.chunk(b"", more=False)
     usage = sse.last_value(begun.usage, b"total_tokens")
     if usage is not None:
-        account_usage(job.gateway, opened.upstream.name, usage.get("usage"))
+        begun.call.used(*account_usage(job.gateway, opened.upstream.name, usage.get("usage")))
 
 
 async def _pass_on(job: Job, begun: Begun) -> None:

@@ -110,9 +110,13 @@ async def decide_texts(gateway: Gateway, exchange: Exchange, texts: Sequence[str
         message = f"at most {limits.batch} texts with {limits.batch_chars} characters together"
         raise GatewayError("batch_too_large", message)
     exchange.facts["live"] = True
-    work = gateway.engine.decide(texts)
-    # Watching for a client that leaves costs a task, so it is done only where there is a queue to wait in.
-    answers = await (while_connected(exchange, work) if gateway.engine.batcher.depth else work)
+    with gateway.tracing.decision() as span:
+        work = gateway.engine.decide(texts)
+        # Watching for a client that leaves costs a task: it is done only where there is a queue to wait in.
+        answers = await (while_connected(exchange, work) if gateway.engine.batcher.depth else work)
+        first = answers[0]
+        span.say(texts=len(texts), target=first.decision.target, reason=first.decision.reason.value)
+        span.say(**first.trace_facts())
     for text, answer in zip(texts, answers, strict=True):
         if answer.decision.reason is Reason.EMPTY_TEXT:
             raise EmptyTextError("there is nothing to read in the text")

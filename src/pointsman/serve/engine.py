@@ -38,6 +38,17 @@ class Answer(NamedTuple):
     decision: Decision
     version: str
 
+    def trace_facts(self) -> dict[str, str | float | bool]:
+        """The decision as facts of a span."""
+        decision = self.decision
+        return {
+            "confidence": decision.confidence,
+            "p_cloud": decision.p_cloud,
+            "truncated": decision.truncated,
+            "tokens": decision.tokens,
+            "version": self.version,
+        }
+
 
 @dataclass(eq=False)
 class Generation:

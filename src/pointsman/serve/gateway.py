@@ -20,6 +20,7 @@ from pointsman.serve.rate import RateLimit
 from pointsman.serve.rules import CompiledRule, compile_rules
 from pointsman.serve.settings import GatewaySettings
 from pointsman.serve.sticky import Sticky
+from pointsman.serve.tracing import Tracing, make_tracing
 from pointsman.serve.upstreams import Upstreams
 from pointsman.settings import Settings
 
@@ -37,6 +38,7 @@ class Gateway:
     upstreams: Upstreams
     rules: tuple[CompiledRule, ...]
     sticky: Sticky
+    tracing: Tracing
     is_draining: bool = False
     in_flight: int = 0
     chats: int = 0
@@ -77,8 +79,10 @@ def build(
 
     Raises:
         SettingsError: a key that is weak, missing or unreadable.
+        MissingExtraError: traces are asked for, and OpenTelemetry is not installed.
     """
     metrics = Metrics(CollectorRegistry())
+    tracing = make_tracing(settings.server.traces)
 
     def second_opinion(mine: Decision, other: Decision) -> None:
         metrics.shadow.labels("agreed" if mine.target == other.target else "disagreed").inc()
@@ -95,6 +99,7 @@ def build(
     def answered(queued_s: float, run_s: float) -> None:
         metrics.phase_s.labels("queue", "").observe(queued_s)
         metrics.phase_s.labels("model", "").observe(run_s)
+        tracing.classified(queued_s, run_s)
 
     engine = Engine(settings, environment, second_opinion, answered)
     metrics.registry.register(EngineCollector(engine))
@@ -108,4 +113,5 @@ def build(
         upstreams=Upstreams(settings, metrics, transport),
         rules=compile_rules(settings.routing.rules),
         sticky=Sticky(settings.routing.sticky_ttl_s),
+        tracing=tracing,
     )

@@ -6,15 +6,18 @@ from pointsman.serve.gateway import Gateway
 from pointsman.serve.settings import UpstreamSettings
 
 
-def account_usage(gateway: Gateway, upstream: str, usage: Any) -> None:
+def account_usage(gateway: Gateway, upstream: str, usage: Any) -> tuple[int, int]:
     """Count an answer's tokens, what it cost, and what the cloud would have cost instead.
 
     Args:
         upstream: who answered.
         usage: the answer's `usage` member, in the words of chats or of responses; anything else is ignored.
+
+    Returns:
+        The tokens of the request and of the answer; 0 where that is not said.
     """
     if not isinstance(usage, dict):
-        return
+        return 0, 0
     tokens_in = _count(usage, "prompt_tokens", "input_tokens")
     tokens_out = _count(usage, "completion_tokens", "output_tokens")
     gateway.metrics.tokens.labels(upstream, "in").inc(tokens_in)
@@ -26,6 +29,7 @@ def account_usage(gateway: Gateway, upstream: str, usage: Any) -> None:
     if saved > 0:
         gateway.metrics.saved.inc(saved)
         gateway.live.saved += saved
+    return tokens_in, tokens_out
 
 
 def price(settings: UpstreamSettings | None, tokens_in: int, tokens_out: int) -> float:

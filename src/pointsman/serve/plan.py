@@ -59,6 +59,11 @@ class Plan:
         facts |= {"upstream": upstream, "fallback": fallback, "decision_ms": round(self.decision_ms, 3)}
         return facts
 
+    def trace_facts(self) -> dict[str, str | float | bool]:
+        """The decision as facts of a span."""
+        facts: dict[str, str | float | bool] = {"target": self.target, "reason": self.reason}
+        return facts if self.answer is None else {**facts, **self.answer.trace_facts()}
+
     def headers(
         self, upstream: str | None, fallback: str | None, model: str | None
     ) -> list[tuple[bytes, bytes]]:

@@ -170,6 +170,7 @@ class Service:
         await asyncio.gather(*(listener.close() for listener in self.servers))
         gateway.engine.close()
         await gateway.upstreams.aclose()
+        await asyncio.to_thread(gateway.tracing.close)
         log("stopped")
 
     async def _until_quiet(self, listener: "Listener", most_s: float) -> bool:

@@ -56,6 +56,10 @@ class ServerSettings(Part):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="JSON lines on stderr"
     )
+    traces: bool = Field(
+        default=False,
+        description="OpenTelemetry spans by OTLP over HTTP (extra `otel`); `OTEL_*` variables say where to",
+    )
     page: bool = Field(default=True, description="serve the page at /")
     show_text: bool = Field(
         default=False, description="let the page's list of recent decisions show their text"

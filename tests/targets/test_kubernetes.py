@@ -1,4 +1,4 @@
-"""Kubernetes' objects against the published schemas and the official clients' models."""
+"""Kubernetes' and KServe's objects against the published schemas and the official clients' models."""
 
 import subprocess
 from pathlib import Path
@@ -61,6 +61,49 @@ for body in yaml.safe_load_all(open(sys.argv[1])):
 print("refused")
 """
 
+_KSERVE = """
+import pathlib, re, sys
+import kubernetes.client, kserve.models, yaml
+
+def check(kind, body, path):
+    # Every key is one of the model's, down to Kubernetes' own types.
+    inside = re.fullmatch(r"list\\[(.+)\\]|dict\\(str, (.+)\\)", kind)
+    if inside:
+        for key, one in body.items() if isinstance(body, dict) else enumerate(body):
+            check(inside[1] or inside[2], one, f"{path}.{key}")
+        return
+    model = getattr(kserve.models, kind, None) or getattr(kubernetes.client, kind, None)
+    if model is None:
+        return
+    if hasattr(model, "attribute_map"):
+        names = {wire: name for name, wire in model.attribute_map.items()}
+        types = model.openapi_types
+    else:
+        names = {field.alias or name: name for name, field in model.model_fields.items()}
+        types = {}
+        model.model_validate(body)
+    for key, one in body.items():
+        assert key in names, f"{path}.{key}"
+        if names[key] in types:
+            check(types[names[key]], one, f"{path}.{key}")
+
+for path in sys.argv[1:]:
+    body = yaml.safe_load(pathlib.Path(path).read_text())
+    check("V1beta1InferenceService", body, body["metadata"]["name"])
+    print(body["metadata"]["name"])
+    # The check can fail, in KServe's own part and in Kubernetes'.
+    predictor = body["spec"]["predictor"]
+    for place in (predictor, predictor.get("model") or predictor["containers"][0]):
+        place["noSuchKey"] = 1
+        try:
+            check("V1beta1InferenceService", body, "wrong")
+        except AssertionError as error:
+            assert str(error).endswith(".noSuchKey"), error
+        else:
+            raise SystemExit(f"{path}: an unknown key was taken")
+        del place["noSuchKey"]
+"""
+
 KINDS = [
     "ConfigMap", "Deployment", "HorizontalPodAutoscaler", "Namespace", "NetworkPolicy", "PodDisruptionBudget",
     "Service", "Service", "ServiceAccount",
@@ -88,3 +131,8 @@ def test_the_schemas_refuse_an_unknown_key(rendered: Path) -> None:
 
 def test_the_official_clients_models_take_every_object(rendered: Path) -> None:
     assert sorted(peer("venv-tr", _MODELS, rendered).split()) == KINDS
+
+
+def test_kserves_own_models_know_every_key(packaged) -> None:
+    files = [packaged("kserve") / name for name in ("inferenceservice.yaml", "onnx-runtime.yaml")]
+    assert peer("venv-kserve", _KSERVE, *files).split() == ["pointsman", "pointsman-graph"]

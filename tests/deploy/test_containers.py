@@ -135,6 +135,13 @@ class TestImage:
         assert ".env" not in (docker / "Dockerfile").read_text(encoding="utf-8")
         assert not (docker / "secrets").exists()
 
+    def test_only_what_it_copies_goes_to_the_builder(self, docker: Path) -> None:
+        copied = re.findall(
+            r"^COPY (?!--from)(\S+) ", (docker / "Dockerfile").read_text("utf-8"), re.MULTILINE
+        )
+        lines = (docker / ".dockerignore").read_text(encoding="utf-8").splitlines()
+        assert lines[0] == "*" and [line[1:] for line in lines if line.startswith("!")] == copied
+
     def test_compose_gives_longer_than_the_gateway_takes_to_leave(self, docker: Path) -> None:
         gateway = yaml.safe_load((docker / "compose.yml").read_text("utf-8"))["services"]["gateway"]
         server = settings_of(docker, **gateway["environment"]).server

@@ -16,6 +16,8 @@ import yaml
 from tests.serve.running import running, settings_for
 from tests.targets.conftest import ROOT, peer, runtime
 
+from pointsman.runtime.router import Router
+
 _QUERIES = """
 import json, sys
 import promql_parser
@@ -152,13 +154,16 @@ def test_the_image_is_built_in_a_clean_root_and_serves(artifact, tmp_path: Path)
         "--json",
         tmp_path / "seen.json",
     ]
-    command += ["--record"] if os.environ.get("POINTSMAN_RECORD_FIGURES") else []
+    command += ["--record"] if os.environ.get("POINTSMAN_RECORD") else []
     subprocess.run(
         [*command, "--work", runtime() / "image"], check=True, stdout=subprocess.DEVNULL, timeout=1800
     )
     seen = json.loads((tmp_path / "seen.json").read_text(encoding="utf-8"))
     print(f"\nimage: {json.dumps(seen['bytes'])}")
     assert seen["statuses"] == [200, 401, 200, 200] and seen["exit_code"] == 0
+    decision = Router.open(artifact.path).route(seen["query"])
+    assert seen["prediction"]["target"] == decision.target
+    assert seen["prediction"]["p_cloud"] == pytest.approx(decision.p_cloud, abs=1e-6)
     assert seen["user"] == "10001" and int(seen["capabilities"], 16) == 0
     assert seen["setuid_added"] == seen["secrets"] == seen["writable_by_the_user"] == []
     assert seen["packages_besides_the_lock"] == []

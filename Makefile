@@ -55,18 +55,20 @@ $(VENV)-base/.base: pyproject.toml constraints.txt
 	$(VENV)-base/bin/python -m pip install --quiet --constraint constraints.txt --editable . pytest
 	touch $@
 
+# With RECORD=1 the figures are recorded, and `python benchmarks/render.py` writes them into the pages.
 # Packages under the runtimes that they are for. Needs Node with npm, Chromium, kubectl, docker-compose and
 # debootstrap (Debian: apt-get install ...), and fetches the rest; what is missing skips its tests, with the reason.
 TARGETS := .targets
 
 test-targets: $(VENV)/.everything $(DEMO)/router/manifest.json $(TARGETS)/.ready
-	POINTSMAN_TEST_TARGETS=1 $(RUN)/python -m pytest -q -s tests/targets
+	POINTSMAN_TEST_TARGETS=1 POINTSMAN_RECORD=$(RECORD) $(RUN)/python -m pytest -q -s tests/targets
 
 $(TARGETS)/.ready: Makefile
 	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray-serve]'
 	mkdir -p $(TARGETS)/npm
 	cd $(TARGETS)/npm && echo '{"private": true}' > package.json && \
-	  ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund @huggingface/transformers@4
+	  ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund \
+	  @huggingface/transformers@4 @huggingface/tokenizers@0.2 onnxruntime-web@1.30 typescript@5
 	for name in ov tr az mlflow sdk lint kserve; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
 	$(TARGETS)/venv-ov/bin/pip install --quiet openvino numpy
 	$(TARGETS)/venv-tr/bin/pip install --quiet 'tritonclient[grpc]' kubernetes pyyaml onnx onnxruntime-extensions onnxruntime tokenizers

@@ -2,15 +2,17 @@
 
 They run by `make test-targets`. `POINTSMAN_TARGET_ARTIFACT` names the artifact; the runtimes stand in
 `.targets/`, each in a place of its own. A missing runtime skips its tests, and pytest's summary says so.
+What was compared and measured is printed at the end; with `POINTSMAN_RECORD=1` it is recorded for the pages.
 """
 
 import json
 import os
 import random
-import subprocess
 from pathlib import Path
 
 import pytest
+from benchmarks.figures import record
+from tests.targets.comparing import FIGURES, ROOT
 
 from pointsman.artifact.store import Artifact
 from pointsman.decision import Decision
@@ -18,14 +20,17 @@ from pointsman.deploy.package.build import build_package
 from pointsman.deploy.package.catalogue import target_named
 from pointsman.runtime.router import Router
 
-ROOT = Path(__file__).parents[2]
-RUNTIMES = Path(os.environ.get("POINTSMAN_TARGET_RUNTIMES", ROOT / ".targets"))
 COUNT = 1000
 
 # `make test` needs no foreign runtime, so these tests are collected only when they are asked for.
 collect_ignore_glob = [] if os.environ.get("POINTSMAN_TEST_TARGETS") else ["test_*.py"]
-INT8_WITHIN = 1e-2
-"""How far one int8 file may differ between runtimes: a rounding that falls otherwise moves a whole step."""
+
+
+def pytest_sessionfinish():
+    for figure in FIGURES:
+        print(f"\n{figure.what}: {figure.shown()}{figure.aim and f' (aim: {figure.aim})'}", end="")
+    if FIGURES and os.environ.get("POINTSMAN_RECORD"):
+        record("targets", "make test-targets RECORD=1", FIGURES)
 
 
 @pytest.fixture(scope="session")
@@ -74,36 +79,3 @@ def packaged(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory):
         return done[name]
 
     return package
-
-
-def runtime(*parts: str) -> Path:
-    """A place in the runtimes' folder; skips the test where it is not there."""
-    place = RUNTIMES.joinpath(*parts)
-    if not place.exists():
-        pytest.skip(f"{place} is not installed; run `make test-targets`")
-    return place
-
-
-def compare(texts: list[str], expected: list[Decision], found: list[dict], within: float) -> dict[str, float]:
-    """Assert equal labels, targets and token counts and close probabilities; returns the figures."""
-    assert len(found) == len(expected)
-    differing = [
-        (text, one.label, other["label"])
-        for text, one, other in zip(texts, expected, found, strict=True)
-        if (one.label, one.target, one.tokens) != (other["label"], other["target"], other["tokens"])
-    ]
-    worst = max(abs(one.p_cloud - other["pCloud"]) for one, other in zip(expected, found, strict=True))
-    print(f"\nn {len(found)}, differing {len(differing)}, largest difference of p_cloud {worst:.2e}")
-    assert not differing, differing[:5]
-    assert worst <= within
-    return {"worst": worst}
-
-
-def peer(name, script, *arguments):
-    """Run a script in a peer's environment; returns what it printed."""
-    python = runtime(name, "bin", "python")
-    done = subprocess.run(
-        [python, "-c", script, *map(str, arguments)], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout.strip()

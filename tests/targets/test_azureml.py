@@ -7,7 +7,7 @@ import subprocess
 import time
 import urllib.request
 
-from tests.targets.conftest import peer, runtime
+from tests.targets.comparing import peer, runtime
 
 from pointsman.runtime.router import Router
 

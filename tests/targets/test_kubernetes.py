@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.targets.conftest import peer
+from tests.targets.comparing import peer
 
 _MODELS = """
 import json, sys

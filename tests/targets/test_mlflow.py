@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.targets.conftest import ROOT, runtime
+from tests.targets.comparing import ROOT, runtime
 
 from pointsman.artifact.registry import Registry
 from pointsman.artifact.store import Artifact, rewrite_manifest

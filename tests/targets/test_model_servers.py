@@ -1,7 +1,7 @@
 """Model servers' folders, each read or run by the peer's own package in an environment of its own."""
 
 import numpy as np
-from tests.targets.conftest import compare, peer
+from tests.targets.comparing import compare, peer
 
 from pointsman.runtime.router import Router
 
@@ -55,7 +55,7 @@ def test_triton_layout_loaded_raw_has_the_names_of_its_configuration(packaged, a
     for encoding in encodings:
         ids = np.array([encoding.ids])
         logits.append(session.run(["logits"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0])
-    assert_as_python(artifact, np.array(logits), texts, plain)
+    assert_as_python("Triton's layout, loaded raw", artifact, np.array(logits), texts, plain)
 
 
 def test_openvino_answers_as_python(packaged, artifact, texts, plain, tmp_path):
@@ -66,11 +66,11 @@ def test_openvino_answers_as_python(packaged, artifact, texts, plain, tmp_path):
     np.savez(tmp_path / "in.npz", ids=ids, lengths=[len(encoding.ids) for encoding in encodings])
     model = packaged("openvino") / "models/router/1/model.onnx"
     took = peer("venv-ov", _OPENVINO, tmp_path / "in.npz", tmp_path / "out.npy", model)
-    print(f"\nfp32 in OpenVINO, one thread, lengths 16, 32, 64, 128: {float(took):.2f} ms a text")
-    assert_as_python(artifact, np.load(tmp_path / "out.npy"), texts, plain)
+    what = "fp32 in OpenVINO, one thread, lengths 16, 32, 64, 128"
+    assert_as_python(what, artifact, np.load(tmp_path / "out.npy"), texts, plain, float(took))
 
 
-def assert_as_python(artifact, logits, texts, expected):
+def assert_as_python(what, artifact, logits, texts, expected, milliseconds=None):
     """Compare logits of the plain graph with Python's decisions."""
     from pointsman.runtime.probability import cloud_probability
 
@@ -83,4 +83,4 @@ def assert_as_python(artifact, logits, texts, expected):
         found.append(
             {"label": verdict.label, "target": verdict.target, "tokens": one.tokens, "pCloud": float(p)}
         )
-    compare(texts, expected, found, within=1e-3)
+    compare(what, texts, expected, found, 1e-3, milliseconds)

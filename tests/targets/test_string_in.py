@@ -2,7 +2,7 @@
 
 import json
 
-from tests.targets.conftest import peer
+from tests.targets.comparing import peer
 
 _SCRIPT = """
 import json, sys

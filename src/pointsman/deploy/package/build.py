@@ -38,7 +38,8 @@ def build_package(target: Target, artifact: Artifact, output: Path) -> list[str]
                 destination.write_bytes(artifact.read(source))
             if target.whole_artifact is not None:
                 copy_artifact(artifact, stage / target.whole_artifact)
-            render_tree(target.name, artifact, stage)
+            for folder in filter(None, (target.shared, target.name)):
+                render_tree(folder, artifact, stage)
             if target.step is not None:
                 target.step(artifact, stage)
             names = sorted(p.relative_to(stage).as_posix() for p in stage.rglob("*") if p.is_file())

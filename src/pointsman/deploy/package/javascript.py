@@ -1,4 +1,4 @@
-"""JavaScript: the files of transformers.js, in Node and in the browser."""
+"""JavaScript: model folders as transformers.js has them, in Node and in the browser."""
 
 from collections.abc import Mapping
 
@@ -23,13 +23,15 @@ TARGETS = (
             "models/router/onnx/model_quantized.onnx": ("int8",),
         },
         files=_model_files(),
+        shared="javascript",
     ),
     Target(
         name="browser",
-        purpose="a page that routes wholly in the browser, offline (WebAssembly)",
-        needs="any static host; npm once, to fetch the library",
+        purpose="a page and a module that route wholly in the browser, offline (WebAssembly)",
+        needs="any static host; npm once, to fetch onnxruntime-web and @huggingface/tokenizers",
         tested="1,000 texts in headless Chromium against Python; WebGPU was not tried",
         variants={"models/router/onnx/model_quantized.onnx": ("int8",)},
         files=_model_files(),
+        shared="javascript",
     ),
 )

@@ -25,6 +25,7 @@ class Target:
         variants: destination in the folder to the variants that may stand there, the preferred one first.
         files: destination in the folder to the artifact's file that stands there.
         whole_artifact: where the whole artifact is copied to; None where it is not needed.
+        shared: a folder of templates that it has in common with other targets; None where there is none.
         step: runs after the files and the templates.
     """
 
@@ -35,4 +36,5 @@ class Target:
     variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     whole_artifact: str | None = None
+    shared: str | None = None
     step: Step | None = None

@@ -1,0 +1,60 @@
+"""Comparing a foreign runtime's decisions with Python's, and running scripts in the runtimes' places."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from benchmarks.figures import Figure
+
+from pointsman.decision import Decision
+
+ROOT = Path(__file__).parents[2]
+RUNTIMES = Path(os.environ.get("POINTSMAN_TARGET_RUNTIMES", ROOT / ".targets"))
+INT8_WITHIN = 1e-2
+"""How far one int8 file may differ between runtimes: a rounding that falls otherwise moves a whole step."""
+
+FIGURES: list[Figure] = []
+"""One row for every runtime that was compared with Python in this run."""
+
+
+def runtime(*parts: str) -> Path:
+    """A place in the runtimes' folder; skips the test where it is not there."""
+    place = RUNTIMES.joinpath(*parts)
+    if not place.exists():
+        pytest.skip(f"{place} is not installed; run `make test-targets`")
+    return place
+
+
+def compare(
+    what: str,
+    texts: list[str],
+    expected: list[Decision],
+    found: list[dict],
+    within: float,
+    milliseconds: float | None = None,
+) -> None:
+    """Assert equal labels, targets and token counts and close probabilities, and note the figures."""
+    assert len(found) == len(expected)
+    differing = [
+        (text, one.label, other["label"])
+        for text, one, other in zip(texts, expected, found, strict=True)
+        if (one.label, one.target, one.tokens) != (other["label"], other["target"], other["tokens"])
+    ]
+    worst = max(abs(one.p_cloud - other["pCloud"]) for one, other in zip(expected, found, strict=True))
+    shown = f"{len(differing)} of {len(found):,} decisions differ, p(cloud) by at most {worst:.1e}"
+    if milliseconds is not None:
+        shown += f", {milliseconds:.3g} ms a text"
+    FIGURES.append(Figure(what, shown, aim=f"0 differ, at most {within:.0e}"))
+    assert not differing, differing[:5]
+    assert worst <= within
+
+
+def peer(name, script, *arguments):
+    """Run a script in a peer's environment; returns what it printed."""
+    python = runtime(name, "bin", "python")
+    done = subprocess.run(
+        [python, "-c", script, *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.strip()

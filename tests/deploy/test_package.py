@@ -58,7 +58,7 @@ def test_every_target_says_what_it_is(name: str) -> None:
 
 def test_rules_of_the_artifact_stand_in_the_script(full: Artifact, tmp_path: Path) -> None:
     build_package(target_named("node"), full, tmp_path / "made")
-    script = (tmp_path / "made" / "index.mjs").read_text()
+    script = (tmp_path / "made" / "decision.mjs").read_text()
     assert f"maxTokens: {full.manifest.limits.max_tokens}," in script
     assert f"confidenceThreshold: {full.manifest.policy.confidence_threshold}," in script
 

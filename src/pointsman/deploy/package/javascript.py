@@ -24,6 +24,7 @@ TARGETS = (
         },
         files=_model_files(),
         shared="javascript",
+        page="javascript",
     ),
     Target(
         name="browser",
@@ -33,5 +34,6 @@ TARGETS = (
         variants={"models/router/onnx/model_quantized.onnx": ("int8",)},
         files=_model_files(),
         shared="javascript",
+        page="javascript",
     ),
 )

@@ -25,6 +25,7 @@ TARGETS = (
         tested="config.pbtxt read by Triton's own protobuf; the file loaded raw; no Triton was run",
         variants={"model_repository/router/1/model.onnx": ("plain",)},
         files={"tokenizer.json": TOKENIZER},
+        page="model-servers",
     ),
     Target(
         name="openvino",
@@ -33,19 +34,22 @@ TARGETS = (
         tested="run by the openvino package against Python; no model server was run",
         variants={"models/router/1/model.onnx": ("plain",)},
         files={"tokenizer.json": TOKENIZER},
+        page="model-servers",
     ),
     Target(
         name="kserve",
         purpose="InferenceServices for KServe: text by the gateway's image, or the bare graph",
         needs="KServe 0.11 or newer; the image of target docker, or storage for the repository",
-        tested="YAML and config.pbtxt read; no cluster was reached",
+        tested="by KServe's own models and Triton's protobuf; no cluster was reached",
         variants={"model_repository/router/1/model.onnx": ("plain",)},
+        page="model-servers",
     ),
     Target(
         name="azureml",
         purpose="everything for a managed online endpoint: model, environment, code, deployment, scaling",
         needs="an Azure ML workspace, azure-ai-ml",
-        tested="azureml-inference-server-http ran score.py on real requests; nothing was sent to Azure",
+        tested="azure-ai-ml loaded every entity, azureml-inference-server-http ran score.py, the gateway ran "
+        "with the container's variables; nothing was sent to Azure",
         whole_artifact="model",
         step=copy_entry_modules,
     ),

@@ -27,6 +27,7 @@ class Target:
         whole_artifact: where the whole artifact is copied to; None where it is not needed.
         shared: a folder of templates that it has in common with other targets; None where there is none.
         step: runs after the files and the templates.
+        page: of `docs/deploy` that tells about it; None where it has the target's own name.
     """
 
     name: str
@@ -38,3 +39,4 @@ class Target:
     whole_artifact: str | None = None
     shared: str | None = None
     step: Step | None = None
+    page: str | None = None

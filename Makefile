@@ -86,8 +86,10 @@ $(TARGETS)/.ready: $(TARGETS)/.quick
 	cd $(TARGETS)/npm && echo '{"private": true}' > package.json && \
 	  ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund \
 	  @huggingface/transformers@4 @huggingface/tokenizers@0.2 onnxruntime-web@1.30 typescript@5
-	for name in ov mlflow kserve; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
+	for name in ov mlflow kserve litellm schema; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
 	$(TARGETS)/venv-ov/bin/pip install --quiet openvino numpy
+	$(TARGETS)/venv-litellm/bin/pip install --quiet 'litellm[proxy]>=1.108' onnxruntime tokenizers python-dotenv
+	$(TARGETS)/venv-schema/bin/pip install --quiet 'schemathesis>=4'
 	$(TARGETS)/venv-mlflow/bin/pip install --quiet --editable '.[mlflow]'
 	$(TARGETS)/venv-kserve/bin/pip install --quiet kserve
 	touch $@

@@ -15,7 +15,9 @@ from pointsman.serve.litellm_plugin import PointsmanClassifier
 def test_names_the_tier_of_the_last_user_message(artifact: Path, text: str, tier: str | None) -> None:
     classifier = PointsmanClassifier("cheap", "dear", str(artifact))
     messages = [{"role": "system", "content": CLOUD_TEXT}, {"role": "user", "content": text}]
-    for context in ({"messages": messages}, SimpleNamespace(messages=messages)):
+    routing = SimpleNamespace(structured_messages=messages, raw_messages=[{"role": "user", "content": "x"}])
+    raw = SimpleNamespace(structured_messages=[], raw_messages=messages)
+    for context in (routing, raw, {"messages": messages}, SimpleNamespace(messages=messages)):
         assert asyncio.run(classifier.classify(context)) == tier
 
 

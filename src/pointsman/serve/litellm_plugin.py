@@ -14,6 +14,8 @@ from pointsman.runtime.router import Router
 
 _ROUTERS: dict[str | None, Router] = {}
 _LOCK = threading.Lock()
+_MESSAGES = ("structured_messages", "raw_messages", "messages")
+"""Where messages are looked for: in every surface's one shape first, then as they came."""
 
 
 class PointsmanClassifier:
@@ -33,7 +35,8 @@ class PointsmanClassifier:
         """The tier for a request, or None where there is no text to read.
 
         Args:
-            context: has `messages` or `prompt`, as attributes or as keys.
+            context: LiteLLM's RoutingContext with `structured_messages` and `raw_messages`; or anything with
+                `messages` or `prompt`, as attributes or as keys.
 
         Raises:
             PointsmanError: the router cannot be opened or does not answer; LiteLLM then falls back.
@@ -55,9 +58,10 @@ def _router(artifact: str | None) -> Router:
 
 
 def _messages(context: Any) -> list[Mapping[str, Any]]:
-    messages = _field(context, "messages")
-    if isinstance(messages, Sequence) and not isinstance(messages, str):
-        return [message for message in messages if isinstance(message, Mapping)]
+    for name in _MESSAGES:
+        messages = _field(context, name)
+        if messages and isinstance(messages, Sequence) and not isinstance(messages, str):
+            return [message for message in messages if isinstance(message, Mapping)]
     prompt = _field(context, "prompt")
     return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else []
 

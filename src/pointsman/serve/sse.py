@@ -7,28 +7,40 @@ import json
 from typing import Any
 
 MAX_EVENT_BYTES = 4 * 2**20
+_MARK_BYTES = 2
+"""So much of a blank line's bytes can be held back: one short of the longest."""
 
 
 class EventRelay:
     """Holds back the unfinished end of a stream, so that a cut never shows half an event."""
 
     def __init__(self) -> None:
-        self._tail = b""
+        self._tail = bytearray()
 
     def feed(self, data: bytes) -> bytes:
         """Take what came; returns what may go on, up to the end of the last whole event; may be empty."""
-        joined = self._tail + data if self._tail else data
-        end = _last_end(joined)
-        if end == 0 and len(joined) > MAX_EVENT_BYTES:
-            # No client waits for an event this long; holding more of it would only cost memory.
-            end = len(joined)
-        self._tail = joined[end:]
-        return joined[:end]
+        tail = self._tail
+        if not tail:
+            end = _last_end(data)
+            tail += data[end:]
+            return data[:end]
+        # A blank line may have begun in what is held; the rest of that was looked through before.
+        seen = max(0, len(tail) - _MARK_BYTES)
+        tail += data
+        end = _last_end(bytes(tail[seen:]))
+        if end == 0 and len(tail) <= MAX_EVENT_BYTES:
+            return b""
+        # No client waits for a longer event; holding more of it would only cost memory.
+        end = seen + end if end else len(tail)
+        ready = bytes(tail[:end])
+        del tail[:end]
+        return ready
 
     def rest(self) -> bytes:
         """What is left when the stream ended as it should: an event without its blank line."""
-        tail, self._tail = self._tail, b""
-        return tail
+        rest = bytes(self._tail)
+        self._tail.clear()
+        return rest
 
 
 def _last_end(data: bytes) -> int:

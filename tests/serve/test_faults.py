@@ -371,6 +371,39 @@ class TestTheClassifierFails:
             assert found.json()["pointsman"]["upstream"] == "cloud"
         assert len(cloud.seen) == 3
 
+    @pytest.mark.parametrize(
+        "limits", [{"queue_timeout_ms": 0.001}, {"queue": 1, "queue_timeout_ms": 10_000}]
+    )
+    def test_a_classifier_without_time_costs_no_chat(
+        self, both: Start, cloud: FakeUpstream, limits: dict[str, float]
+    ) -> None:
+        gateway = both(routing={"default_target": "cloud"}, limits=limits, inference={"max_batch": 1})
+        go, router = threading.Event(), gateway.gateway.engine.current.router
+        decide = router.route_many
+
+        def slow(texts: list[str]) -> object:
+            assert go.wait(20)
+            return decide(texts)
+
+        router.route_many = slow  # type: ignore[method-assign, assignment]
+        found: list[dict[str, str]] = []
+
+        def ask(index: int) -> None:
+            found.append(gateway.chat(f"{LOCAL_TEXT} {index}").json()["pointsman"])
+
+        threads = [threading.Thread(target=ask, args=(index,)) for index in range(4)]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 10
+        while gateway.gateway.in_flight < 1 + (len(found) == 0) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        go.set()
+        for thread in threads:
+            thread.join()
+        busy = [facts for facts in found if facts["reason"] == "classifier_busy"]
+        assert len(found) == 4 and busy
+        assert {facts["upstream"] for facts in busy} == {"cloud"}
+
     def test_classification_says_what_is_wrong_and_lives_on(self, both: Start) -> None:
         from pointsman.errors import NonFiniteOutputError
 

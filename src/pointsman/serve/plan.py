@@ -24,7 +24,7 @@ _FORBIDDEN = frozenset(
     {"api_base", "base_url", "api_key", "api_type", "api_version", "azure_endpoint", "custom_llm_provider"}
 )
 _NESTED = ("extra_body", "metadata", "litellm_params", "extra_headers")
-_PASSED_ON = frozenset({"overloaded", "queue_timeout", "draining"})
+_BUSY = frozenset({"overloaded", "queue_timeout"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Plan:
 
     Attributes:
         target: `local` or `cloud`.
-        reason: the router's, or `requested`, `policy`, `rule:<name>`, `sticky`, `classifier_failed`.
+        reason: the router's, or `requested`, `policy`, `rule:<name>`, `sticky`, `classifier_failed` or
+            `classifier_busy`.
         is_bound: it must not go elsewhere, whatever breaks.
         answer: what the model said, where it was asked.
         decision_ms: how long that took.
@@ -194,17 +195,14 @@ async def _ask(
         answer = (await gateway.engine.decide([text], deadline))[0]
         if threshold is not None:
             answer = Answer(gateway.engine.with_threshold(answer.decision, threshold), answer.version)
-    except GatewayError as error:
-        if error.code in _PASSED_ON:
-            raise
-        return _default(gateway, started)
-    except PointsmanError:
-        return _default(gateway, started)
+    except PointsmanError as error:
+        is_busy = isinstance(error, GatewayError) and error.code in _BUSY
+        return _default(gateway, "classifier_busy" if is_busy else "classifier_failed", started)
     elapsed_ms = 1000 * (time.perf_counter() - started)
     return Plan(answer.decision.target, answer.decision.reason.value, False, answer, elapsed_ms)
 
 
-def _default(gateway: Gateway, started: float) -> Plan:
-    """A broken classifier does not stop the chats: the operator said who answers then."""
+def _default(gateway: Gateway, reason: str, started: float) -> Plan:
+    """A classifier that is broken or busy does not stop the chats: the operator said who answers then."""
     target = gateway.settings.routing.default_target
-    return Plan(target, "classifier_failed", False, None, 1000 * (time.perf_counter() - started))
+    return Plan(target, reason, False, None, 1000 * (time.perf_counter() - started))

@@ -145,7 +145,7 @@ class RoutingSettings(Part):
     confidence_threshold: Share | None = Field(default=None, description="below it the safe target answers")
     safe_target: Target | None = Field(default=None, description="where doubtful queries go")
     default_target: Target = Field(
-        default="local", description="who answers a chat when the classifier fails"
+        default="local", description="who answers a chat when the classifier fails or has no time"
     )
     fallback: tuple[Literal["local-to-cloud", "cloud-to-local"], ...] = Field(
         default=(), description="which upstream may stand in for the other; none unless said here"

@@ -90,6 +90,14 @@ def test_any_text_is_answered(router: Router, text: str) -> None:
     assert 2 <= decision.tokens <= 64
 
 
+@pytest.mark.parametrize("token", ["[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]"])
+def test_a_special_token_that_somebody_wrote_is_text(token: str) -> None:
+    plain, written = Router.open().encode(["a b", f"a {token} b"])
+    assert written.ids[0] == plain.ids[0] and written.ids[-1] == plain.ids[-1]
+    assert len(written.ids) >= len(plain.ids) + 3
+    assert not {0, 100, 101, 102, 103} & set(written.ids[1:-1])
+
+
 @pytest.mark.parametrize("text", ["", " ", "\n\t \r", "\0", "\u200b" * 3, "\x07\x1b"], ids=ascii)
 def test_nothing_to_read_goes_to_the_safe_target(artifact: Artifact, text: str) -> None:
     for safe in ("local", "cloud"):

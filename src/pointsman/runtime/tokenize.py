@@ -48,6 +48,8 @@ class TextEncoder:
                 raise
             raise ArtifactError(f"tokenizer.json is not a usable tokenizer: {error}") from None
         self._tokenizer.no_padding()
+        # `[SEP]` in a text is five characters that somebody wrote, not the end of what the model reads.
+        self._tokenizer.encode_special_tokens = True
         self._tokenizer.enable_truncation(max_length=limits.max_tokens)
         self._limits = limits
 

@@ -73,6 +73,6 @@ def _operation(route: "Route") -> dict[str, Any]:
         "security": [] if route.access == "open" else [{"bearer": []}, {"api_key": []}],
     }
     if route.method == "POST":
-        schema = {"type": "object"}
+        schema = {"type": ["object", "array", "string"] if route.takes_text else "object"}
         operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
     return operation

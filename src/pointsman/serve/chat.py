@@ -207,7 +207,8 @@ async def _first(job: Job, opened: Opened, call: Call) -> Begun:
         async with asyncio.timeout_at(_patience(job, opened, first=True)):
             async for piece in opened.pieces:
                 if data := relay.feed(piece):
-                    return Begun(opened, data, relay, call)
+                    usage = data if b"total_tokens" in data else b""
+                    return Begun(opened, data, relay, call, usage)
     except TimeoutError:
         raise _broken(opened, "timeout") from None
     except (httpx.HTTPError, OSError):

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import math
 import os
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pointsman.errors import SettingsError
 from pointsman.serve.breaker import Breaker, RetryBudget
 from pointsman.serve.metrics import Metrics
 from pointsman.serve.settings import GatewaySettings, UpstreamSettings
+from pointsman.serve.transport import HttpTransport
 
 FORWARDED = (b"accept", b"traceparent", b"tracestate", b"openai-beta", b"x-request-id")
 """Request headers that go on to an upstream; all others stay here, the client's key above all."""
@@ -28,12 +28,9 @@ FORWARDED = (b"accept", b"traceparent", b"tracestate", b"openai-beta", b"x-reque
 RETURNED = ("retry-after", "openai-processing-ms", "openai-model", "openai-version", "apim-request-id")
 """Answer headers that come back, with all of `x-ratelimit-*`; nothing else does."""
 
-_POOLS = 4
-"""Connections are spread over so many pools: httpx looks through a whole pool for every request."""
 _MAX_HEADER_BYTES = 512
 _DEFAULT_HOLD_S = 1.0
 _MAX_HOLD_S = 300.0
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30.0)
 
 
 class CallFailedError(Exception):
@@ -93,9 +90,7 @@ class Upstream:
         self.budget = RetryBudget()
         self._metrics = metrics
         self._headers = _own_headers(settings, read_key(settings, name))
-        self._make = transport or _transports_to(settings.url)
-        self._transports: list[httpx.AsyncBaseTransport] = []
-        self._turn = 0
+        self._transport = transport() if transport is not None else HttpTransport(settings.url)
         self._timeout = {
             "connect": settings.connect_timeout_s,
             "pool": settings.connect_timeout_s,
@@ -135,16 +130,14 @@ class Upstream:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for transport in self._transports:
-            await transport.aclose()
-        self._transports.clear()
+        await self._transport.aclose()
 
     async def _once(self, path: str, body: bytes, headers: Mapping[bytes, bytes], deadline: float) -> Opened:
         started = time.monotonic()
         until = min(deadline, asyncio.get_running_loop().time() + self.settings.first_byte_timeout_s)
         try:
             async with asyncio.timeout_at(until):
-                response = await self._transport().handle_async_request(self._request(path, body, headers))
+                response = await self._transport.handle_async_request(self._request(path, body, headers))
         except (TimeoutError, httpx.TimeoutException) as error:
             raise self._failed(
                 "unreachable" if isinstance(error, httpx.ConnectTimeout) else "timeout"
@@ -206,12 +199,6 @@ class Upstream:
         sent = [(name, value) for name in FORWARDED if _is_harmless(value := headers.get(name, b""))]
         sent += [*self._headers, (b"content-length", str(len(body)).encode())]
         return httpx.Request("POST", url, headers=sent, content=body, extensions={"timeout": self._timeout})
-
-    def _transport(self) -> httpx.AsyncBaseTransport:
-        if not self._transports:
-            self._transports = [self._make() for _ in range(_POOLS)]
-        self._turn = (self._turn + 1) % len(self._transports)
-        return self._transports[self._turn]
 
 
 class Upstreams:
@@ -293,16 +280,6 @@ def _own_headers(settings: UpstreamSettings, key: str | None) -> list[tuple[byte
             (b"api-key", key.encode()) if is_azure else (b"authorization", b"Bearer " + key.encode())
         )
     return headers
-
-
-def _transports_to(url: str) -> Callable[[], httpx.AsyncBaseTransport]:
-    """A maker of transports; the certificates are read here, once, and not while a request waits."""
-    verify: ssl.SSLContext | bool = httpx.create_ssl_context() if url.startswith("https:") else False
-
-    def make() -> httpx.AsyncBaseTransport:
-        return httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=_LIMITS)
-
-    return make
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -1,0 +1,148 @@
+"""The transport to upstreams: what it keeps, what it refuses, and that a slow reader slows it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from tests.serve.fake_upstream import STREAM_HEAD, FakeUpstream, Script, Wire, chunk, free_port
+
+from pointsman.serve.transport import HttpTransport
+
+
+def request_to(url: str) -> httpx.Request:
+    extensions = {"timeout": {"connect": 2.0}}
+    return httpx.Request("POST", f"{url}/x?a=b", headers={"x-a": "1"}, content=b"{}", extensions=extensions)
+
+
+@pytest.fixture
+def upstream() -> Any:
+    made = FakeUpstream(says(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"))
+    yield made
+    made.close()
+
+
+def says(data: bytes, then: Callable[[Wire], None] | None = None) -> Script:
+    def script(wire: Wire) -> None:
+        wire.send(data)
+        if then is not None:
+            then(wire)
+
+    return script
+
+
+def fetch(url: str, times: int = 1) -> list[tuple[int, bytes]]:
+    async def work() -> list[tuple[int, bytes]]:
+        transport, found = HttpTransport(url), []
+        for _ in range(times):
+            response = await transport.handle_async_request(request_to(url))
+            async with asyncio.timeout(10):
+                body = b"".join([piece async for piece in response.stream])  # type: ignore[union-attr]
+            await response.aclose()
+            found.append((response.status_code, body))
+        await transport.aclose()
+        return found
+
+    return asyncio.run(work())
+
+
+def test_a_request_arrives_as_it_was_made_and_the_connection_is_kept(upstream: FakeUpstream) -> None:
+    assert fetch(upstream.url, 3) == [(200, b"ok")] * 3
+    assert (upstream.connections, len(upstream.seen)) == (1, 3)
+    wire = upstream.seen[0]
+    assert wire.request_line == "POST /v1/x?a=b HTTP/1.1"
+    assert (wire.headers["x-a"], wire.headers["content-length"], wire.body) == ("1", "2", b"{}")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nother",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok, and more",
+    ],
+)
+def test_a_connection_with_anything_odd_is_not_used_again(upstream: FakeUpstream, data: bytes) -> None:
+    upstream.script = says(data)
+    assert fetch(upstream.url, 2) == [(200, b"ok")] * 2
+    assert upstream.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "body"),
+    [
+        (STREAM_HEAD + chunk(b"a") + chunk(b"bc") + b"0\r\n\r\n", b"abc"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx", b"x"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+    ],
+)
+def test_bodies(upstream: FakeUpstream, data: bytes, body: bytes) -> None:
+    upstream.script = says(data)
+    assert fetch(upstream.url, 2)[1][1] == body
+    assert upstream.connections == 1
+
+
+def test_a_body_may_end_with_the_connection(upstream: FakeUpstream) -> None:
+    upstream.script = says(b"HTTP/1.0 200 OK\r\n\r\nall of it", Wire.finish)
+    assert fetch(upstream.url) == [(200, b"all of it")]
+
+
+@pytest.mark.parametrize(
+    ("data", "then", "error"),
+    [
+        (b"", Wire.finish, httpx.RemoteProtocolError),
+        (b"", Wire.reset, httpx.ReadError),
+        (b"SSH-2.0\r\n", None, httpx.RemoteProtocolError),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", Wire.finish, httpx.RemoteProtocolError),
+        (STREAM_HEAD + chunk(b"a"), Wire.finish, httpx.RemoteProtocolError),
+        (STREAM_HEAD + b"zz\r\n", None, httpx.RemoteProtocolError),
+        (
+            b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+            None,
+            httpx.RemoteProtocolError,
+        ),
+        (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 20_000 + b"\r\n", None, httpx.RemoteProtocolError),
+        (b"HTTP/1.1 200 OK\r\na: " + b"b" * 100_000, None, httpx.RemoteProtocolError),
+    ],
+)
+def test_what_is_broken_is_an_error(
+    upstream: FakeUpstream, data: bytes, then: Callable[[Wire], None] | None, error: type[Exception]
+) -> None:
+    upstream.script = says(data, then)
+    with pytest.raises(error):
+        fetch(upstream.url)
+
+
+def test_nobody_there_is_an_error_of_its_own() -> None:
+    with pytest.raises(httpx.ConnectError):
+        fetch(f"http://127.0.0.1:{free_port()}/v1")
+
+
+def test_a_reader_that_waits_stops_the_upstream(upstream: FakeUpstream) -> None:
+    sent: list[int] = []
+
+    def script(wire: Wire) -> None:
+        wire.send(STREAM_HEAD)
+        for _ in range(2000):
+            wire.send(chunk(b"x" * 65536))
+            sent.append(65536)
+        wire.send(b"0\r\n\r\n")
+
+    async def work() -> int:
+        transport = HttpTransport(upstream.url)
+        response = await transport.handle_async_request(request_to(upstream.url))
+        before = -1
+        # Until nothing more is taken: what the kernel holds is full as well.
+        while before != len(sent):
+            before = len(sent)
+            await asyncio.sleep(0.5)
+        size = 0
+        async for piece in response.stream:  # type: ignore[union-attr]
+            size += len(piece)
+        await response.aclose()
+        await transport.aclose()
+        return size
+
+    upstream.script = script
+    assert asyncio.run(work()) == 2000 * 65536

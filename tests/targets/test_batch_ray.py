@@ -1,8 +1,11 @@
 """With a real Ray on this machine; where Ray is not installed there is nothing to test."""
 
+import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +44,29 @@ def expected(router: Router) -> list[tuple[int, Any]]:
 def test_the_answers_are_the_local_ones(ray: Any, router: Router) -> None:
     spec = RouterSpec.of(router, None)
     assert list(ray_pool.route_ray(ray, JOBS, spec, 2, 1)) == expected(router)
+
+
+def test_the_files_are_the_same_bytes(router: Router, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    rows = [{"id": key, "query": text} for key, texts in JOBS for text in texts] + [{"id": 99}]
+    source = tmp_path / "q.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for engine in ("local", "ray"):
+        command = [sys.executable, "-m", "pointsman", "batch", str(source), str(tmp_path / f"{engine}.jsonl")]
+        command += [
+            "--artifact",
+            str(router.artifact.path),
+            "--engine",
+            engine,
+            "--chunk-rows",
+            "7",
+            "--quiet",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+    for suffix in ("jsonl", "jsonl.bad.jsonl"):
+        found = [(tmp_path / f"{engine}.{suffix}").read_bytes() for engine in ("local", "ray")]
+        assert found[0] == found[1] != b""
 
 
 def test_an_actor_killed_in_the_middle_loses_and_doubles_nothing(

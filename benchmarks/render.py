@@ -8,6 +8,7 @@ With --check, nothing is written; the exit code is 1 where a page is not what th
 import sys
 from pathlib import Path
 
+from batch_page import with_batch_figures
 from figures import with_figures
 
 from pointsman.evaluation.benchmark import Benchmark
@@ -26,6 +27,7 @@ How figures are taken, and how to take them on your machine: [docs/benchmarking.
 | a router of yours, thoroughly | `pointsman bench ARTIFACT --reference CHECKPOINT` |
 | the same in about a minute | `pointsman bench ARTIFACT --reference CHECKPOINT --quick` |
 | the full-size model, random weights | `python benchmarks/full_size.py --tokenizer CHECKPOINT` |
+| files: rate, memory, Ray, `kill -9` | `python benchmarks/batch.py` |
 
 The full-size model has 24 blocks and random weights: right for speed, and for nothing else. What is
 measured is data: `scenarios.json` and `targets.json` in `src/pointsman/evaluation/`.
@@ -50,7 +52,7 @@ def render() -> str:
 def pages() -> dict[Path, str]:
     """Every page that holds figures, with the text that the results make of it."""
     docs = {path: path.read_text(encoding="utf-8") for path in sorted((FOLDER.parent / "docs").rglob("*.md"))}
-    return {PAGE: render(), **{path: with_figures(text) for path, text in docs.items()}}
+    return {PAGE: render(), **{path: with_batch_figures(with_figures(text)) for path, text in docs.items()}}
 
 
 def main() -> int:

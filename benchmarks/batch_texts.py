@@ -1,0 +1,57 @@
+"""Any number of short queries from the project's own: chosen and edited by a seeded generator."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+
+SHORT_WORDS = 12
+"""Words of a short query at most, before it is edited."""
+
+
+def short_queries(seed: int) -> Iterator[str]:
+    """Without an end: a query of the project's, edited once or twice."""
+    chance = random.Random(seed)
+    text = (files("pointsman") / "evaluation" / "queries.jsonl").read_text(encoding="utf-8")
+    own = [query for line in text.splitlines() if (query := json.loads(line)["query"]).strip()]
+    short = [query for query in own if len(query.split()) <= SHORT_WORDS]
+    words = sorted({word for query in short for word in query.split()})
+    edits = _edits(chance, words)
+    while True:
+        query = chance.choice(short)
+        for edit in chance.sample(edits, chance.randint(1, 2)):
+            query = edit(query)
+        yield query
+
+
+def _edits(chance: random.Random, words: list[str]) -> list[Callable[[str], str]]:
+    def replace_a_word(text: str) -> str:
+        parts = text.split()
+        parts[chance.randrange(len(parts))] = chance.choice(words)
+        return " ".join(parts)
+
+    def swap_two_letters(text: str) -> str:
+        if len(text) < 2:
+            return text
+        at = chance.randrange(len(text) - 1)
+        return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
+
+    return [
+        replace_a_word,
+        swap_two_letters,
+        str.lower,
+        lambda text: "So, " + text,
+        lambda text: text + " Please!",
+        lambda text: f"{text} {chance.randrange(1000)}",
+    ]
+
+
+def read_texts(path: Path) -> Iterator[str]:
+    """Real ones, again and again: a line each, or JSON lines with a `query`."""
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not lines:
+        raise SystemExit(f"{path} has no text")
+    texts = [json.loads(line)["query"] for line in lines] if path.suffix == ".jsonl" else lines
+    while True:
+        yield from texts

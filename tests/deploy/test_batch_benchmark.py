@@ -1,0 +1,77 @@
+import json
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tests.fixtures_tiny import build_tiny_artifact
+
+ROOT = Path(__file__).parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def page() -> ModuleType:
+    return module("batch_page")
+
+
+def module(name: str) -> ModuleType:
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    made = module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def test_the_page_has_figures_of_every_kind(page: ModuleType) -> None:
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.with_batch_figures(text) == text
+    for what in ("route_many", "ray over local", "rows lost", "resident MiB", "bytes a row", "core-hours"):
+        assert what in text
+    assert page.with_batch_figures("no marks") == "no marks"
+    assert "/tmp/" not in page.RESULT.read_text(encoding="utf-8")
+
+
+def test_figures_come_from_timings(page: ModuleType) -> None:
+    run = {"rows": 1000, "seconds": 10.0, "workers": 2, "first_part": {"rows": 200, "seconds": 2.0}}
+    slow = {**run, "first_part": {"rows": 200, "seconds": 5.0}, "seconds": 15.0}
+    assert page.rate(run) == 100.0
+    assert page.steady_rate(run) == 100.0
+    assert page.steady_rate({**run, "first_part": {"rows": 900, "seconds": 9.0}}) is None
+    assert page.share_of_local({"pairs": [{"local": run, "ray": slow}]}) == pytest.approx(0.8)
+    bare = [{"rows": 100, "seconds": 1.0}, {"rows": 100, "seconds": 0.5}]
+    assert page.share_of_bare({"route_many": bare, "local": run}) == pytest.approx(100 / 150)
+    spent = [{**one, "cpu_seconds": 2.0} for one in bare]
+    one = {"route_many": spent, "local": {**run, "cpu_seconds": 25.0}}
+    assert page.cpu_share_of_bare(one) == pytest.approx(40 / 50)
+    growing = {**run, "samples": [(second, 0, second * 2**20, 0) for second in range(11)]}
+    assert page.memory_slope(growing) == pytest.approx(1000.0)
+
+
+def test_texts_are_the_same_every_time_and_mostly_different() -> None:
+    made = module("batch_texts")
+    texts = list(islice(made.short_queries(3), 500))
+    assert texts == list(islice(made.short_queries(3), 500))
+    assert texts != list(islice(made.short_queries(4), 500))
+    assert len(set(texts)) > 350
+    assert all(text.strip() for text in texts)
+
+
+def test_it_kills_runs_and_counts(tmp_path: Path) -> None:
+    artifact = build_tiny_artifact(tmp_path / "tiny").path
+    output = tmp_path / "batch.json"
+    words = ["--part", "kill", "--rows", 50, "--kill-rows", 400, "--kills", 1, "--artifact", artifact]
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "batch.py"), *map(str, words), "--output", str(output)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    [run] = json.loads(output.read_text(encoding="utf-8"))["kills"]["runs"]
+    assert (run["lost"], run["doubled"], run["equal_output"]) == (0, 0, True)

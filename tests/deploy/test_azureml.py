@@ -1,6 +1,7 @@
 """Azure ML's folder without Azure: the container's variables start a gateway, the figures fit each other."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,9 @@ def test_everything_belongs_to_one_endpoint(made: Path) -> None:
     deployment = read(made, "deployment.yml")
     for kind in ("model", "environment"):
         assert deployment[kind] == f"azureml:{read(made, f'{kind}.yml')['name']}@latest"
+
+
+def test_the_environment_has_what_the_light_runtime_needs(made: Path) -> None:
+    (pip,) = [one["pip"] for one in read(made, "conda.yml")["dependencies"] if isinstance(one, dict)]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    assert sorted(pip) == sorted(["azureml-inference-server-http", *project["dependencies"]])

@@ -80,6 +80,21 @@ def test_rules_of_the_artifact_stand_in_the_script(full: Artifact, tmp_path: Pat
     assert f"confidenceThreshold: {full.manifest.policy.confidence_threshold}," in script
 
 
+@pytest.mark.parametrize(("most", "lengths"), [(8, [8]), (16, [16]), (100, [16, 32, 64, 100])])
+def test_openvinos_server_has_a_model_for_each_length_up_to_the_limit(
+    most: int, lengths: list[int], full: Artifact, tmp_path: Path
+) -> None:
+    limits = replace(full.manifest.limits, max_tokens=most)
+    artifact = Artifact(full.path, replace(full.manifest, limits=limits))
+    build_package(target_named("openvino"), artifact, tmp_path / "made")
+    entries = json.loads((tmp_path / "made/models/config.json").read_text("utf-8"))["model_config_list"]
+    assert [one["config"]["name"] for one in entries] == [f"router-{length}" for length in lengths]
+    for one, length in zip(entries, lengths, strict=True):
+        assert set(one["config"]["shape"].values()) == {f"(-1,{length})"}
+        # The server numbers versions by folder; the whole folder is mounted at /models.
+        assert (tmp_path / "made" / one["config"]["base_path"][1:] / "1" / "model.onnx").is_file()
+
+
 def test_missing_variant_names_the_command_that_makes_it(tmp_path: Path) -> None:
     tiny = build_tiny_artifact(tmp_path / "tiny")
     with pytest.raises(ArtifactError, match=r"has no plain file, only folded.*pointsman export"):

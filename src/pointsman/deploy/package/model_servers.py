@@ -4,12 +4,35 @@ They serve the bare graph (token ids in, logits out) of the plain file, which ha
 Azure ML's script and KServe's container take text.
 """
 
+import json
 from pathlib import Path
 
 from pointsman.artifact.layout import TOKENIZER
 from pointsman.artifact.store import Artifact
 from pointsman.deploy.package.containers import copy_modules
 from pointsman.deploy.package.target import Target
+
+LENGTHS = (16, 32, 64)
+"""Token counts to pad to, besides the artifact's own limit: a fixed length is compiled once."""
+
+
+def write_lengths(artifact: Artifact, stage: Path) -> None:
+    """Write OpenVINO Model Server's configuration: one served model a length, all of the one file."""
+    most = artifact.manifest.limits.max_tokens
+    entries = [
+        {
+            "config": {
+                "name": f"router-{length}",
+                "base_path": "/models/router",
+                "target_device": "CPU",
+                "shape": dict.fromkeys(("input_ids", "attention_mask"), f"(-1,{length})"),
+                "plugin_config": {"PERFORMANCE_HINT": "LATENCY"},
+            }
+        }
+        for length in (*(length for length in LENGTHS if length < most), most)
+    ]
+    text = json.dumps({"model_config_list": entries}, indent=2)
+    (stage / "models" / "config.json").write_text(text + "\n", encoding="utf-8")
 
 
 def copy_entry_modules(artifact: Artifact, stage: Path) -> None:
@@ -34,6 +57,7 @@ TARGETS = (
         tested="run by the openvino package against Python; no model server was run",
         variants={"models/router/1/model.onnx": ("plain",)},
         files={"tokenizer.json": TOKENIZER},
+        step=write_lengths,
         page="model-servers",
     ),
     Target(

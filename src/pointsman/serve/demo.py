@@ -43,9 +43,9 @@ class EchoUpstream:
             await self._whole(send, " ".join(words), usage)
 
     def _reply(self, request: dict[str, Any]) -> str:
-        messages = request.get("messages") or [
-            {"content": request.get("prompt") or request.get("input") or ""}
-        ]
+        messages = request.get("messages")
+        if not isinstance(messages, list) or not messages:
+            messages = [{"content": request.get("prompt") or request.get("input") or ""}]
         content = messages[-1].get("content") if isinstance(messages[-1], dict) else ""
         said = content if isinstance(content, str) else "something with parts"
         return f"This is the {self._name} demo model. You said: {said[-_ECHO_CHARS:]}"

@@ -26,7 +26,6 @@ class Route:
         path: may hold parameters, for example `/v2/models/{model}`.
         access: `open` to everybody, or for the holders of `user` or `admin` keys.
         is_work: counts against the client's rate limit.
-        takes_text: a bare text or a list of texts is a body, too.
     """
 
     method: str
@@ -34,7 +33,6 @@ class Route:
     handler: Handler
     access: Access
     is_work: bool = False
-    takes_text: bool = False
 
 
 class Table:

@@ -30,19 +30,66 @@ _ERROR = {
     },
 }
 
+_TEXT = {"type": "string"}
+_TEXTS = {"oneOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}
+_QUERY = {"query": _TEXTS, "threshold": {"type": "number", "minimum": 0, "maximum": 1}}
+_INPUTS = {"inputs": _TEXTS}
+_INPUT = {"input": _TEXTS}
+_MODEL = {"model": {"type": "string", "examples": ["auto", "local", "cloud", "router-0.7"]}}
+_MESSAGE = {"type": "object", "required": ["role"], "properties": {"role": _TEXT}}
+_STREAM = {"stream": {"type": "boolean"}}
+_TENSOR = {
+    "type": "object",
+    "required": ["name", "shape", "datatype", "data"],
+    "properties": {
+        "name": _TEXT,
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}},
+        "datatype": {"const": "BYTES"},
+        "data": {"type": "array", "items": _TEXT},
+    },
+}
+
+
+def _one_of(*shapes: dict[str, Any], bare: bool = False) -> dict[str, Any]:
+    """An object with the first key of one of these shapes; with `bare` also a text or a list of texts."""
+    keyed = [{"type": "object", "required": [next(iter(shape))], "properties": shape} for shape in shapes]
+    return {"anyOf": [*keyed, *(_TEXTS["oneOf"] if bare else [])]}
+
+
+_CHAT = _one_of({"messages": {"type": "array", "items": _MESSAGE}, **_MODEL, **_STREAM})
+_COMPLETION = _one_of({"prompt": _TEXTS, **_MODEL, **_STREAM})
+_INFER = _one_of({"inputs": {"type": "array", "items": _TENSOR, "minItems": 1, "maxItems": 1}, "id": _TEXT})
+_BODIES = {
+    "/": _one_of(_INPUTS),
+    "/predict": _one_of(_QUERY, _INPUTS, _INPUT, bare=True),
+    "/classify": _one_of(_INPUT, _INPUTS, _QUERY, bare=True),
+    "/v1/classify": _one_of(_INPUT, _INPUTS, _QUERY, bare=True),
+    "/score": _one_of(_QUERY, _INPUTS, _INPUT, {"input_data": _TEXTS}, {"data": _TEXTS}, bare=True),
+    "/invocations": _one_of(_QUERY, _INPUTS, _INPUT, {"input_data": _TEXTS}, {"data": _TEXTS}, bare=True),
+    "/explain": _one_of({"query": _TEXT}),
+    "/v1/chat/completions": _CHAT,
+    "/openai/deployments/{deployment}/chat/completions": _CHAT,
+    "/v1/completions": _COMPLETION,
+    "/openai/deployments/{deployment}/completions": _COMPLETION,
+    "/v1/responses": _one_of({"input": _TEXTS, **_MODEL, **_STREAM}),
+    "/v2/models/{model}/infer": _INFER,
+    "/v2/models/{model}/versions/{version}/infer": _INFER,
+}
+"""What the body of each route may be; fields that are not named pass a chat untouched."""
+
 
 async def document(gateway: "Gateway", exchange: Exchange) -> None:
     """`/openapi.json`."""
     from pointsman.serve.routes import PUBLIC
 
-    await exchange.respond_json(describe(PUBLIC))
+    await exchange.respond_json(describe(PUBLIC, needs_key=bool(gateway.access.users)))
 
 
-def describe(routes: "Sequence[Route]") -> dict[str, Any]:
-    """The document for a table of routes."""
+def describe(routes: "Sequence[Route]", *, needs_key: bool) -> dict[str, Any]:
+    """The document for a table of routes, where users need a key or not."""
     paths: dict[str, Any] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, needs_key)
     return {
         "openapi": "3.1.0",
         "info": {"title": "pointsman", "version": __version__},
@@ -57,7 +104,7 @@ def describe(routes: "Sequence[Route]") -> dict[str, Any]:
     }
 
 
-def _operation(route: "Route") -> dict[str, Any]:
+def _operation(route: "Route", needs_key: bool) -> dict[str, Any]:
     error = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
     statuses = sorted({str(kind.status) for kind in KINDS.values()})
     operation: dict[str, Any] = {
@@ -70,9 +117,11 @@ def _operation(route: "Route") -> dict[str, Any]:
             "200": {"description": "done"},
             **{status: {"description": "see the error's code", **error} for status in statuses},
         },
-        "security": [] if route.access == "open" else [{"bearer": []}, {"api_key": []}],
+        "security": [] if route.access == "open" or not needs_key else [{"bearer": []}, {"api_key": []}],
     }
     if route.method == "POST":
-        schema = {"type": ["object", "array", "string"] if route.takes_text else "object"}
-        operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
+        content = {"application/json": {"schema": _BODIES[route.path]}}
+        operation["requestBody"] = {"required": True, "content": content}
+    elif route.path == "/predict":
+        operation["parameters"].append({"name": "query", "in": "query", "required": True, "schema": _TEXT})
     return operation

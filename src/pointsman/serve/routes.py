@@ -14,12 +14,12 @@ _HEALTH = tuple(
 
 PUBLIC: tuple[Route, ...] = (
     Route("POST", "/", classify.pipeline, "user", is_work=True),
-    Route("POST", "/predict", classify.predict, "user", is_work=True, takes_text=True),
+    Route("POST", "/predict", classify.predict, "user", is_work=True),
     Route("GET", "/predict", classify.predict, "user", is_work=True),
-    Route("POST", "/classify", classify.classify, "user", is_work=True, takes_text=True),
-    Route("POST", "/v1/classify", classify.classify, "user", is_work=True, takes_text=True),
-    Route("POST", "/score", classify.score, "user", is_work=True, takes_text=True),
-    Route("POST", "/invocations", classify.score, "user", is_work=True, takes_text=True),
+    Route("POST", "/classify", classify.classify, "user", is_work=True),
+    Route("POST", "/v1/classify", classify.classify, "user", is_work=True),
+    Route("POST", "/score", classify.score, "user", is_work=True),
+    Route("POST", "/invocations", classify.score, "user", is_work=True),
     Route("POST", "/explain", explain.explain, "user", is_work=True),
     Route("GET", "/info", classify.info, "user"),
     Route("POST", "/v1/chat/completions", chat.completions, "user", is_work=True),

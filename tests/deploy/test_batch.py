@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -246,6 +247,25 @@ def test_an_empty_file_gives_an_empty_file(router: Path, tmp_path: Path) -> None
     (tmp_path / "q.jsonl").write_bytes(b"")
     assert batch(router, tmp_path / "q.jsonl", tmp_path / "out.parquet") == 0
     assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
+
+
+def test_killed_while_it_cleans_up_it_leaves_nothing_that_binds_the_next_run(
+    router: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = write_lines(tmp_path / "q.jsonl", rows(9)), tmp_path / "out.jsonl"
+
+    def killed(folder: Path, **_: object) -> None:
+        if folder.exists():
+            min(path for path in folder.iterdir() if path.suffix == ".json").unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", killed)
+        assert batch(router, source, output) == 130
+    assert [row["id"] for row in read_lines(output)] == list(range(9))
+    output.unlink()
+    assert batch(router, source, output) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "q.jsonl"]
 
 
 @pytest.mark.parametrize("parts", [2, 11])

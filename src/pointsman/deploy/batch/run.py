@@ -25,7 +25,6 @@ from pointsman.errors import InputError, OutputExistsError
 
 BAD_ROWS = "_bad_rows.jsonl"
 _BAD_PART = ".bad.jsonl"
-_MERGED = "_merged"
 
 
 @dataclass(slots=True)
@@ -131,25 +130,22 @@ def run_batch(
     with _alone(store):
         done = begin(store, run_record(sources, spec, options))
         summary = Summary(output)
-        if not (single and _MERGED in done and Path(output).exists()):
-            walk = _Walk(store, sources, options, done, progress, summary)
-            try:
-                for job, answers in engine(walk.jobs()):
-                    walk.finish(job, answers)
-            except BaseException:
-                # A run that made nothing (a wrong column, say) must not bind the next one.
-                if store.names() <= {RUN_FILE}:
-                    store.remove(RUN_FILE)
-                raise
-            _gather_bad(store, walk.parts, options, summary, single)
-            if single and isinstance(store, LocalStore):
-                if not walk.parts:
-                    store.write("part-empty." + options.format, _empty(options))
-                    walk.parts.append("part-empty." + options.format)
-                merge(store, walk.parts, Path(output), options.format)
-        if single:
-            store.write(_MERGED, b"")
-            _remove(Path(parts_address))
+        walk = _Walk(store, sources, options, done, progress, summary)
+        try:
+            for job, answers in engine(walk.jobs()):
+                walk.finish(job, answers)
+        except BaseException:
+            # A run that made nothing (a wrong column, say) must not bind the next one.
+            if store.names() <= {RUN_FILE}:
+                store.remove(RUN_FILE)
+            raise
+        _gather_bad(store, walk.parts, options, summary, single)
+        if single and isinstance(store, LocalStore):
+            if not walk.parts:
+                store.write("part-empty." + options.format, _empty(options))
+                walk.parts.append("part-empty." + options.format)
+            merge(store, walk.parts, Path(output), options.format)
+            _remove(store.path)
     return summary
 
 
@@ -179,11 +175,11 @@ def _gather_bad(
 
 
 def _remove(parts: Path) -> None:
-    """Parts first, what says that they are merged last: it may end in between."""
-    for path in sorted(parts.iterdir()):
-        if path.name not in (RUN_FILE, _MERGED):
-            path.unlink()
-    shutil.rmtree(parts)
+    """Out of the way in one step: it may end in between, and half a run must not bind the next one."""
+    done = parts.with_name(f".{parts.name}.done")
+    shutil.rmtree(done, ignore_errors=True)
+    parts.rename(done)
+    shutil.rmtree(done)
 
 
 @contextmanager

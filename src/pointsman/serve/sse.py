@@ -6,7 +6,7 @@ Nothing is parsed, changed or re-split; joined together, what goes out is what c
 import json
 from typing import Any
 
-MAX_EVENT_BYTES = 4 * 2**20
+MAX_EVENT_BYTES = 2**20
 _MARK_BYTES = 2
 """So much of a blank line's bytes can be held back: one short of the longest."""
 
@@ -32,7 +32,8 @@ class EventRelay:
             return b""
         # No client waits for a longer event; holding more of it would only cost memory.
         end = seen + end if end else len(tail)
-        ready = bytes(tail[:end])
+        with memoryview(tail) as view:
+            ready = bytes(view[:end])
         del tail[:end]
         return ready
 

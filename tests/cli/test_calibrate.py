@@ -64,6 +64,14 @@ def test_a_share_needs_no_labels(artifact, tmp_path):
     )
 
 
+def test_the_curve_alone_leaves_the_artifact_what_it_is(artifact, labelled, tmp_path):
+    run(artifact, labelled, "--method", "none", "--output", tmp_path / "new")
+    before, after = Artifact.open(artifact).manifest, Artifact.open(tmp_path / "new").manifest
+    assert (before.id, before.calibration, before.policy) == (after.id, after.calibration, after.policy)
+    points = after.provenance["curve"]["points"]
+    assert points[0]["quality"] < points[-1]["quality"] == 1.0
+
+
 def test_labels_are_needed_for_a_fit(artifact, tmp_path):
     queries = tmp_path / "queries.jsonl"
     queries.write_text('{"query": "hello"}\n', encoding="utf-8")
@@ -75,7 +83,6 @@ def test_labels_are_needed_for_a_fit(artifact, tmp_path):
     "words",
     [
         ["--share", "0.2"],
-        ["--method", "none", "--output", "x"],
         ["--recipe", "r.toml", "--output", "x"],
     ],
 )

@@ -4,7 +4,7 @@ DATA are JSONL, CSV or Parquet files with a column `query` and `label`, or `weak
 With them p_cloud is fitted (--method platt or temperature; --method none keeps it). One of --share,
 --quality and --budget also chooses the cloud threshold: the share of queries that go to the cloud, the part
 of the cloud model's lead that is recovered, or the mean price of a query. With --method none the labels may
-be missing for --share and --budget.
+be missing for --share and --budget; without any of the three only the curve over the queries is stored.
 
 ROUTER is an artifact: the result is a new one at --output, with the digest of the data and the curve in it.
 Or it is a checkpoint directory: calibration.json is written into it, and `pointsman export` takes it
@@ -82,8 +82,6 @@ def _artifact(args: argparse.Namespace, wish: "Wish | None") -> dict[str, object
 
     if args.output is None:
         raise SettingsError("--output: an artifact is never changed; say where the new one goes.")
-    if args.method == "none" and wish is None:
-        raise SettingsError("--method none needs one of --share, --quality, --budget.")
     refuse_existing(args.output)
     artifact = Artifact.open(args.router)
     router = Router.open(artifact)
@@ -147,7 +145,7 @@ def _read(args: argparse.Namespace) -> "tuple[tuple[str, ...], Dataset | None, s
             raise SettingsError("--recipe needs --data-directory, where its globs start.")
         data = validation_dataset(args.recipe, args.data_directory)
         return data.queries, data, data.sha256
-    if args.method == "none" and args.quality is None:
+    if args.method == "none" and (args.share is not None or args.budget is not None):
         queries, sha256 = read_queries(args.data)
         return queries, None, sha256
     data = read_dataset(args.data)

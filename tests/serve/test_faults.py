@@ -453,11 +453,13 @@ def test_retries_stay_in_their_budget(artifact: object, start: Start) -> None:
 
 
 def test_a_probe_closes_the_breaker_again(both: Start, cloud: FakeUpstream) -> None:
-    gateway = both(upstream={"breaker_failures": 2, "breaker_open_s": 0.2})
+    gateway = both(upstream={"breaker_failures": 2, "breaker_open_s": 3600})
     good, cloud.script = cloud.script, answer(500)
     for _ in range(5):
         gateway.chat()
     assert len(cloud.seen) == 2
+    breaker = gateway.gateway.upstreams.get("cloud").breaker  # type: ignore[union-attr]
+    breaker._open_s, breaker._next_probe = 0.05, 0.0
     cloud.script = good
     deadline = time.monotonic() + 10
     while gateway.chat().status_code != 200 and time.monotonic() < deadline:

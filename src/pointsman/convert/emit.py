@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from pointsman.convert.algebra import Matrix, Vector
+from pointsman.convert.algebra import Affine, Matrix, Vector
 from pointsman.convert.fold import FoldedBlock, FoldedFeedForward, FoldedMobileBert
 
 OPSET = 18
@@ -106,6 +106,15 @@ class Products(Protocol):
         """`x @ weight.T + bias` or `x @ weight.T + residual`; x is (rows, in), weight (out, in)."""
         ...
 
+    def attention(
+        self, graph: GraphWriter, x: str, shape: str, mask: str, maps: Affine, heads: int, name: str
+    ) -> str:
+        """Self-attention of x (rows, in), reshaped to `shape`: (batch, sequence, inner).
+
+        `maps` stacks query, key and value, (3 x inner, in).
+        """
+        ...
+
     def activated(self, graph: GraphWriter, x: str, network: FoldedFeedForward, op: str, name: str) -> str:
         """`act(x @ up.weight.T + up.bias)`, in whatever form `product` takes next."""
         ...
@@ -141,6 +150,15 @@ class FloatProducts:
         elif residual:
             inputs.append(residual)
         return graph.node("Gemm", inputs, name)
+
+    def attention(
+        self, graph: GraphWriter, x: str, shape: str, mask: str, maps: Affine, heads: int, name: str
+    ) -> str:
+        """One `Attention`: it projects straight to heads, so nothing is split or copied before."""
+        tokens = graph.node("Reshape", [x, shape], f"{name}.tokens")
+        weight = graph.constant(f"{name}.weight", maps.weight.T)
+        bias = graph.constant(f"{name}.bias", maps.bias)
+        return graph.node("Attention", [tokens, weight, bias, mask], name, domain=CONTRIB, num_heads=heads)
 
     def activated(self, graph: GraphWriter, x: str, network: FoldedFeedForward, op: str, name: str) -> str:
         """A Gemm and its activation; ONNX Runtime fuses the two where it is a ReLU."""
@@ -217,16 +235,17 @@ class _Emitter:
 
     def block(self, stream: str, block: FoldedBlock, name: str) -> str:
         """One block; (batch x sequence, hidden) to the same."""
-        g, inner = self.graph, self.inner
-        maps = [block.query_key_value] + ([block.entry] if block.entry else [])
-        weight, bias = np.concatenate([m.weight for m in maps]), np.concatenate([m.bias for m in maps])
-        projected = self.products.product(g, stream, weight, f"{name}.project", bias=bias)
-        parts = len(bias) // inner
-        tokens = self._tokens(projected, parts * inner, f"{name}.tokens")
-        query, key, value, *entry = g.split(tokens, parts, 2, f"{name}.parts")
-        context = self._attention(query, key, value, name)
-        start = self._rows(entry[0], inner, f"{name}.entry") if entry else stream
-        return self._after_attention(context, start, stream, block, name)
+        make, maps = self.products, block.query_key_value
+        shape, heads = self._shape(self.hidden), self.folded.heads
+        context = make.attention(self.graph, stream, shape, self.mask, maps, heads, f"{name}.attention")
+        start = stream
+        if block.entry is not None:
+            start = make.product(
+                self.graph, stream, block.entry.weight, f"{name}.entry", bias=block.entry.bias
+            )
+        return self._after_attention(
+            self._rows(context, self.inner, f"{name}.context"), start, stream, block, name
+        )
 
     def last_block(self, stream: str, block: FoldedBlock, name: str) -> str:
         """The last block for the first token only; (batch x sequence, hidden) to (batch, hidden)."""
@@ -246,7 +265,14 @@ class _Emitter:
         )
         query, *entry = g.split(one, 2, 1, f"{name}.parts") if block.entry else [one]
         query = g.node("Unsqueeze", [query, g.integers(1)], f"{name}.query")
-        context = self._attention(query, key, value, name)
+        context = g.node(
+            "MultiHeadAttention",
+            [query, key, value, "", self.mask],
+            f"{name}.attention",
+            domain=CONTRIB,
+            num_heads=self.folded.heads,
+        )
+        context = self._rows(context, inner, f"{name}.context")
         return self._after_attention(context, entry[0] if entry else first, first, block, name)
 
     def head(self, first: str) -> None:
@@ -257,16 +283,6 @@ class _Emitter:
             pooled = floats.product(g, first, folded.pooler.weight, "pooler", bias=folded.pooler.bias)
             first = g.node("Tanh", [pooled], "pooler.tanh")
         floats.product(g, first, folded.classifier.weight, "logits", bias=folded.classifier.bias)
-
-    def _attention(self, query: str, key: str, value: str, name: str) -> str:
-        context = self.graph.node(
-            "MultiHeadAttention",
-            [query, key, value, "", self.mask],
-            f"{name}.attention",
-            domain=CONTRIB,
-            num_heads=self.folded.heads,
-        )
-        return self._rows(context, self.inner, f"{name}.context")
 
     def _after_attention(self, context: str, start: str, stream: str, block: FoldedBlock, name: str) -> str:
         g, make = self.graph, self.products
@@ -289,12 +305,16 @@ class _Emitter:
             return value
         return self.graph.node("Mul", [value, self.graph.constant(f"{name}.gain", gain)], f"{name}.gained")
 
-    def _tokens(self, value: str, width: int, name: str) -> str:
-        """Rows back to (batch, sequence, width)."""
+    def _shape(self, width: int) -> str:
+        """The shape (batch, sequence, width)."""
         if width not in self._shapes:
             joined = [self.shape, self.graph.integers(width)]
             self._shapes[width] = self.graph.node("Concat", joined, f"shape.{width}", axis=0)
-        return self.graph.node("Reshape", [value, self._shapes[width]], name)
+        return self._shapes[width]
+
+    def _tokens(self, value: str, width: int, name: str) -> str:
+        """Rows back to (batch, sequence, width)."""
+        return self.graph.node("Reshape", [value, self._shape(width)], name)
 
     def _rows(self, value: str, width: int, name: str) -> str:
         return self.graph.node("Reshape", [value, self.graph.integers(-1, width)], name)

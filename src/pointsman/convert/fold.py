@@ -1,7 +1,7 @@
 """From a MobileBERT to its folded form: the algebra applied, step by step, with a record of each.
 
-The folded form is what the graph computes and nothing else: one product for query, key, value and the
-block's residual input; one for the attention output; two for each feed-forward network; one to leave the
+The folded form is what the graph computes and nothing else: one product for query, key and value; one for
+the block's residual input; one for the attention output; two for each feed-forward network; one to leave the
 block. No NoNorm, no bias on any residual branch. The last block computes keys and values for all
 tokens and everything else for the first one, because only `[CLS]` is read.
 """
@@ -191,7 +191,6 @@ def _account(model: MobileBert, blocks: Sequence[FoldedBlock]) -> tuple[Step, ..
         if not model.config.use_bottleneck_attention and model.config.key_query_shared_bottleneck
         else 0
     )
-    maps = 4 if model.config.use_bottleneck else 3
     return (
         Step("absorb_norm", bottlenecks + shared + 1),
         Step(
@@ -207,7 +206,7 @@ def _account(model: MobileBert, blocks: Sequence[FoldedBlock]) -> tuple[Step, ..
             "compose_bottleneck",
             2 * shared + (3 * bottlenecks if model.config.use_bottleneck_attention else 0),
         ),
-        Step("stack_projections", len(blocks) * maps),
+        Step("stack_projections", 3 * len(blocks)),
         Step("first_token_only", 1),
         Step("position_table", 1),
     )

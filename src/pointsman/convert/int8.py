@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pointsman.convert.algebra import Matrix, Vector
+from pointsman.convert.algebra import Affine, Matrix, Vector
 from pointsman.convert.emit import CONTRIB, FloatProducts, GraphWriter
 from pointsman.convert.fold import FoldedFeedForward, FoldedMobileBert
 from pointsman.convert.options import SAFE_LIMIT
@@ -95,6 +95,25 @@ class Int8Products:
             "Add", [graph.node("QGemm", inputs, f"{name}.product", domain=CONTRIB), residual], name
         )
 
+    def attention(
+        self, graph: GraphWriter, x: str, shape: str, mask: str, maps: Affine, heads: int, name: str
+    ) -> str:
+        """One `QAttention`: projections in int8, the attention itself in float32."""
+        a = self._quantized(graph, x)
+        tokens = graph.node("Reshape", [a.name, shape], f"{name}.tokens")
+        scales, integers = quantize_weight(maps.weight, self._limit)
+        inputs = [
+            tokens,
+            graph.constant(f"{name}.weight", integers.T),
+            graph.constant(f"{name}.bias", maps.bias),
+            a.scale_name,
+            graph.constant(f"{name}.weight.scale", scales.astype(np.float32)),
+            mask,
+            a.zero_name,
+            graph.constant(f"zeros.i8.{len(scales)}", np.zeros(len(scales), np.int8)),
+        ]
+        return graph.node("QAttention", inputs, name, domain=CONTRIB, num_heads=heads)
+
     def activated(self, graph: GraphWriter, x: str, network: FoldedFeedForward, op: str, name: str) -> str:
         """For a ReLU one QGemm to uint8 with zero point 0: saturation at 0 is the ReLU, and costs nothing."""
         if op != "relu":
@@ -107,17 +126,26 @@ class Int8Products:
             graph.constant(f"{out}.scale", np.array(scale, np.float32)),
             graph.constant("zero.u8", np.array(0, np.uint8)),
         )
-        inputs = self._inputs(graph, x, network.up.weight, f"{name}.up", network.up.bias)
+        inputs = self._inputs(graph, x, network.up.weight, f"{name}.up", network.up.bias, one_scale=True)
         graph.node("QGemm", [*inputs, made.scale_name, made.zero_name], out, domain=CONTRIB)
         self._known[out] = made
         return out
 
     def _inputs(
-        self, graph: GraphWriter, x: str, weight: Matrix, name: str, bias: Vector | None
+        self,
+        graph: GraphWriter,
+        x: str,
+        weight: Matrix,
+        name: str,
+        bias: Vector | None,
+        *,
+        one_scale: bool = False,
     ) -> list[str]:
         """QGemm's inputs: A, its scale and zero point; B, its scales and zero points; C."""
         a = self._quantized(graph, x)
         scales, integers = quantize_weight(weight, self._limit)
+        if one_scale and np.ptp(scales) <= 1e-9 * scales[0]:
+            scales = scales[:1]
         inputs = [
             a.name,
             a.scale_name,

@@ -15,6 +15,7 @@ import onnx
 
 from pointsman.convert.calibrate import ranges_at, row_extremes
 from pointsman.convert.emit import FloatProducts, emit
+from pointsman.convert.equalize import equalize
 from pointsman.convert.fold import FoldedMobileBert
 from pointsman.convert.int8 import Int8Products, watched_values
 from pointsman.evaluation.parity import answers_alone
@@ -63,6 +64,7 @@ def quantize(
         threads: intra-op threads of the calibration.
     """
     config = SessionConfig(threads=threads)
+    folded = equalize(folded)
     float_model = emit(folded, FloatProducts())
     extremes = row_extremes(float_model, watched_values(folded), sequences, threads=threads)
     float_logits = answers_alone(Session(float_model.SerializeToString(), config), sequences)

@@ -5,10 +5,15 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import helper
+from tests.convert.definition import TINY, random_weights
 from tests.convert.products import WIDTH, write_graph
 
 from pointsman.convert.benchmark_stock import open_stock
+from pointsman.convert.emit import FloatProducts, emit
+from pointsman.convert.fold import FoldedMobileBert, fold
+from pointsman.convert.int8 import Int8Products, Range, watched_values
 from pointsman.convert.matmul_limit import write_products
+from pointsman.convert.mobilebert import MobileBertConfig, mobilebert_from_weights
 from pointsman.errors import ConversionError, InputError
 
 RANDOM = np.random.default_rng(0)
@@ -111,7 +116,7 @@ def test_a_model_without_constant_products_is_refused(tmp_path: Path) -> None:
         helper.make_node("MatMul", ["words", "turned"], ["logits"]),
     ]
     model = write_graph(tmp_path / "m.onnx", nodes, {})
-    with pytest.raises(ConversionError, match="no matrix product"):
+    with pytest.raises(ConversionError, match="no matrix product with constant"):
         write_products(model, tmp_path / "p.onnx", batch=1, length=5)
 
 
@@ -121,3 +126,49 @@ def test_stock_onnx_answers_a_batch_and_reads_no_texts_without_a_tokenizer(tmp_p
     assert np.asarray(subject.run(ids, ids)).shape == (2, 2)
     with pytest.raises(InputError, match="without a tokenizer"):
         subject.bulk(["a"])
+
+
+@pytest.fixture(scope="module")
+def folded() -> FoldedMobileBert:
+    config = MobileBertConfig.from_config(TINY)
+    return fold(mobilebert_from_weights(config, random_weights(config, seed=3)))
+
+
+@pytest.mark.parametrize("kind", ["float", "int8"])
+def test_attention_counts_with_its_projections_and_its_own_products(
+    folded: FoldedMobileBert, kind: str, tmp_path: Path
+) -> None:
+    ranges = {name: Range(-1.0, 1.0) for name in watched_values(folded)}
+    onnx.save(emit(folded, FloatProducts() if kind == "float" else Int8Products(ranges)), tmp_path / "m.onnx")
+    made = write_products(tmp_path / "m.onnx", tmp_path / "p.onnx", batch=2, length=5)
+    last, others = folded.blocks[-1], folded.blocks[:-1]
+    inner, hidden = last.attention_output.shape[0], folded.positions.shape[1]
+    all_rows, first_rows = 2 * 5, 2
+    # Queries times keys, probabilities times values: every query token meets every key token.
+    wanted = 2 * 2 * inner * (len(others) * all_rows * 5 + first_rows * 5)
+    assert folded.transformation is not None
+    wanted += 2 * all_rows * folded.transformation.size
+    for block, rows in [(block, all_rows) for block in others] + [(last, first_rows)]:
+        entry, leave = block.entry, block.exit
+        assert entry is not None and leave is not None
+        wanted += 2 * rows * (entry.weight.size + block.attention_output.size + leave.size)
+        wanted += 2 * rows * sum(one.up.weight.size + one.down.size for one in block.feed_forwards)
+    wanted += 2 * inner * hidden * (3 * len(others) * all_rows + first_rows + 2 * all_rows)
+    heads = [folded.pooler, folded.classifier]
+    wanted += sum(2 * first_rows * one.weight.size for one in heads if one)
+    assert made.mega_operations * 1e6 == wanted
+    assert made.operators["FusedMatMul"] == len(folded.blocks)
+    ort.InferenceSession(tmp_path / "p.onnx")
+
+
+def test_products_of_two_computed_operands_are_counted(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["words", "w"], ["wide"]),
+        helper.make_node("Transpose", ["wide"], ["turned"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["wide", "turned"], ["logits"]),
+    ]
+    model = write_graph(tmp_path / "m.onnx", nodes, {"w": weight(WIDTH, 6)})
+    made = write_products(model, tmp_path / "p.onnx", batch=3, length=5)
+    assert made.count == 2
+    assert made.mega_operations * 1e6 == 2 * (15 * WIDTH * 6 + 3 * 5 * 5 * 6)
+    ort.InferenceSession(tmp_path / "p.onnx")

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pointsman.evaluation.timing import Subject, serve
@@ -11,8 +12,12 @@ from pointsman.evaluation.timing import Subject, serve
 class Fake:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.mode = settings.get("mode", "")
+        self.name, self.log = settings.get("name", ""), settings.get("log")
 
     def run(self, input_ids: Any, attention_mask: Any) -> object:
+        if self.log:
+            with Path(self.log).open("a", encoding="utf-8") as log:
+                log.write(f"{self.name}\n")
         if self.mode == "noisy":
             print("noise on standard output", flush=True)
         if self.mode == "slow":

@@ -8,6 +8,7 @@ import pytest
 from pointsman.errors import DataError
 from pointsman.evaluation.benchmark import Kind, Scenario
 from pointsman.evaluation.benchmark_runner import (
+    SLICES,
     Effort,
     Inputs,
     Program,
@@ -63,9 +64,22 @@ def test_rounds_alternate_and_every_start_counts(inputs: Inputs) -> None:
         ("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2), ("b", 2),
         ("a", 3), ("b", 3), ("b", 4), ("a", 4), ("a", 5), ("b", 5),
     ]  # fmt: skip
-    assert all(len(run.calls_ns) == 2 and len(run.warmups_ns) == 1 for run in measured.runs)
+    # Two calls, at least, in slices of one at least.
+    assert all(len(run.calls_ns) == len(run.warmups_ns) == SLICES for run in measured.runs)
     assert measured.failures == {}
     assert any("start 2 of 2" in line for line in said)
+
+
+def test_backends_take_turns_within_a_round(inputs: Inputs, tmp_path: Path) -> None:
+    effort = replace(EFFORT, processes=1, rounds=1)
+    log = tmp_path / "log"
+    workers = [Worker(name, FAKE, {"mode": "", "log": str(log), "name": name}) for name in "ab"]
+    measure_workers(workers, [SHORT], inputs, effort, lambda line: None)
+    warm_and_counted = 2
+    assert (
+        log.read_text(encoding="utf-8").split()
+        == (["a"] * warm_and_counted + ["b"] * warm_and_counted) * SLICES
+    )
 
 
 def test_a_backend_that_fails_leaves_the_others_be(inputs: Inputs) -> None:

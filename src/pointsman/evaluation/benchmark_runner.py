@@ -1,7 +1,8 @@
 """Measuring: every backend alone in its process, rounds A B C A B C ..., raw timings out.
 
-It knows processes and order; it refuses to know models, figures and Markdown. Backends of one round
-follow each other closely, so a ratio within a round sees the same noise on both of its sides.
+It knows processes and order; it refuses to know models, figures and Markdown. A round itself goes round in
+short slices, so backends follow each other within a fraction of a second and a ratio within a round sees
+the same noise on both of its sides.
 """
 
 import time
@@ -16,6 +17,8 @@ from pointsman.evaluation.benchmark import Kind, Run, Scenario
 from pointsman.evaluation.worker_process import WorkerError, WorkerProcess, run_whole_process
 
 BULK_WARMUPS = 64
+SLICES = 3
+"""Turns of a round of latencies: every backend gives a third of its calls, then the next third."""
 SETTLE_S = 0.02
 """Thread pools of the backend before stop spinning within this many seconds."""
 
@@ -194,31 +197,42 @@ def _measure_scenario(
 ) -> None:
     """All rounds of one scenario; every round begins with the next backend, so none is always first."""
     takers = [pair for pair in opened if pair[0].takes(scenario)]
-    rounds = effort.rounds if scenario.kind is Kind.LATENCY else effort.whole_rounds
+    is_latency = scenario.kind is Kind.LATENCY
+    rounds, slices = (effort.rounds, SLICES) if is_latency else (effort.whole_rounds, 1)
+    job = _job(scenario, inputs, effort, slices)
     for number in range(rounds):
         shift = number % max(1, len(takers))
-        for worker, running in takers[shift:] + takers[:shift]:
+        in_turn = takers[shift:] + takers[:shift]
+        answers: dict[str, list[dict[str, Any]]] = {worker.backend: [] for worker, _ in in_turn}
+        for worker, running in in_turn * slices:
             if worker.backend in measured.failures:
                 continue
             time.sleep(SETTLE_S)
             try:
-                answer = running.ask(_job(scenario, inputs, effort))
+                answers[worker.backend].append(running.ask(job))
             except WorkerError as error:
                 measured.failures[worker.backend] = f"{scenario.name}: {error}"
-                continue
-            measured.runs.append(
-                Run(
-                    backend=worker.backend,
-                    scenario=scenario.name,
-                    round=process * rounds + number,
-                    warmups_ns=tuple(answer["warmups_ns"]),
-                    calls_ns=tuple(answer["calls_ns"]),
-                    peak_rss_bytes=int(answer["peak_rss_bytes"]),
-                )
-            )
+        measured.runs += [
+            _run(backend, scenario, process * rounds + number, parts)
+            for backend, parts in answers.items()
+            if backend not in measured.failures
+        ]
 
 
-def _job(scenario: Scenario, inputs: Inputs, effort: Effort) -> dict[str, Any]:
+def _run(backend: str, scenario: Scenario, number: int, parts: Sequence[Mapping[str, Any]]) -> Run:
+    """The slices of one round as one run."""
+    return Run(
+        backend=backend,
+        scenario=scenario.name,
+        round=number,
+        warmups_ns=tuple(ns for part in parts for ns in part["warmups_ns"]),
+        calls_ns=tuple(ns for part in parts for ns in part["calls_ns"]),
+        peak_rss_bytes=max(int(part["peak_rss_bytes"]) for part in parts),
+    )
+
+
+def _job(scenario: Scenario, inputs: Inputs, effort: Effort, slices: int) -> dict[str, Any]:
+    """One slice of a round."""
     if scenario.kind is Kind.BULK:
         return {"kind": "bulk", "queries": str(inputs.queries), "warmups": BULK_WARMUPS}
     return {
@@ -227,7 +241,7 @@ def _job(scenario: Scenario, inputs: Inputs, effort: Effort) -> dict[str, Any]:
         "lengths": list(scenario.lengths),
         "vocab_size": inputs.vocab_size,
         "warmups": effort.warmups,
-        "min_calls": effort.min_calls,
-        "max_calls": effort.max_calls,
-        "min_time_s": effort.min_time_s,
+        "min_calls": -(-effort.min_calls // slices),
+        "max_calls": -(-effort.max_calls // slices),
+        "min_time_s": effort.min_time_s / slices,
     }

@@ -183,9 +183,7 @@ def limit_table(benchmark: Benchmark) -> Table:
             )
             rows.append(Row(cells))
     headers = ("model", "scenario", "products alone", "whole model", "share", "billion operations/s")
-    note = (
-        "The products of a model with constant weights, alone in a graph: what the kernels cannot do without."
-    )
+    note = "A model's matrix products, attention's own too, alone in a graph: what no folding can remove."
     return Table("The limit", headers, tuple(rows), note)
 
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from dotenv import dotenv_values
-
 from pointsman.errors import SettingsError
 from pointsman.labels import checked_target
 
@@ -41,7 +39,7 @@ def effective_environment(
     """
     path = Path(".env") if dotenv is None else dotenv
     try:
-        from_file = dotenv_values(path) if path.is_file() else {}
+        from_file = _read_dotenv(path) if path.is_file() else {}
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: expected a readable file in UTF-8, found: {error}.") from None
     merged = {**from_file, **(os.environ if environ is None else environ)}
@@ -108,6 +106,13 @@ class Settings:
             "threads": whole_number(threads, "--threads", at_least=1),
         }
         return replace(self, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+
+
+def _read_dotenv(path: Path) -> dict[str, str | None]:
+    # Here and not above: most processes have no such file, and need not wait for its parser.
+    from dotenv import dotenv_values
+
+    return dotenv_values(path)
 
 
 def _target(text: str | None, name: str) -> str | None:

@@ -156,3 +156,20 @@ def test_nothing_reports_home(tmp_path: Path) -> None:
     environment |= {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-B", "-c", code], cwd=tmp_path, env=environment, check=True)
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_blocks_are_a_model_too_and_are_given_up() -> None:
+    model = summed(TABLE)
+    blocks = [model[:100], model[100:]]
+    np.testing.assert_array_equal(Session(blocks, optimize=False).run(IDS, MASK), ANSWER)
+    assert blocks == []
+
+
+def test_blocks_that_are_no_model_are_an_error_and_not_a_wait() -> None:
+    with pytest.raises(ArtifactError, match="does not take the model"):
+        Session([bytes(range(256)) * 4096] * 3)
+
+
+def test_a_session_made_of_blocks_keeps_no_copy_of_the_file() -> None:
+    kept = [value for value in vars(Session([summed(TABLE)])._session).values() if isinstance(value, bytes)]
+    assert kept == []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-_BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def digest_file(path: Path) -> FileDigest:
 def digest_stream(stream: BinaryIO) -> FileDigest:
     """Digest of what is left in an open file, read in blocks: constant memory."""
     size, sha = 0, hashlib.sha256()
-    while block := stream.read(_BLOCK_BYTES):
+    while block := stream.read(BLOCK_BYTES):
         size += len(block)
         sha.update(block)
     return FileDigest(size, sha.hexdigest())

@@ -6,6 +6,7 @@ makes it visible. Reading checks size and SHA-256 before the bytes go to any par
 
 import errno
 import glob
+import hashlib
 import os
 import secrets
 import shutil
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from pointsman.artifact.digest import FileDigest, digest_bytes, digest_file, digest_stream
+from pointsman.artifact.digest import BLOCK_BYTES, FileDigest, digest_file, digest_stream
 from pointsman.artifact.durable import sync
 from pointsman.artifact.layout import GUIDE_ARTIFACT, MANIFEST, ONNX_DIRECTORY
 from pointsman.artifact.leftovers import at_work, sweep
@@ -69,15 +70,23 @@ class Artifact:
         Raises:
             IntegrityError: not listed, missing, or not what the manifest says.
         """
+        return b"".join(self.read_blocks(name))
+
+    def read_blocks(self, name: str) -> list[bytes]:
+        """The same in blocks of at most 1 MiB, for a reader that gives them up one by one."""
         expected = self._expected(name)
+        blocks, size, sha = [], 0, hashlib.sha256()
         try:
             with _plain_file(self.path, name) as stream:
-                # One byte more than expected tells a longer file, whatever its length.
-                data = stream.read(expected.size_bytes + 1)
+                # A longer file is told by its next block, whatever its length.
+                while size <= expected.size_bytes and (block := stream.read(BLOCK_BYTES)):
+                    blocks.append(block)
+                    size += len(block)
+                    sha.update(block)
         except OSError as error:
             raise IntegrityError(f"{name} in {self.path} cannot be read: {error.strerror}.") from None
-        self._compare(name, expected, digest_bytes(data))
-        return data
+        self._compare(name, expected, FileDigest(size, sha.hexdigest()))
+        return blocks
 
     def verify(self) -> None:
         """Check every file against the manifest, in constant memory.

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -77,10 +76,12 @@ class Router:
         if variant not in manifest.variants:
             raise SettingsError(f"variant {variant!r}: {opened.path} has {sorted(manifest.variants)}.")
         encoder = TextEncoder(opened.read(TOKENIZER), _limits(manifest, settings))
-        model = opened.read(manifest.variants[variant])
+        model = opened.read_blocks(manifest.variants[variant])
+        config = session or SessionConfig(threads=settings.threads)
         return cls(
             opened,
-            Session(model, session or SessionConfig(threads=settings.threads)),
+            # The int8 file is this project's own, node by node: there is nothing left to fuse in it.
+            Session(model, config, optimize=variant != "int8"),
             encoder,
             policy or effective_policy(manifest.policy, settings),
             variant,
@@ -178,7 +179,7 @@ def _first(given: _T | None, otherwise: _T) -> _T:
 
 def shipped_artifact() -> Path:
     """Where the router that comes with the package is."""
-    return Path(str(files("pointsman"))) / "shipped"
+    return Path(__file__).parents[1] / "shipped"
 
 
 def _locate(artifact: str | Path | None, settings: Settings) -> Path:

@@ -7,6 +7,7 @@ to the container. Here an absent provider is an error, and threads come from aff
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pointsman.errors import ArtifactError, RuntimeUnavailableError
+from pointsman.runtime.handover import readable_once
 
 CPU = "CPUExecutionProvider"
 PROVIDERS = {
@@ -81,12 +83,17 @@ def _cgroup_quota(cgroup: Path) -> float | None:
 class Session:
     """A loaded model that answers token batches with logits."""
 
-    def __init__(self, model: bytes | Path, config: SessionConfig | None = None) -> None:
+    def __init__(
+        self, model: bytes | Path | list[bytes], config: SessionConfig | None = None, *, optimize: bool = True
+    ) -> None:
         """Load a model.
 
         Args:
-            model: the ONNX file's bytes (already verified) or its path.
+            model: the ONNX file's bytes (already verified) or its path. Bytes in blocks are given up, and the
+                list emptied, while they are read: half the memory.
             config: how to run it.
+            optimize: let ONNX Runtime rewrite the graph; a file that is written as it shall run opens faster
+                without.
 
         Raises:
             RuntimeUnavailableError: a provider is absent and no fallback was allowed.
@@ -103,13 +110,16 @@ class Session:
         # Lengths vary from call to call: a memory plan per shape would only ever grow.
         options.enable_mem_pattern = False
         options.log_severity_level = 3
+        if not optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            self._session = ort.InferenceSession(
-                model if isinstance(model, bytes) else str(model),
-                sess_options=options,
-                providers=[name for name, _ in wanted],
-                provider_options=[dict(given) for _, given in wanted],
-            )
+            with _source(model) as source:
+                self._session = ort.InferenceSession(
+                    source,
+                    sess_options=options,
+                    providers=[name for name, _ in wanted],
+                    provider_options=[dict(given) for _, given in wanted],
+                )
         except Exception as error:  # noqa: BLE001 - ONNX Runtime raises its own untyped exceptions
             raise ArtifactError(f"ONNX Runtime {ort.__version__} does not take the model: {error}") from None
         self._session.disable_fallback()
@@ -179,6 +189,12 @@ class Session:
             raise ArtifactError(f"the model cannot run: {error}") from None
         logits: NDArray[np.float32] = np.asarray(answer, dtype=np.float32)
         return logits
+
+
+def _source(model: bytes | Path | list[bytes]) -> AbstractContextManager[str | bytes]:
+    if isinstance(model, list):
+        return readable_once(model)
+    return nullcontext(model if isinstance(model, bytes) else str(model))
 
 
 def _fixed_shape(shape: Sequence[int | str | None]) -> tuple[int, int] | None:

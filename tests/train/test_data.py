@@ -16,6 +16,7 @@ from pointsman.train.data import (
     outcome_of,
     read_outcomes,
     read_rows,
+    read_rule,
     share_of,
 )
 from pointsman.train.recipe import Loss as LossWeights
@@ -136,6 +137,8 @@ def test_a_parquet_file_that_is_none_is_refused(tmp_path):
 def test_near_duplicates_share_a_key():
     assert loose_key("What's  5 + 3?") == loose_key("whats 5+3")
     assert loose_key("What is 5?") != loose_key("What is 6?")
+    assert loose_key("写一首诗。") == loose_key("写一首诗")
+    assert len({loose_key(q) for q in ("写一首诗", "写一篇文章", "Напиши стих", ":)", "???")}) == 5
 
 
 def test_the_split_of_a_text_depends_on_the_text_alone():
@@ -214,6 +217,28 @@ def test_a_rule_keeps_what_it_says(data):
     assert bare
     assert {len(e.query) for e in bare} == {6}
     assert split == load_split(recipe_in(data, rules=rules, everyday_validation_share=0.0), data)
+
+
+def test_the_parts_of_a_rule_share_no_near_duplicate(data):
+    texts = [{"query": f"say {i}{end}", "source": "s"} for i in range(200) for end in ("", "!", " ...")]
+    write_lines(data / "texts.jsonl", texts)
+
+    def read(part: tuple[float, float]) -> list[str]:
+        rule = Rule(files="texts.jsonl", label="local", part=part)
+        return [e.query for e in read_rule(rule, data, recipe_in(data), ReadReport())]
+
+    first, second = read((0.0, 0.4)), read((0.4, 1.0))
+    assert len(first) + len(second) == len(texts)
+    assert 0.3 < len(first) / len(texts) < 0.5
+    assert not {loose_key(q) for q in first} & {loose_key(q) for q in second}
+
+
+def test_outcomes_are_repeated_in_training_alone(data):
+    once = load_split(recipe_in(data), data)
+    again = (Outcomes(files="routing/*.jsonl", validation_share=0.3, repeat=3),)
+    thrice = load_split(recipe_in(data, outcomes=again), data)
+    assert sorted(e.query for e in thrice.train) == sorted(3 * [e.query for e in once.train])
+    assert thrice.validation == once.validation
 
 
 def test_own_files_lie_beside_the_recipe_and_carry_their_labels(data, tmp_path_factory):

@@ -14,9 +14,11 @@ from typing import Any
 
 from pointsman.errors import DataError
 from pointsman.labels import CLOUD, TARGETS
-from pointsman.train.recipe import Outcomes, Recipe, Rule
+from pointsman.train.recipe import Recipe, Rule
 
-_LOOSE = re.compile(r"[^a-z0-9]+")
+PART = "part"
+"""The salt of `Rule.part`."""
+_LOOSE = re.compile(r"[\W_]+")
 _SHOWN_BAD_ROWS = 20
 
 
@@ -56,8 +58,11 @@ class Split:
 
 
 def loose_key(query: str) -> str:
-    """A key that near duplicates share: letters and digits of the first 300 characters, lower case."""
-    return _LOOSE.sub("", query.lower()[:300])
+    """A key that near duplicates share: letters and digits of the first 300 characters, lower case.
+
+    Letters of every script count; a text that has none is its own key.
+    """
+    return _LOOSE.sub("", query.lower()[:300]) or query.strip()
 
 
 def share_of(text: str, salt: str) -> float:
@@ -165,6 +170,7 @@ def read_rule(rule: Rule, directory: Path, recipe: Recipe, report: ReadReport) -
                 (not rule.sources or source in rule.sources)
                 and source not in rule.hold_out
                 and (not rule.kinds or row.get("kind") in rule.kinds)
+                and rule.part[0] <= share_of(loose_key(query), PART) < rule.part[1]
                 and len(query) >= rule.min_chars
                 and (not rule.max_chars or len(query) <= rule.max_chars)
             )
@@ -212,7 +218,8 @@ def load_split(recipe: Recipe, directory: Path) -> Split:
                 train.extend([example] * repeat)
 
     for outcomes in recipe.outcomes:
-        place(_read(outcomes, directory, report), outcomes.validation_share)
+        found = read_outcomes(files_of(outcomes.files, directory), report)
+        place(found, outcomes.validation_share, outcomes.repeat)
     for rule in recipe.rules:
         place(read_rule(rule, directory, recipe, report), recipe.everyday_validation_share, rule.repeat)
     keys = {loose_key(example.query) for example in validation}
@@ -221,7 +228,3 @@ def load_split(recipe: Recipe, directory: Path) -> Split:
     if not clean:
         raise DataError(f"recipe {recipe.name}: nothing to train on.")
     return Split(clean, validation, report)
-
-
-def _read(outcomes: Outcomes, directory: Path, report: ReadReport) -> list[Example]:
-    return read_outcomes(files_of(outcomes.files, directory), report)

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
+from pointsman.artifact.digest import digest_file
 from pointsman.errors import TrainingError
 from pointsman.train.curves import draw_curves
 from pointsman.train.data import Example, Split, load_split
@@ -47,8 +48,8 @@ def distill(
         base: a hub name or directory to start from; None builds a new student.
         threads: of torch.
         progress: is told what happens.
-        teacher: a classifier's checkpoint directory whose opinions are the soft labels; None takes a
-            logistic regression on the encoder's vectors.
+        teacher: a classifier's checkpoint directory whose opinions count half of the soft labels, beside
+            the cross-fitted logistic regression on the encoder's vectors; None takes the latter alone.
 
     Raises:
         CheckpointError: base or teacher cannot be used.
@@ -77,7 +78,7 @@ def distill(
         progress,
     )
     outcome = loop.run()
-    record = _record(recipe, split, outcome)
+    record = {**_record(recipe, split, outcome), "base": _named(base), "teacher": _named(teacher)}
     checkpoint = save_checkpoint(output / "checkpoint", student, encoder, outcome, record)
     draw_curves(outcome.history, output / "curves.png")
     return checkpoint
@@ -102,10 +103,13 @@ def _targets(examples: Sequence[Example], source: Source, progress: Progress) ->
     mine = vectors[rows]
     known = np.array([np.nan if e.p_cloud is None else e.p_cloud for e in examples], np.float32)
     share = np.array([recipe.loss.teacher_share if e.is_measured else 0.0 for e in examples], np.float32)
-    if source.classifier is None:
-        soft = soft_labels(examples, mine, recipe.seed)
-    else:
-        soft = opinions(unique, source.classifier, source.cache, **limits, progress=progress)[rows]
+    soft = soft_labels(examples, mine, recipe.seed)
+    if source.classifier is not None:
+        # A teacher that was trained on these labels repeats them; the regression never saw its own.
+        asked = list(dict.fromkeys(e.query for e in examples if e.is_measured))
+        said = opinions(asked, source.classifier, source.cache, **limits, progress=progress)
+        opinion = dict(zip(asked, said, strict=True))
+        soft = np.array([(s + opinion.get(e.query, s)) / 2 for e, s in zip(examples, soft, strict=True)])
     mixed = (1.0 - share) * known + share * soft
     return Targets(mine, mixed.astype(np.float32))
 
@@ -158,6 +162,17 @@ def tell(split: Split, progress: Progress) -> None:
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
     return {k: v for k, v in asdict(recipe).items() if k != "directory"}
+
+
+def _named(model: str | Path | None) -> dict[str, str] | None:
+    """A model by its name, and by the digest of its weights where they lie here."""
+    if model is None:
+        return None
+    weights = Path(model) / "model.safetensors"
+    return {
+        "name": Path(model).name if weights.is_file() else str(model),
+        **({"sha256": digest_file(weights).sha256} if weights.is_file() else {}),
+    }
 
 
 def _record(recipe: Recipe, split: Split, outcome: Outcome) -> dict[str, Any]:

@@ -75,10 +75,17 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """Files of measured outcomes: `query` with `label`, or with `weak_score` and `strong_score`."""
+    """Files of measured outcomes: `query` with `label`, or with `weak_score` and `strong_score`.
+
+    Attributes:
+        files: a glob under the data directory.
+        validation_share: share of the queries kept for validation, 0..1.
+        repeat: how often a query occurs in an epoch, so that a short file counts beside a long one.
+    """
 
     files: str
     validation_share: float = 0.1
+    repeat: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,8 @@ class Rule:
         kinds: keep rows of these kinds only; empty keeps all.
         rows: at most so many, drawn with the seed; 0 takes all.
         repeat: how often a text occurs in an epoch.
+        part: keep texts whose hash lies from the first to before the second number, 0..1. A recipe with
+            [0.0, 0.5] and a suite with [0.5, 1.0] share no text and no near duplicate, whatever they read.
         hold_out: rows of these sources are never read, so that they can test the router.
         min_chars: shorter texts are left out.
         max_chars: longer texts are left out; 0 has no limit.
@@ -104,6 +113,7 @@ class Rule:
     kinds: tuple[str, ...] = ()
     rows: int = 0
     repeat: int = 1
+    part: tuple[float, float] = (0.0, 1.0)
     hold_out: tuple[str, ...] = ()
     min_chars: int = 1
     max_chars: int = 0
@@ -129,6 +139,10 @@ class Recipe:
     rules: tuple[Rule, ...]
     directory: Path
     everyday_validation_share: float = 0.03
+
+
+_LEAST = {"repeat": 1, "rows": 0, "depth": 1, "max_tokens": 8, "batch_tokens": 8, "evaluations": 1}
+_SHARES = {"validation_share", "teacher_share", "certainty", "edit_share", "warmup_share", "average"}
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -164,6 +178,9 @@ def _rule(table: Any, where: str) -> Rule:
     rule = _part(Rule, table, where)
     if rule.label:
         checked_target(rule.label, f"{where}: label")
+    numbers = [part for part in rule.part if isinstance(part, int | float) and not isinstance(part, bool)]
+    if len(rule.part) != 2 or len(numbers) != 2 or not 0.0 <= numbers[0] < numbers[1] <= 1.0:
+        raise SettingsError(f"{where}: part: expected [from, to] within 0..1, found {list(rule.part)!r}.")
     return rule
 
 
@@ -172,7 +189,7 @@ def _part(kind: type[_T], table: Any, where: str) -> _T:
         raise SettingsError(f"{where}: expected a table, found {table!r}.")
     defaults = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
     _refuse_unknown(table, set(defaults), where)
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in table.items():
         default = defaults[name]
         wanted = (
@@ -184,7 +201,14 @@ def _part(kind: type[_T], table: Any, where: str) -> _T:
         )
         if wanted.__name__ == "_MISSING_TYPE":
             wanted = str
-        values[name] = tuple(value) if wanted is tuple else _typed(value, wanted, f"{where}: {name}")
+        if wanted is tuple:
+            values[name] = tuple(_typed(value, list, f"{where}: {name}"))
+        else:
+            values[name] = _typed(value, wanted, f"{where}: {name}")
+        if name in _LEAST and values[name] < _LEAST[name]:
+            raise SettingsError(f"{where}: {name}: expected at least {_LEAST[name]:g}, found {value!r}.")
+        if name in _SHARES and not 0.0 <= values[name] <= 1.0:
+            raise SettingsError(f"{where}: {name}: expected 0 to 1, found {value!r}.")
     try:
         return kind(**values)
     except TypeError as error:

@@ -5,7 +5,7 @@ import pytest
 from tests.evaluation.keyword_artifact import build_keyword_artifact
 
 from pointsman.cli import evaluate
-from pointsman.errors import DataError, SettingsError
+from pointsman.errors import DataError, PointsmanError, SettingsError
 
 pytest.importorskip("onnx")
 pytest.importorskip("sklearn")
@@ -59,6 +59,18 @@ def test_a_report_of_my_own_file(artifact, test_file, tmp_path, capsys):
         assert (output / plot).read_bytes()[:4] == b"\x89PNG"
 
 
+def test_another_router_stands_beside_it_with_the_difference_on_the_same_rows(artifact, test_file, tmp_path):
+    other = build_keyword_artifact(tmp_path / "other").path
+    words = ["--test", test_file, "--resamples", 20, "--edits", 0, "--no-plots", "--output", tmp_path / "r"]
+    run(artifact, *words, "--compare", f"the other one={other}")
+    found = json.loads((tmp_path / "r" / "evaluation.json").read_text(encoding="utf-8"))
+    assert "the other one" in found["sets"]["pooled"]["ranking"]
+    assert found["differences"]["the other one"]["value"] == 0.0
+    assert "router − the other one" in (tmp_path / "r" / "README.md").read_text(encoding="utf-8")
+    with pytest.raises(PointsmanError, match="nowhere"):
+        run(artifact, *words, "--compare", f"x={tmp_path / 'nowhere'}")
+
+
 def test_another_threshold_is_another_decision(artifact, test_file, tmp_path):
     words = [artifact, "--test", test_file, "--resamples", 5, "--edits", 0, "--no-plots"]
     run(*words, "--output", tmp_path / "r", "--cloud-threshold", 0.0)
@@ -91,6 +103,7 @@ def test_a_suite_leaves_out_what_was_trained_on(artifact, tmp_path):
         run(artifact, *words, "--recipe", recipe)
     found = json.loads((report / "evaluation.json").read_text())
     assert found["everyday"][0]["rows"] == 1
+    assert found["everyday"][0]["source"] == "unseen"
     assert "1 texts of the slices" in found["notes"][-1]
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pointsman.errors import TrainingError
+from pointsman.errors import CheckpointError, TrainingError
 from pointsman.train import distill as module
 from pointsman.train.distill import distill
 from pointsman.train.recipe import load_recipe
@@ -92,6 +92,44 @@ def test_any_classifier_can_be_the_teacher_and_a_run_keeps_its_own(data, tiny_ba
     assert list((run / "cache").glob("opinions-*.npy"))
     with pytest.raises(TrainingError, match=r"other settings \(teacher\)"):
         distill(recipe, data, run, base=None, threads=1, progress=len)
+
+
+def test_a_shallow_student_goes_on_as_a_deeper_one(data, tmp_path):
+    first = distill(
+        load_recipe(data / "recipe.toml"), data, tmp_path / "a", base=None, threads=1, progress=len
+    )
+    deeper = (
+        (RECIPE + "\n")
+        .replace("depth = 1", "depth = 2")
+        .replace("[schedule]", "[loss]\nhidden = 0.1\n[schedule]")
+    )
+    (data / "deeper.toml").write_text(deeper, encoding="utf-8")
+    recipe = load_recipe(data / "deeper.toml")
+    second = distill(recipe, data, tmp_path / "b", base=str(first), threads=1, progress=len)
+    assert json.loads((second / "config.json").read_text())["num_hidden_layers"] == 2
+    weights = load_file(second / "model.safetensors")
+    assert "mobilebert.encoder.layer.1.output.bottleneck.dense.weight" in weights
+    assert not any("projection" in name for name in weights)
+    record = json.loads((second / "training.json").read_text())
+    assert record["base"]["name"] == "checkpoint"
+    assert len(record["base"]["sha256"]) == 64
+    assert record["teacher"] is None
+
+
+def test_a_base_of_another_vocabulary_or_too_deep_is_refused(data, tiny_base, tmp_path):
+    recipe = load_recipe(data / "recipe.toml")
+    with pytest.raises(CheckpointError, match="another vocabulary"):
+        distill(recipe, data, tmp_path / "v", base=str(tiny_base), threads=1, progress=len)
+
+
+def test_labels_alone_need_no_vectors(data, tiny_base, tmp_path):
+    text = RECIPE.replace("[schedule]", "[loss]\nembedding = 0.0\n[schedule]")
+    (data / "labels.toml").write_text(text, encoding="utf-8")
+    run = tmp_path / "l"
+    distill(
+        load_recipe(data / "labels.toml"), data, run, base=None, threads=1, progress=len, teacher=tiny_base
+    )
+    assert [path.name[:8] for path in (run / "cache").iterdir()] == ["opinions"] * 2
 
 
 def test_a_full_disk_while_saving_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):

@@ -3,10 +3,11 @@ import shutil
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from pointsman.errors import CheckpointError
-from pointsman.train.student import load_student, new_student
+from pointsman.train.student import grown, load_student, new_student
 
 pytestmark = pytest.mark.torch
 
@@ -58,6 +59,47 @@ def test_a_base_of_the_published_shape_gets_a_new_head(tiny_base, tmp_path):
     assert student.classifier.weight.shape == (2, 32)
     assert student.config.id2label == {0: "local", 1: "cloud"}
     assert {p.dtype for p in student.parameters()} == {torch.float32}
+
+
+def test_a_pretraining_checkpoint_as_it_is_published_can_be_a_base(tiny_base, tmp_path):
+    config = transformers.MobileBertConfig.from_pretrained(tiny_base, classifier_activation=False)
+    torch.manual_seed(1)
+    published = transformers.MobileBertForPreTraining(config)
+    published.save_pretrained(tmp_path / "published")
+    student = load_student(str(tmp_path / "published"))
+    wanted = published.mobilebert.state_dict()
+    assert all(torch.equal(wanted[name], value) for name, value in student.mobilebert.state_dict().items())
+    assert student.config.id2label == {0: "local", 1: "cloud"}
+
+
+def test_a_student_grows_without_changing_its_answers(tiny_base):
+    student = load_student(str(tiny_base)).eval()
+    ids = torch.tensor([[2, 7, 12, 18, 3], [2, 9, 3, 0, 0]])
+    mask = (ids > 0).long()
+    with torch.inference_mode():
+        before = student(ids, attention_mask=mask).logits
+    grown(student, 4).eval()
+    with torch.inference_mode():
+        after = student(ids, attention_mask=mask).logits
+    assert torch.equal(before, after)
+    assert len(student.mobilebert.encoder.layer) == student.config.num_hidden_layers == 4
+    student(ids, attention_mask=mask).logits.sum().backward()
+    added = student.mobilebert.encoder.layer[3].output.bottleneck.dense.weight
+    assert added.grad.abs().max() > 0.0, "a new block must be able to learn"
+
+
+def test_what_cannot_grow_is_refused(tiny_base):
+    student = load_student(str(tiny_base))
+    assert grown(student, 1) is student
+    grown(student, 2)
+    with pytest.raises(CheckpointError, match="grow, not shrink"):
+        grown(student, 1)
+    student.config.normalization_type = "layer_norm"
+    with pytest.raises(CheckpointError, match="layer norms"):
+        grown(student, 3)
+    student.config.model_type = "bert"
+    with pytest.raises(CheckpointError, match="expected a MobileBERT"):
+        grown(student, 3)
 
 
 def test_a_routers_own_head_is_kept_in_the_order_of_the_labels(tiny_base, tmp_path):

@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--teacher",
         type=Path,
-        help="a classifier's checkpoint directory whose opinions count half of the soft labels "
-        "(default: a logistic regression on the encoder's vectors alone)",
+        help="a classifier's checkpoint directory whose opinions are the soft labels "
+        "(default: a logistic regression on the encoder's vectors)",
     )
     parser.add_argument("--threads", type=int, default=None, help="default: what this process may use")
 

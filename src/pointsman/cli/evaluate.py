@@ -4,8 +4,11 @@ ROUTER is an artifact, or a checkpoint directory (that needs the train extra). W
 either your own files (--test: JSONL, CSV or Parquet with `query` and `label`, or `weak_score` and
 `strong_score`), or a suite file in the format of a recipe (--suite, with --data).
 
-With --recipe the baselines learn from the same measured outcomes as the router, and test texts that are near
-duplicates of a training text are left out and counted. OUTPUT gets evaluation.json, README.md and plots.
+With --recipe (every recipe that the router was trained by) the baselines learn from the same measured
+outcomes as the router, test texts that are near duplicates of a training text are left out and counted, and
+the report says of every slice whether its source was seen. --compare puts others beside it, with the
+difference on the same rows: a variant of the artifact, or NAME=DIRECTORY for any artifact or classifier's
+checkpoint. OUTPUT gets evaluation.json, README.md and plots.
 
 Example: pointsman evaluate my-artifact --test held-out.csv --output report
 """
@@ -24,12 +27,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test", type=Path, nargs="+", default=[], help="your own files of outcomes")
     parser.add_argument("--suite", type=Path, help="TOML file that names sets and slices under --data")
     parser.add_argument("--data", type=Path, help="directory that the globs of suite and recipe start from")
-    parser.add_argument("--recipe", type=Path, help="what the router was trained on; adds trained baselines")
+    parser.add_argument(
+        "--recipe",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="what the router was trained on; adds trained baselines",
+    )
     parser.add_argument("--output", type=Path, required=True, help="directory for the report")
     parser.add_argument("--name", help="of the router in the report (default: its directory's name)")
     parser.add_argument("--variant", help="of an artifact: int8, folded, plain, fp16")
     parser.add_argument(
-        "--compare", nargs="+", default=[], help="other variants of the artifact, or 'checkpoint=DIR'"
+        "--compare", nargs="+", default=[], help="other variants of the artifact, or NAME=DIRECTORY"
     )
     parser.add_argument("--cache", type=Path, help="directory of teacher outputs (default: OUTPUT/.cache)")
     parser.add_argument("--cloud-threshold", type=float, help="default: the artifact's, or 0.5")
@@ -65,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         test=tuple(args.test),
         suite=args.suite,
         data=args.data,
-        recipe=args.recipe,
+        recipe=tuple(args.recipe),
         variant=args.variant,
         compare=tuple(args.compare),
         cache=args.cache,

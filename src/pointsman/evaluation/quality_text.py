@@ -124,6 +124,7 @@ def _everyday(report: Report) -> str:
     rows = [
         [
             s["name"],
+            *([s["source"]] if "source" in s else []),
             s["label"],
             str(s["rows"]),
             _with_interval(s["figures"]["label_right"]),
@@ -135,12 +136,16 @@ def _everyday(report: Report) -> str:
     if not rows:
         return ""
     policy = report["policy"]
-    head = ["slice", "belongs", "rows", "label right", "target right", "mean p_cloud"]
+    sources = ["source"] if any("source" in s for s in report["everyday"]) else []
+    head = ["slice", *sources, "belongs", "rows", "label right", "target right", "mean p_cloud"]
     return (
         "## Everyday traffic\n\n*Label* is the model's own word (p_cloud of at least 0.5 is cloud); "
         f"*target* is where the policy sends it (cloud_threshold "
         f"{policy['cloud_threshold']:g}, confidence_threshold "
-        f"{policy['confidence_threshold']:g}, safe target {policy['safe_target']}).\n\n" + _table(head, rows)
+        f"{policy['confidence_threshold']:g}, safe target {policy['safe_target']})."
+        + (" *Source*: whether training read other texts of it." if sources else "")
+        + "\n\n"
+        + _table(head, rows)
     )
 
 

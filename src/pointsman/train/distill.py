@@ -13,13 +13,14 @@ from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
 from pointsman.artifact.digest import digest_file
-from pointsman.errors import TrainingError
+from pointsman.errors import CheckpointError, TrainingError
 from pointsman.train.curves import draw_curves
 from pointsman.train.data import Example, Split, load_split
+from pointsman.train.hidden import HiddenTeacher
 from pointsman.train.loop import Loop, Outcome, Targets, Trainee
 from pointsman.train.recipe import Recipe
 from pointsman.train.state import claim_directory, write_json
-from pointsman.train.student import load_student, new_student
+from pointsman.train.student import grown, load_student, new_student
 from pointsman.train.teacher import EMBEDDING_SIZE, embed, opinions, shipped_encoder, soft_labels
 
 Progress = Callable[[str], None]
@@ -48,8 +49,8 @@ def distill(
         base: a hub name or directory to start from; None builds a new student.
         threads: of torch.
         progress: is told what happens.
-        teacher: a classifier's checkpoint directory whose opinions count half of the soft labels, beside
-            the cross-fitted logistic regression on the encoder's vectors; None takes the latter alone.
+        teacher: a classifier's checkpoint directory whose opinions are the soft labels; None takes a
+            logistic regression on the encoder's vectors.
 
     Raises:
         CheckpointError: base or teacher cannot be used.
@@ -67,21 +68,44 @@ def distill(
     source = Source(recipe, encoder, teacher, output / "cache")
     train = _targets(split.train, source, progress)
     validation = _targets(split.validation, source, progress)
-    student = load_student(base) if base else new_student(recipe.student.depth, encoder, recipe.seed)
+    depth = recipe.student.depth
+    torch.manual_seed(recipe.seed)
+    student = grown(load_student(base), depth) if base else new_student(depth, encoder, recipe.seed)
+    if base:
+        _refuse_other_words(base, tokenizer)
+    with_states = recipe.loss.hidden > 0.0
     loop = Loop(
         recipe,
-        Trainee(student, EMBEDDING_SIZE),
+        Trainee(student, EMBEDDING_SIZE, with_states=with_states),
         tokenizer,
         (split.train, train),
         (split.validation, validation),
         output / "state",
         progress,
+        HiddenTeacher(encoder, depth) if with_states else None,
     )
     outcome = loop.run()
     record = {**_record(recipe, split, outcome), "base": _named(base), "teacher": _named(teacher)}
     checkpoint = save_checkpoint(output / "checkpoint", student, encoder, outcome, record)
     draw_curves(outcome.history, output / "curves.png")
     return checkpoint
+
+
+def _refuse_other_words(base: str, tokenizer: Any) -> None:
+    """A student reads the encoder's tokens, so both must mean the same words by them.
+
+    Raises:
+        CheckpointError: the base has another vocabulary.
+    """
+    try:
+        words = AutoTokenizer.from_pretrained(base).get_vocab()
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"base {base!r} has no usable tokenizer: {error}") from None
+    if words != tokenizer.get_vocab():
+        raise CheckpointError(
+            f"base {base!r} has another vocabulary than the encoder that teaches it "
+            f"({len(words)} tokens, {len(tokenizer.get_vocab())} expected)."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,23 +119,24 @@ class Source:
 
 
 def _targets(examples: Sequence[Example], source: Source, progress: Progress) -> Targets:
-    unique = list(dict.fromkeys(e.query for e in examples))
-    recipe, limits = source.recipe, {"max_tokens": source.recipe.student.max_tokens, "batch_tokens": 8192}
-    vectors = embed(unique, source.encoder, source.cache, **limits, progress=progress)
-    row = {query: index for index, query in enumerate(unique)}
-    rows = [row[e.query] for e in examples]
-    mine = vectors[rows]
-    known = np.array([np.nan if e.p_cloud is None else e.p_cloud for e in examples], np.float32)
-    share = np.array([recipe.loss.teacher_share if e.is_measured else 0.0 for e in examples], np.float32)
-    soft = soft_labels(examples, mine, recipe.seed)
-    if source.classifier is not None:
-        # A teacher that was trained on these labels repeats them; the regression never saw its own.
+    loss, limits = source.recipe.loss, {"max_tokens": source.recipe.student.max_tokens, "batch_tokens": 8192}
+    vectors = np.empty((0, EMBEDDING_SIZE), np.float16)
+    if loss.embedding > 0.0 or source.classifier is None:
+        unique = list(dict.fromkeys(e.query for e in examples))
+        found = embed(unique, source.encoder, source.cache, **limits, progress=progress)
+        row = {query: index for index, query in enumerate(unique)}
+        vectors = found[[row[e.query] for e in examples]]
+    if source.classifier is None:
+        soft = soft_labels(examples, vectors, source.recipe.seed)
+    else:
         asked = list(dict.fromkeys(e.query for e in examples if e.is_measured))
         said = opinions(asked, source.classifier, source.cache, **limits, progress=progress)
         opinion = dict(zip(asked, said, strict=True))
-        soft = np.array([(s + opinion.get(e.query, s)) / 2 for e, s in zip(examples, soft, strict=True)])
+        soft = np.array([opinion.get(e.query, 0.5) for e in examples], np.float32)
+    known = np.array([np.nan if e.p_cloud is None else e.p_cloud for e in examples], np.float32)
+    share = np.array([loss.teacher_share if e.is_measured else 0.0 for e in examples], np.float32)
     mixed = (1.0 - share) * known + share * soft
-    return Targets(mine, mixed.astype(np.float32))
+    return Targets(vectors if loss.embedding > 0.0 else None, mixed.astype(np.float32))
 
 
 def save_checkpoint(

@@ -37,7 +37,8 @@ from pointsman.train.recipe import Recipe, load_recipe
 from pointsman.train.suite import GUIDE, read_dataset, suite_dataset, suite_slices, without_known
 
 ROUTER = "router"
-_CHECKPOINT = "checkpoint="
+SEEN, UNSEEN = "seen, other texts", "unseen"
+"""Whether training read other texts of a slice's source."""
 
 Progress = Callable[[str], None]
 
@@ -53,7 +54,7 @@ class EvaluationPlan:
     test: tuple[Path, ...] = ()
     suite: Path | None = None
     data: Path | None = None
-    recipe: Path | None = None
+    recipe: tuple[Path, ...] = ()
     variant: str | None = None
     compare: tuple[str, ...] = ()
     cache: Path | None = None
@@ -88,16 +89,19 @@ def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
         "prices": {"local": plan.price_local, "cloud": plan.price_cloud},
         "notes": notes,
     }
-    train: list[Example] = []
-    if plan.recipe is not None and plan.data is not None:
-        recipe = load_recipe(plan.recipe)
-        split = load_split(recipe, plan.data)
-        train = [e for e in split.train if e.is_measured]
-        slices, dropped = without_known(slices, {loose_key(e.query) for e in split.train})
+    read: list[Example] = []
+    if plan.recipe and plan.data is not None:
+        read = [e for path in plan.recipe for e in load_split(load_recipe(path), plan.data).train]
+        slices, dropped = without_known(slices, {loose_key(e.query) for e in read})
         notes.append(f"{dropped} texts of the slices were near duplicates of a training text, and left out.")
+    train = list({e.query: e for e in read if e.is_measured}.values())
     if data is not None:
         report |= _measured(plan, data, scorer, policy, train, progress)
     report |= _everyday(plan, slices, scorer, policy)
+    if read:
+        sources = {e.source for e in read}
+        for part in report.get("everyday", ()):
+            part["source"] = SEEN if part["name"] in sources else UNSEEN
     texts = _texts_to_edit(plan, data, slices)
     if texts:
         progress(f"edits: {len(texts):,} texts, {len(EDITS)} ways")
@@ -185,11 +189,9 @@ def _others(
     found: dict[str, Floats] = {}
     for other in plan.compare:
         progress(f"comparing with {other}")
-        if other.startswith(_CHECKPOINT):
-            scorer, _ = open_scorer(Path(other.removeprefix(_CHECKPOINT)), None)
-            found[Path(other).name] = scorer(texts)
-        else:
-            found[other] = open_scorer(plan.router, other)[0](texts)
+        name, _, directory = other.partition("=")
+        path, variant = (Path(directory), None) if directory else (plan.router, name)
+        found[name] = open_scorer(path, variant)[0](texts)
     found |= {"random": random_scores(texts, plan.seed), "query length": length_scores(texts)}
     if train:
         cache = plan.cache or plan.output / ".cache"

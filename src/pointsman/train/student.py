@@ -11,6 +11,7 @@ from transformers import (
     MobileBertConfig,
     MobileBertForSequenceClassification,
 )
+from transformers.models.mobilebert.modeling_mobilebert import MobileBertLayer
 
 from pointsman.errors import CheckpointError
 from pointsman.labels import TARGETS
@@ -87,6 +88,42 @@ def load_student(base: str) -> Any:
             model.classifier.weight.copy_(model.classifier.weight.flip(0))
             model.classifier.bias.copy_(model.classifier.bias.flip(0))
     model.config.id2label, model.config.label2id = ids, {v: k for k, v in ids.items()}
+    return model
+
+
+def grown(model: Any, depth: int) -> Any:
+    """The MobileBERT with `depth` blocks; those added change no answer until they are trained.
+
+    A block of this architecture adds its output bottleneck to what it was given. Where that bottleneck is
+    zero, the block passes its input on unchanged, so a shallow student is a deeper one's first half.
+
+    Raises:
+        CheckpointError: no MobileBERT, already deeper, or its blocks end in a layer norm, which is never the
+            identity.
+    """
+    config = model.config
+    if config.model_type != "mobilebert":
+        raise CheckpointError(f"expected a MobileBERT to go on from, found {config.model_type!r}.")
+    if config.num_hidden_layers > depth:
+        raise CheckpointError(
+            f"the base has {config.num_hidden_layers} blocks and the recipe asks for {depth}: a student can "
+            f"grow, not shrink. Set student.depth to {config.num_hidden_layers} or more."
+        )
+    if config.num_hidden_layers == depth:
+        return model
+    if config.normalization_type != "no_norm" or not config.use_bottleneck:
+        raise CheckpointError("a MobileBERT without bottlenecks, or with layer norms, cannot grow.")
+    for _ in range(depth - config.num_hidden_layers):
+        block = MobileBertLayer(config)
+        block.apply(model._init_weights)
+        last = block.output.bottleneck
+        with torch.no_grad():
+            last.dense.weight.zero_()
+            last.dense.bias.zero_()
+            last.LayerNorm.weight.fill_(1.0)
+            last.LayerNorm.bias.zero_()
+        model.mobilebert.encoder.layer.append(block)
+    config.num_hidden_layers = depth
     return model
 
 

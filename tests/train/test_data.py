@@ -7,6 +7,7 @@ import pyarrow
 import pyarrow.parquet as parquet
 import pytest
 
+from pointsman.artifact.manifest import Chat
 from pointsman.errors import DataError
 from pointsman.train.data import (
     ReadReport,
@@ -42,6 +43,22 @@ def test_the_same_rows_come_from_jsonl_gzip_csv_and_parquet(tmp_path):
     parquet.write_table(pyarrow.Table.from_pylist(rows), columns)
     for path in (plain, packed, table, columns):
         assert [row for _, row in read_rows(path, ReadReport())] == rows, path
+
+
+def test_a_chat_is_read_as_the_gateway_reads_it(tmp_path):
+    messages = [
+        {"role": "user", "content": "first"},
+        {"role": "assistant", "content": "answer"},
+        {"role": "user", "content": [{"type": "text", "text": "second"}]},
+    ]
+    path = write_lines(
+        tmp_path / "q.jsonl",
+        [{"messages": messages, "label": "local"}, {"query": "plain", "label": "cloud"}, {"messages": ["x"]}],
+    )
+    report = ReadReport()
+    assert [e.query for e in read_outcomes([path], report)] == ["second", "plain"]
+    assert report.bad == ["q.jsonl:3: query: expected text"]
+    assert read_outcomes([path], ReadReport(), Chat(1))[0].query == "first\nsecond"
 
 
 def test_a_csv_row_is_named_by_its_line(tmp_path):

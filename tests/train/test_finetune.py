@@ -8,10 +8,13 @@ import pytest
 import torch
 import transformers
 
+from pointsman.artifact.manifest import Chat
+from pointsman.convert.checkpoint import read_checkpoint
 from pointsman.errors import CheckpointError, DataError, TrainingError
 from pointsman.train.data import Example
 from pointsman.train.finetune import SCHEDULE, Plan, balanced, finetune, split_rows
 from pointsman.train.loop import Loop
+from pointsman.train.scoring import CheckpointScorer
 
 pytestmark = pytest.mark.torch
 
@@ -58,6 +61,23 @@ def test_a_table_becomes_a_checkpoint_that_has_learned_it(table, tiny_base, tmp_
     assert record["history"][-1]["validation_measured_entropy"] < 0.5
     assert (tmp_path / "run" / "curves.png").is_file()
     assert any("to train on" in line for line in lines)
+
+
+def test_how_much_of_a_chat_was_read_reaches_the_checkpoint(tiny_base, tmp_path, queries):
+    chats = [
+        {
+            "messages": [{"role": "user", "content": "hello"}, {"role": "user", "content": text}],
+            "label": label,
+        }
+        for text, label in queries(60)
+    ]
+    path = tmp_path / "chats.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in chats), encoding="utf-8")
+    plan = plan_of(path, tiny_base, tmp_path / "run", earlier_turns=1)
+    assert all(e.query.startswith("hello\n") for e in split_rows(plan).train)
+    short = replace(plan, schedule=replace(plan.schedule, epochs=1.0))
+    checkpoint = finetune(short, threads=1, progress=len)
+    assert read_checkpoint(checkpoint).chat == CheckpointScorer(checkpoint).chat == Chat(1)
 
 
 def test_a_run_that_was_interrupted_ends_as_if_it_was_not(table, tiny_base, tmp_path, monkeypatch):

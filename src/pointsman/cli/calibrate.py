@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pointsman.artifact.manifest import Calibration
+    from pointsman.artifact.manifest import Calibration, Chat
     from pointsman.evaluation.choosing import Choice, Wish
     from pointsman.evaluation.dataset import Dataset
 
@@ -85,7 +85,7 @@ def _artifact(args: argparse.Namespace, wish: "Wish | None") -> dict[str, object
     refuse_existing(args.output)
     artifact = Artifact.open(args.router)
     router = Router.open(artifact)
-    queries, data, sha256 = _read(args)
+    queries, data, sha256 = _read(args, artifact.manifest.chat)
     logits = router.logits(queries)
     calibration = artifact.manifest.calibration
     fitted: Calibration | None = None
@@ -113,7 +113,7 @@ def _checkpoint(args: argparse.Namespace, wish: "Wish | None") -> dict[str, obje
             "Thresholds belong to an artifact: export it first."
         )
     scorer = CheckpointScorer(args.router)
-    queries, data, sha256 = _read(args)
+    queries, data, sha256 = _read(args, scorer.chat)
     print(f"reading {len(queries):,} queries", file=sys.stderr, flush=True)
     logits = scorer.logits(queries)
     fitted = _fitted(args, cloud_margin(logits, scorer.labels.cloud_index), data, sha256)
@@ -133,7 +133,7 @@ def _fitted(
     return fit_calibration(margin, data.is_cloud.astype(float), args.method, sha256)
 
 
-def _read(args: argparse.Namespace) -> "tuple[tuple[str, ...], Dataset | None, str]":
+def _read(args: argparse.Namespace, chat: "Chat") -> "tuple[tuple[str, ...], Dataset | None, str]":
     """Queries, their outcomes where every row could have one, and a digest of both."""
     from pointsman.errors import SettingsError
     from pointsman.train.suite import read_dataset, read_queries, validation_dataset
@@ -146,9 +146,9 @@ def _read(args: argparse.Namespace) -> "tuple[tuple[str, ...], Dataset | None, s
         data = validation_dataset(args.recipe, args.data_directory)
         return data.queries, data, data.sha256
     if args.method == "none" and (args.share is not None or args.budget is not None):
-        queries, sha256 = read_queries(args.data)
+        queries, sha256 = read_queries(args.data, chat)
         return queries, None, sha256
-    data = read_dataset(args.data)
+    data = read_dataset(args.data, chat)
     for bad in data.bad[:20]:
         print(f"bad row {bad}", file=sys.stderr)
     if data.bad:

@@ -1,10 +1,11 @@
 """Train a router on your own labelled queries.
 
 DATA are JSONL (or .jsonl.gz), CSV or Parquet files with a column `query` and either `label` (local or
-cloud) or `weak_score` and `strong_score`; where the strong model scored higher the label is cloud. A bad
-row is reported with its file and line, and counted. The result is OUTPUT/checkpoint, a Hugging Face
-directory that `pointsman export` takes, with OUTPUT/curves.png beside it. After an interrupt the same
-command goes on where it was.
+cloud) or `weak_score` and `strong_score`; where the strong model scored higher the label is cloud. Instead of
+`query` a row may have `messages`, a chat as it comes to the gateway; --earlier-turns says how much of it is
+read, and goes into the checkpoint, the artifact and so the gateway. A bad row is reported with its file and
+line, and counted. The result is OUTPUT/checkpoint, a Hugging Face directory that `pointsman export` takes,
+with OUTPUT/curves.png beside it. After an interrupt the same command goes on where it was.
 
 Example: pointsman train my-queries.csv --base checkpoints/default-router --output runs/mine
 """
@@ -35,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learning-rate", type=float, default=None, help="the peak (default: 1e-4)")
     parser.add_argument("--batch-tokens", type=int, default=None, help="tokens a step (default: 1024)")
     parser.add_argument("--max-tokens", type=int, default=128, help="tokens read of a text (default: 128)")
+    parser.add_argument(
+        "--earlier-turns",
+        type=int,
+        default=0,
+        help="of rows with chat messages, read so many user messages before the last one (default: 0)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of every draw (default: 0)")
     parser.add_argument("--no-balance", action="store_true", help="do not repeat rows of the rarer class")
     parser.add_argument("--threads", type=int, default=None, help="default: what this process may use")
@@ -67,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
         validation=tuple(args.validation),
         validation_share=args.validation_share,
         max_tokens=args.max_tokens,
+        earlier_turns=args.earlier_turns,
         balance=not args.no_balance,
         seed=args.seed,
         schedule=replace(SCHEDULE, **{k: v for k, v in given.items() if v is not None}),

@@ -19,7 +19,7 @@ from pointsman.artifact.layout import (
     TOKENIZER,
     VARIANTS,
 )
-from pointsman.artifact.manifest import Chat, Limits, Manifest
+from pointsman.artifact.manifest import Limits, Manifest
 from pointsman.artifact.store import Artifact, refuse_existing, seal, staged
 from pointsman.convert.card import model_card
 from pointsman.convert.checkpoint import Checkpoint, read_checkpoint
@@ -273,7 +273,7 @@ def _write(
         limits=limits,
         policy=Policy(),
         calibration=checkpoint.calibration,
-        chat=Chat(),
+        chat=checkpoint.chat,
         variants={variant: VARIANTS[variant] for variant in journey.models},
         default_variant=default,
         opsets={

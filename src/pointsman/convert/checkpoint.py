@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from pointsman.artifact.digest import artifact_id, digest_file
 from pointsman.artifact.layout import CONFIG, TOKENIZER, TOKENIZER_COMPANIONS
-from pointsman.artifact.manifest import Calibration
+from pointsman.artifact.manifest import Calibration, Chat
 from pointsman.errors import CheckpointError, PointsmanError
 from pointsman.labels import LabelSet
 
@@ -48,6 +48,15 @@ class Checkpoint:
     def model_type(self) -> str:
         """The architecture, for example `mobilebert`."""
         return str(self.config["model_type"])
+
+    @property
+    def chat(self) -> Chat:
+        """How much of a chat the router was trained to read: `earlier_turns` of the config, or 0.
+
+        Raises:
+            ManifestError: it is no whole number of at least 0.
+        """
+        return Chat(self.config.get("earlier_turns", 0))
 
     @property
     def max_positions(self) -> int | None:

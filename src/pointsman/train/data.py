@@ -12,10 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pointsman.artifact.manifest import Chat
 from pointsman.errors import DataError
 from pointsman.labels import CLOUD, TARGETS
+from pointsman.runtime.chat import text_of_messages
 from pointsman.train.recipe import Recipe, Rule
 
+SINGLE = Chat()
+"""Only the last user message of a chat is read."""
 PART = "part"
 """The salt of `Rule.part`."""
 _LOOSE = re.compile(r"[\W_]+")
@@ -71,12 +75,27 @@ def share_of(text: str, salt: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def read_rows(path: Path, report: ReadReport) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_rows(path: Path, report: ReadReport, chat: Chat = SINGLE) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows of a JSONL, gzipped JSONL, CSV or Parquet file, with their line (or row) number from 1.
+
+    A row with `messages` instead of `query` is read as the gateway would read that chat.
+
+    Args:
+        path: the file; its ending says what it is.
+        report: takes note of lines that are no rows.
+        chat: how many earlier user messages are read with the last one.
 
     Raises:
         DataError: the file cannot be read at all.
     """
+    for number, row in _rows(path, report):
+        messages = row.get("messages")
+        if "query" not in row and isinstance(messages, list) and all(isinstance(m, dict) for m in messages):
+            row = {**row, "query": text_of_messages(messages, chat)}
+        yield number, row
+
+
+def _rows(path: Path, report: ReadReport) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         if path.suffix == ".parquet":
             import pyarrow.parquet as parquet
@@ -131,7 +150,7 @@ def outcome_of(row: dict[str, Any]) -> float | str:
     return float(strong > weak)
 
 
-def read_outcomes(paths: Sequence[Path], report: ReadReport) -> list[Example]:
+def read_outcomes(paths: Sequence[Path], report: ReadReport, chat: Chat = SINGLE) -> list[Example]:
     """Measured outcomes, one example a distinct query: the mean over the model pairs that answered it.
 
     Raises:
@@ -139,7 +158,7 @@ def read_outcomes(paths: Sequence[Path], report: ReadReport) -> list[Example]:
     """
     seen: dict[str, tuple[str, str, list[float]]] = {}
     for path in paths:
-        for number, row in read_rows(path, report):
+        for number, row in read_rows(path, report, chat):
             outcome = outcome_of(row)
             if isinstance(outcome, str):
                 report.bad.append(f"{path.name}:{number}: {outcome}")
@@ -160,7 +179,7 @@ def read_rule(rule: Rule, directory: Path, recipe: Recipe, report: ReadReport) -
     """Texts of one rule, drawn with the recipe's seed."""
     examples = []
     for path in files_of(rule.files, recipe.directory if rule.own else directory):
-        for number, row in read_rows(path, report):
+        for number, row in read_rows(path, report, Chat(recipe.student.earlier_turns)):
             query, source = row.get("query"), str(row.get("source", path.stem))
             if not isinstance(query, str) or not query.strip():
                 report.bad.append(f"{path.name}:{number}: query: expected text")
@@ -218,7 +237,8 @@ def load_split(recipe: Recipe, directory: Path) -> Split:
                 train.extend([example] * repeat)
 
     for outcomes in recipe.outcomes:
-        found = read_outcomes(files_of(outcomes.files, directory), report)
+        chat = Chat(recipe.student.earlier_turns)
+        found = read_outcomes(files_of(outcomes.files, directory), report, chat)
         place(found, outcomes.validation_share, outcomes.repeat)
     for rule in recipe.rules:
         place(read_rule(rule, directory, recipe, report), recipe.everyday_validation_share, rule.repeat)

@@ -73,6 +73,7 @@ def distill(
     student = grown(load_student(base), depth) if base else new_student(depth, encoder, recipe.seed)
     if base:
         _refuse_other_words(base, tokenizer)
+    student.config.earlier_turns = recipe.student.earlier_turns
     with_states = recipe.loss.hidden > 0.0
     loop = Loop(
         recipe,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pointsman.artifact.layout import MANIFEST
+from pointsman.artifact.manifest import Chat
 from pointsman.artifact.store import Artifact
 from pointsman.errors import SettingsError
 from pointsman.evaluation.dataset import Dataset
@@ -74,10 +75,10 @@ def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
         DataError: what to test on cannot be used.
         SettingsError: an option that does not fit the router.
     """
-    scorer, policy = open_scorer(plan.router, plan.variant)
+    scorer, policy, chat = open_scorer(plan.router, plan.variant)
     if plan.cloud_threshold is not None:
         policy = replace(policy, cloud_threshold=plan.cloud_threshold)
-    data, slices = _tests(plan)
+    data, slices = _tests(plan, chat)
     notes = [f"Row left out: {bad}" for bad in (data.bad[:20] if data else ())]
     report: dict[str, Any] = {
         "name": plan.name,
@@ -109,8 +110,8 @@ def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
     return _write(plan, report)
 
 
-def open_scorer(path: Path, variant: str | None) -> tuple[Scorer, Policy]:
-    """A scorer of p_cloud from an artifact, or else from a checkpoint directory, and the policy it has.
+def open_scorer(path: Path, variant: str | None) -> tuple[Scorer, Policy, Chat]:
+    """A scorer of p_cloud from an artifact, or else from a checkpoint, its policy, and how it reads a chat.
 
     Raises:
         SettingsError: a variant of something that is no artifact.
@@ -121,13 +122,14 @@ def open_scorer(path: Path, variant: str | None) -> tuple[Scorer, Policy]:
 
         if variant is not None:
             raise SettingsError(f"--variant {variant}: {path} is a checkpoint, which has no variants.")
-        return _once(CheckpointScorer(path)), Policy()
+        checkpoint = CheckpointScorer(path)
+        return _once(checkpoint), Policy(), checkpoint.chat
     router = Router.open(Artifact.open(path), variant=variant)
 
     def score(texts: Sequence[str]) -> Floats:
         return cloud_probability(router.logits(texts), router.labels.cloud_index, router.manifest.calibration)
 
-    return _once(score), router.manifest.policy
+    return _once(score), router.manifest.policy, router.manifest.chat
 
 
 def _once(scorer: Scorer) -> Scorer:
@@ -141,9 +143,9 @@ def _once(scorer: Scorer) -> Scorer:
     return score
 
 
-def _tests(plan: EvaluationPlan) -> tuple[Dataset | None, list[Slice]]:
+def _tests(plan: EvaluationPlan, chat: Chat) -> tuple[Dataset | None, list[Slice]]:
     if plan.suite is None or plan.data is None:
-        return read_dataset(plan.test), []
+        return read_dataset(plan.test, chat), []
     suite: Recipe = load_recipe(plan.suite)
     return suite_dataset(suite, plan.data), suite_slices(suite, plan.data)
 

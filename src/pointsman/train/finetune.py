@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
+from pointsman.artifact.manifest import Chat
 from pointsman.errors import CheckpointError, DataError, TrainingError
 from pointsman.train.curves import draw_curves
 from pointsman.train.data import Example, ReadReport, Split, loose_key, read_outcomes, share_of
@@ -52,6 +53,7 @@ class Plan:
         validation: data files to validate on; without any, `validation_share` of the rows is used.
         validation_share: 0.05..0.5.
         max_tokens: tokens read of a text, at least 8.
+        earlier_turns: of a chat, so many user messages are read with the last one, at least 0.
         balance: rows of the rarer class are repeated until both are as many.
         edit_share: share of texts that are edited as they are read (typos, politeness), 0..1.
         seed: of every draw.
@@ -64,6 +66,7 @@ class Plan:
     validation: tuple[Path, ...] = ()
     validation_share: float = 0.15
     max_tokens: int = 128
+    earlier_turns: int = 0
     balance: bool = True
     edit_share: float = 0.1
     seed: int = 0
@@ -105,6 +108,7 @@ def finetune(plan: Plan, *, threads: int, progress: Progress) -> Path:
     torch.manual_seed(plan.seed)
     student = load_student(source)
     _refuse_other_vocabulary(source, tokenizer, student)
+    student.config.earlier_turns = plan.earlier_turns
     loop = Loop(
         _recipe(plan),
         LabelTrainee(student),
@@ -142,9 +146,10 @@ def split_rows(plan: Plan) -> Split:
         DataError: too few rows, or a part with one class only.
     """
     report = ReadReport()
-    examples = read_outcomes(plan.files, report)
+    chat = Chat(plan.earlier_turns)
+    examples = read_outcomes(plan.files, report, chat)
     if plan.validation:
-        train, validation = examples, read_outcomes(plan.validation, report)
+        train, validation = examples, read_outcomes(plan.validation, report, chat)
     else:
         held = [share_of(loose_key(e.query), "validation") < plan.validation_share for e in examples]
         train = [e for e, out in zip(examples, held, strict=True) if not out]
@@ -204,7 +209,7 @@ def _recipe(plan: Plan) -> Recipe:
     return Recipe(
         name=plan.output.name,
         seed=plan.seed,
-        student=Student(max_tokens=plan.max_tokens),
+        student=Student(max_tokens=plan.max_tokens, earlier_turns=plan.earlier_turns),
         schedule=plan.schedule,
         loss=Loss(embedding=0.0, label=1.0, teacher_share=0.0, edit_share=plan.edit_share),
         outcomes=(),

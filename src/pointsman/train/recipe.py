@@ -19,10 +19,12 @@ class Student:
     Attributes:
         depth: blocks, 1..24.
         max_tokens: tokens read of a text, at least 8.
+        earlier_turns: of a chat, so many user messages are read with the last one, at least 0.
     """
 
     depth: int = 6
     max_tokens: int = 128
+    earlier_turns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,15 @@ class Recipe:
     everyday_validation_share: float = 0.03
 
 
-_LEAST = {"repeat": 1, "rows": 0, "depth": 1, "max_tokens": 8, "batch_tokens": 8, "evaluations": 1}
+_LEAST = {
+    "repeat": 1,
+    "earlier_turns": 0,
+    "rows": 0,
+    "depth": 1,
+    "max_tokens": 8,
+    "batch_tokens": 8,
+    "evaluations": 1,
+}
 _SHARES = {"validation_share", "teacher_share", "certainty", "edit_share", "warmup_share", "average"}
 
 

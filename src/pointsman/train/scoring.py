@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from pointsman.artifact.manifest import Calibration
+from pointsman.artifact.manifest import Calibration, Chat
 from pointsman.errors import CheckpointError
 from pointsman.labels import LabelSet
 from pointsman.runtime.probability import cloud_probability
@@ -41,6 +41,7 @@ class CheckpointScorer:
         self._model = self._model.float().eval()
         ids = {str(key): str(name) for key, name in self._model.config.id2label.items()}
         self.labels = LabelSet.from_id2label(ids)
+        self.chat = Chat(getattr(self._model.config, "earlier_turns", 0))
         self.calibration = read_calibration(directory)
         self.max_tokens = max_tokens
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from pointsman.artifact.manifest import Chat
 from pointsman.errors import DataError
 from pointsman.evaluation.dataset import Dataset, collect
 from pointsman.evaluation.quality import Slice
 from pointsman.labels import CLOUD, LOCAL
-from pointsman.train.data import ReadReport, files_of, loose_key, read_rows, read_rule, share_of
+from pointsman.train.data import SINGLE, ReadReport, files_of, loose_key, read_rows, read_rule, share_of
 from pointsman.train.recipe import Recipe, load_recipe
 
 GUIDE = "guide"
@@ -20,7 +21,7 @@ VALIDATION = "validation"
 """The salt of the split that a recipe makes."""
 
 
-def read_dataset(paths: Sequence[Path]) -> Dataset:
+def read_dataset(paths: Sequence[Path], chat: Chat = SINGLE) -> Dataset:
     """Rows of data files as a dataset, each file a group of its own (two files of one name are one).
 
     Raises:
@@ -31,21 +32,21 @@ def read_dataset(paths: Sequence[Path]) -> Dataset:
     def rows() -> Iterator[tuple[str, str, dict[str, Any]]]:
         for path in paths:
             group = path.name.split(".", 1)[0]
-            for number, row in read_rows(path, report):
+            for number, row in read_rows(path, report, chat):
                 yield f"{path.name}:{number}", group, row
 
     found = collect(rows())
     return replace(found, bad=(*found.bad, *report.bad))
 
 
-def read_queries(paths: Sequence[Path]) -> tuple[tuple[str, ...], str]:
+def read_queries(paths: Sequence[Path], chat: Chat = SINGLE) -> tuple[tuple[str, ...], str]:
     """The `query` column of data files, and the digest of it; rows without text are left out.
 
     Raises:
         DataError: a file cannot be read, or there is no text at all.
     """
     report = ReadReport()
-    found = [row.get("query") for path in paths for _, row in read_rows(path, report)]
+    found = [row.get("query") for path in paths for _, row in read_rows(path, report, chat)]
     queries = tuple(q.strip() for q in found if isinstance(q, str) and q.strip())
     if not queries:
         raise DataError(f"no queries in {[path.name for path in paths]}: expected a column `query`.")
@@ -63,7 +64,7 @@ def validation_dataset(recipe_path: Path, data: Path) -> Dataset:
     recipe = load_recipe(recipe_path)
     kept = []
     for outcomes in recipe.outcomes:
-        found = read_dataset(files_of(outcomes.files, data))
+        found = read_dataset(files_of(outcomes.files, data), Chat(recipe.student.earlier_turns))
         shares = np.array([share_of(loose_key(q), VALIDATION) for q in found.queries])
         kept.append(found.subset(shares < outcomes.validation_share))
     if not any(part.queries for part in kept):

@@ -7,8 +7,9 @@ import pytest
 
 from pointsman.errors import CheckpointError, DataError
 from pointsman.evaluation.metrics import roc_auc
-from pointsman.train.baselines import length_scores, random_scores, tfidf_scores
+from pointsman.train.baselines import classifier_scores, length_scores, random_scores, tfidf_scores
 from pointsman.train.data import Example, loose_key
+from pointsman.train.scoring import CheckpointScorer
 from pointsman.train.suite import (
     GUIDE,
     Slice,
@@ -74,6 +75,15 @@ def test_words_separate_what_they_separate(queries):
 def test_shares_between_the_labels_are_weights():
     train = [Example("alpha word", 0.25, "s", True), Example("alpha term", 0.25, "s", True)] * 4
     assert tfidf_scores(train, ["alpha"])[0] == pytest.approx(0.25, abs=0.05)
+
+
+def test_a_classifier_of_another_kind_is_asked_once_a_text(router_checkpoint, queries, tmp_path):
+    texts = [text for text, _ in queries(20)]
+    asked = [*texts, texts[0]]
+    found = classifier_scores(router_checkpoint, asked, tmp_path, 32, len)
+    assert found[0] == found[-1]
+    assert found == pytest.approx(CheckpointScorer(router_checkpoint, 32)(asked), abs=0.02)
+    assert len(list(tmp_path.glob("opinions-*.npy"))) == 1
 
 
 def test_chance_is_seeded_and_length_is_length():

@@ -13,10 +13,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from pointsman.train.data import Example
-from pointsman.train.teacher import embed, shipped_encoder
+from pointsman.train.teacher import embed, opinions, shipped_encoder
 
 _MOST_ITERATIONS = 400
-_EMBED_BATCH_TOKENS = 8192
+_BATCH_TOKENS = 8192
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str], None]
@@ -45,19 +45,32 @@ def encoder_scores(
     """Logistic regression on frozen all-MiniLM-L6-v2 sentence vectors; p_cloud, float64 (texts,)."""
 
     def vectors(of: Sequence[str]) -> NDArray[np.float32]:
-        unique = list(dict.fromkeys(of))
-        place = {text: index for index, text in enumerate(unique)}
-        found = embed(
-            unique,
-            shipped_encoder(),
-            cache,
-            max_tokens=max_tokens,
-            batch_tokens=_EMBED_BATCH_TOKENS,
-            progress=progress,
-        )
-        return found[[place[text] for text in of]].astype(np.float32)
+        unique, rows = _distinct(of)
+        reading = {"max_tokens": max_tokens, "batch_tokens": _BATCH_TOKENS}
+        found = embed(unique, shipped_encoder(), cache, **reading, progress=progress)
+        return found[rows].astype(np.float32)
 
     return _regression(vectors([e.query for e in train]), train, 3.0, vectors(texts))
+
+
+def classifier_scores(
+    checkpoint: Path, texts: Sequence[str], cache: Path, max_tokens: int, progress: Progress
+) -> Floats:
+    """Any two-way classifier's p_cloud, float64 (texts,); in bfloat16, which ranks as well as float32.
+
+    Raises:
+        CheckpointError: it cannot be loaded.
+    """
+    unique, rows = _distinct(texts)
+    reading = {"max_tokens": max_tokens, "batch_tokens": _BATCH_TOKENS}
+    found: Floats = opinions(unique, checkpoint, cache, **reading, progress=progress)[rows].astype(np.float64)
+    return found
+
+
+def _distinct(texts: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Every text once, and for each of `texts` its place among those."""
+    place = {text: index for index, text in enumerate(dict.fromkeys(texts))}
+    return list(place), [place[text] for text in texts]
 
 
 def _regression(features: object, train: Sequence[Example], strength: float, ask: object) -> Floats:

@@ -38,6 +38,7 @@ from pointsman.train.recipe import Recipe, load_recipe
 from pointsman.train.suite import GUIDE, read_dataset, suite_dataset, suite_slices, without_known
 
 ROUTER = "router"
+_MAX_TOKENS = 128
 SEEN, UNSEEN = "seen, other texts", "unseen"
 """Whether training read other texts of a slice's source."""
 
@@ -95,7 +96,11 @@ def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
         read = [e for path in plan.recipe for e in load_split(load_recipe(path), plan.data).train]
         slices, dropped = without_known(slices, {loose_key(e.query) for e in read})
         notes.append(f"{dropped} texts of the slices were near duplicates of a training text, and left out.")
-    train = list({e.query: e for e in read if e.is_measured}.values())
+    measured: dict[str, Example] = {}
+    for example in read:
+        if example.is_measured:
+            measured.setdefault(example.query, example)
+    train = list(measured.values())
     if data is not None:
         report |= _measured(plan, data, scorer, policy, train, progress)
     report |= _everyday(plan, slices, scorer, policy)
@@ -117,7 +122,7 @@ def open_scorer(path: Path, variant: str | None) -> tuple[Scorer, Policy, Chat]:
         SettingsError: a variant of something that is no artifact.
         PointsmanError: it cannot be opened.
     """
-    if (path / "config.json").is_file() and not (path / MANIFEST).is_file():
+    if _is_checkpoint(path):
         from pointsman.train.scoring import CheckpointScorer
 
         if variant is not None:
@@ -130,6 +135,10 @@ def open_scorer(path: Path, variant: str | None) -> tuple[Scorer, Policy, Chat]:
         return cloud_probability(router.logits(texts), router.labels.cloud_index, router.manifest.calibration)
 
     return _once(score), router.manifest.policy, router.manifest.chat
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return (path / "config.json").is_file() and not (path / MANIFEST).is_file()
 
 
 def _once(scorer: Scorer) -> Scorer:
@@ -186,20 +195,29 @@ def _measured(
 def _others(
     plan: EvaluationPlan, texts: Sequence[str], train: Sequence[Example], progress: Progress
 ) -> dict[str, Floats]:
-    from pointsman.train.baselines import encoder_scores, length_scores, random_scores, tfidf_scores
+    from pointsman.train.baselines import (
+        classifier_scores,
+        encoder_scores,
+        length_scores,
+        random_scores,
+        tfidf_scores,
+    )
 
     found: dict[str, Floats] = {}
+    cache = plan.cache or plan.output / ".cache"
     for other in plan.compare:
         progress(f"comparing with {other}")
         name, _, directory = other.partition("=")
-        path, variant = (Path(directory), None) if directory else (plan.router, name)
-        found[name] = open_scorer(path, variant)[0](texts)
+        if directory and _is_checkpoint(Path(directory)):
+            found[name] = classifier_scores(Path(directory), texts, cache, _MAX_TOKENS, progress)
+        else:
+            path, variant = (Path(directory), None) if directory else (plan.router, name)
+            found[name] = open_scorer(path, variant)[0](texts)
     found |= {"random": random_scores(texts, plan.seed), "query length": length_scores(texts)}
     if train:
-        cache = plan.cache or plan.output / ".cache"
         progress("baselines: TF-IDF + LR, MiniLM + LR")
         found["TF-IDF + LR"] = tfidf_scores(train, texts)
-        found["MiniLM + LR"] = encoder_scores(train, texts, cache, 128, progress)
+        found["MiniLM + LR"] = encoder_scores(train, texts, cache, _MAX_TOKENS, progress)
     return found
 
 

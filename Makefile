@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test lint format types check setup base-test soak page-test test-targets test-targets-quick clean
+.PHONY: demo test lint format types check setup base-test reliability-small soak peers page-test test-targets test-targets-quick clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed; set PYTHON="'
@@ -94,6 +94,20 @@ $(TARGETS)/.ready: $(TARGETS)/.quick
 	$(TARGETS)/venv-kserve/bin/pip install --quiet kserve
 	touch $@
 
+# The gateway under load and faults, as docs/reliability.md shows it: small, where only counts decide, and full.
+reliability-small: $(VENV)/.everything
+	$(RUN)/python -m benchmarks.gateway --size small
+
+soak: $(VENV)/.everything
+	$(RUN)/python -m benchmarks.gateway --size full
+
+# What the harness compares with (S3) and fuzzes with (G1), each in an environment of its own.
+peers:
+	$(PYTHON) -m venv .peers/litserve
+	.peers/litserve/bin/python -m pip install --quiet litserve onnxruntime tokenizers numpy
+	$(PYTHON) -m venv .peers/schemathesis
+	.peers/schemathesis/bin/python -m pip install --quiet schemathesis
+
 lint: $(VENV)/.everything
 	$(RUN)/ruff check
 
@@ -103,7 +117,7 @@ format: $(VENV)/.everything
 types: $(VENV)/.everything
 	$(RUN)/mypy
 
-check: lint format types test base-test
+check: lint format types test base-test reliability-small
 
 clean:
 	rm -rf $(DEMO) $(VENV) $(VENV)-base build dist

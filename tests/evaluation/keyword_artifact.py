@@ -15,9 +15,11 @@ WEIGHTS = {"hello": -3.0, "thanks": -3.0, "play": -2.0, "analyze": 3.0, "plan": 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
-def build_keyword_artifact(path: Path, calibration: Calibration | None = None) -> Artifact:
+def build_keyword_artifact(
+    path: Path, calibration: Calibration | None = None, weights: Mapping[str, float] = WEIGHTS
+) -> Artifact:
     """An artifact whose p_cloud of a text is `sigmoid(sum of its words' weights)`, 0 for unknown words."""
-    vocabulary = {token: index for index, token in enumerate((*_SPECIAL, *WEIGHTS))}
+    vocabulary = {token: index for index, token in enumerate((*_SPECIAL, *weights))}
     manifest = Manifest(
         name="keyword",
         model_type="keyword",
@@ -36,7 +38,7 @@ def build_keyword_artifact(path: Path, calibration: Calibration | None = None) -
     with staged(path) as stage:
         (stage / TOKENIZER).write_text(_tokenizer(vocabulary), encoding="utf-8")
         (stage / FOLDED).parent.mkdir()
-        (stage / FOLDED).write_bytes(_model(vocabulary))
+        (stage / FOLDED).write_bytes(_model(vocabulary, weights))
         return seal(stage, path, manifest)
 
 
@@ -51,11 +53,11 @@ def _tokenizer(vocabulary: Mapping[str, int]) -> str:
     return made.to_str()
 
 
-def _model(vocabulary: Mapping[str, int]) -> bytes:
+def _model(vocabulary: Mapping[str, int], weights: Mapping[str, float]) -> bytes:
     from onnx import TensorProto, helper, numpy_helper
 
     table = np.zeros((len(vocabulary), 2), np.float32)
-    for word, weight in WEIGHTS.items():
+    for word, weight in weights.items():
         table[vocabulary[word], 1] = weight
     shape = ["batch", "length"]
     graph = helper.make_graph(

@@ -8,6 +8,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks.gateway.messages import DONE, END, STREAM_HEAD, chunk, completion, delta, whole
+
+__all__ = ["DONE", "STREAM_HEAD", "FakeUpstream", "Wire", "answer", "chunk", "completion", "delta", "stream"]
+
 
 class Wire:
     """One request as it arrived, and the raw connection to answer it on."""
@@ -121,46 +125,9 @@ def answer(status: int = 200, body: bytes | None = None, headers: str = "") -> S
     """A whole answer; without a body a small completion."""
 
     def script(wire: Wire) -> None:
-        data = completion("fine") if body is None else body
-        head = f"HTTP/1.1 {status} Whatever\r\ncontent-type: application/json\r\n{headers}"
-        wire.send(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
+        wire.send(whole(completion("fine") if body is None else body, status, headers))
 
     return script
-
-
-def completion(text: str) -> bytes:
-    message = {"role": "assistant", "content": text}
-    return json.dumps(
-        {
-            "id": "chatcmpl-1",
-            "object": "chat.completion",
-            "created": 1,
-            "model": "m",
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500},
-        }
-    ).encode()
-
-
-STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
-)
-
-
-def chunk(data: bytes) -> bytes:
-    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
-
-
-def delta(text: str) -> bytes:
-    value = {
-        "id": "c",
-        "object": "chat.completion.chunk",
-        "choices": [{"index": 0, "delta": {"content": text}}],
-    }
-    return b"data: " + json.dumps(value).encode() + b"\n\n"
-
-
-DONE = b"data: [DONE]\n\n"
 
 
 def stream(pieces: Sequence[bytes]) -> Script:
@@ -170,7 +137,7 @@ def stream(pieces: Sequence[bytes]) -> Script:
         wire.send(STREAM_HEAD)
         for piece in pieces:
             wire.send(chunk(piece))
-        wire.send(b"0\r\n\r\n")
+        wire.send(END)
 
     return script
 

@@ -1,0 +1,72 @@
+"""A gateway in front of two scripted upstreams, and many requests at once: what parts B and H stand on."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from benchmarks.gateway import wire
+from benchmarks.gateway.bench import Bench
+from benchmarks.gateway.faultup import FaultUpstream, Script, answers
+from benchmarks.gateway.process import Gateway, merged
+
+T = TypeVar("T")
+BOTH_WAYS = ["local-to-cloud", "cloud-to-local"]
+NEVER_OPEN = 10**6
+"""Failures in a row that no check reaches: the breaker stays out of it."""
+
+
+@dataclass(slots=True)
+class Front:
+    """The three of them."""
+
+    gateway: Gateway
+    local: FaultUpstream
+    cloud: FaultUpstream
+
+    async def ask(self, request: bytes, timeout_s: float = 60.0) -> wire.Answer:
+        """One request on a connection of its own."""
+        return await wire.ask(self.gateway.port, request, timeout_s)
+
+
+@contextlib.asynccontextmanager
+async def fronting(
+    bench: Bench,
+    *,
+    local: Script | None = None,
+    cloud: Script | None = None,
+    upstream: dict[str, Any] | None = None,
+    how: dict[str, Any] | None = None,
+    **tables: Any,
+) -> AsyncIterator[Front]:
+    """Start them; `upstream` goes into the settings of both, `how` to the start, the rest into its table."""
+    async with FaultUpstream(local or answers()) as one, FaultUpstream(cloud or answers()) as two:
+        both = {
+            name: {"url": made.url, "model": f"{name}-model", **(upstream or {})}
+            for name, made in (("local", one), ("cloud", two))
+        }
+        settings = merged({"upstreams": both, "routing": {"stream_decision": "off"}}, tables)
+        async with await bench.gateway(settings, **(how or {})) as gateway:
+            yield Front(gateway, one, two)
+
+
+async def at_once(work: Callable[[int], Awaitable[T]], numbers: Iterable[int], width: int) -> list[T]:
+    """`work` on every number, `width` at a time; the results in order."""
+    gate = asyncio.Semaphore(width)
+
+    async def one(number: int) -> T:
+        async with gate:
+            return await work(number)
+
+    return await asyncio.gather(*(one(number) for number in numbers))
+
+
+def has_error_event(body: bytes) -> bool:
+    """Whether a stream's last event is the one error that the gateway tells."""
+    return body.endswith(b"\n\n") and body.rstrip().rsplit(b"\n\n", 1)[-1].startswith(b'data: {"error"')
+
+
+def before_error(body: bytes) -> bytes:
+    """What a stream said before its error event."""
+    return body.partition(b'data: {"error"')[0]

@@ -1,0 +1,150 @@
+"""S: other servers of the same ONNX file, on the same core, in the same run."""
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from benchmarks.gateway import wire
+from benchmarks.gateway.bench import UNCACHED, Bench
+from benchmarks.gateway.faultup import free_port
+from benchmarks.gateway.measure import Finding, Measure, check, noted, reaches
+from benchmarks.gateway.openload import closed_loop, open_loop
+from benchmarks.gateway.process import Server
+
+from pointsman.artifact.store import Artifact
+from pointsman.runtime.router import shipped_artifact
+
+ROOT = Path(__file__).resolve().parents[3]
+INSTALLED = ROOT / ".peers"
+"""`make peers` puts each peer's environment here."""
+P99_MS = 100.0
+SHARES = (0.95, 0.85, 0.7, 0.55, 0.4)
+_START_S = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One server: how to start it, and how to ask it.
+
+    Attributes:
+        command: from the artifact, the ONNX file and a port.
+    """
+
+    name: str
+    python: Path
+    command: Callable[[Path, Path, int], list[str]]
+    ask: Callable[[str], bytes]
+
+
+def _by_query(text: str) -> bytes:
+    return wire.request(f"/predict?query={quote(text)}", b"")
+
+
+PEERS = (
+    Peer(
+        "the guide's FastAPI pattern",
+        Path(sys.executable),
+        lambda artifact, model, port: [
+            "-m",
+            "uvicorn",
+            "benchmarks.gateway.peers.fastapi_blocking:app",
+            "--port",
+            str(port),
+        ],
+        _by_query,
+    ),
+    Peer(
+        "LitServe, batched",
+        INSTALLED / "litserve" / "bin" / "python",
+        lambda artifact, model, port: [
+            str(ROOT / "benchmarks/gateway/peers/litserve_batched.py"),
+            str(artifact),
+            str(model),
+            str(port),
+        ],
+        wire.predict,
+    ),
+)
+
+
+async def start(peer: Peer) -> tuple[Server, int]:
+    """Start a peer and wait until it answers. Raises RuntimeError with its last words."""
+    artifact = shipped_artifact()
+    manifest = Artifact.open(artifact).manifest
+    model = artifact / manifest.variants[manifest.default_variant]
+    port, folder = free_port(), Path(tempfile.mkdtemp(prefix="pointsman-harness-"))
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {"ARTIFACT": str(artifact), "MODEL": str(model)}
+    if peer.python == Path(sys.executable):
+        environment["PYTHONPATH"] = paths
+    server = Server([str(peer.python), *peer.command(artifact, model, port)], folder, environment)
+    until = time.monotonic() + _START_S
+    while time.monotonic() < until and server.process.poll() is None:
+        try:
+            if (await wire.ask(port, peer.ask("hello"), 5.0)).status == 200:
+                return server, port
+        except (OSError, TimeoutError):
+            await asyncio.sleep(0.1)
+    await server.stop()
+    raise RuntimeError(f"{peer.name} did not start: {server.log.read_text(errors='replace')[-300:]}")
+
+
+async def sustained(port: int, request_at: Callable[[int], bytes], seconds: float) -> tuple[float, float]:
+    """The highest offered rate, of a few shares of its own most, with a p99 of at most 100 ms and no failure.
+
+    Returns:
+        requests a second, and the most with 32 clients that ask again at once.
+    """
+    await closed_loop(port, request_at, 32, seconds / 2)
+    most = max(1.0, (await closed_loop(port, request_at, 32, seconds)).rate)
+    for share in SHARES:
+        load = await open_loop(port, request_at, share * most, seconds)
+        if not load.bad and load.quantile_ms(0.99) <= P99_MS:
+            return load.rate, most
+        await asyncio.sleep(0.5)
+    return 0.0, most
+
+
+@check(
+    "S3", "Five times the throughput of the usual FastAPI server at the same p99, and more than its peers'"
+)
+async def peers(bench: Bench) -> Finding:
+    """The same texts and ONNX file; the rate that each server sustains with a p99 of at most 100 ms."""
+    if bench.size == "small":
+        return Finding((), remark="Not in a small run: a second each would say nothing.")
+    seconds = bench.pick(1.0, 3.0, 10.0)
+    measures: list[Measure] = []
+    remarks = []
+
+    async with await bench.gateway(UNCACHED) as gateway:
+        ours, most = await sustained(gateway.port, bench.predict, seconds)
+    measures += [
+        noted("pointsman, at p99 <= 100 ms", ours, "requests/s"),
+        noted("pointsman, most", most, "requests/s"),
+    ]
+    for peer in PEERS:
+        if not peer.python.exists():
+            remarks.append(f"{peer.name}: not installed here (`make peers`).")
+            continue
+        try:
+            server, port = await start(peer)
+        except RuntimeError as error:
+            remarks.append(str(error).replace("\n", " "))
+            continue
+        try:
+            theirs, their_most = await sustained(port, lambda i, p=peer: p.ask(bench.text(i)), seconds)  # type: ignore[misc]
+        finally:
+            await server.stop()
+        target = 5.0 if peer is PEERS[0] else 1.0
+        measures += [
+            reaches(f"pointsman over {peer.name}, at p99 <= 100 ms", ours / max(theirs, 1e-9), target),
+            noted(f"{peer.name}, at p99 <= 100 ms", theirs, "requests/s"),
+            noted(f"{peer.name}, most", their_most, "requests/s"),
+        ]
+    return Finding(tuple(measures), (bench.seed,), " ".join(remarks))

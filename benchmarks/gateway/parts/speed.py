@@ -1,0 +1,127 @@
+"""S: how much serving costs over the bare router."""
+
+import asyncio
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gateway import wire
+from benchmarks.gateway.bench import UNCACHED, Bench
+from benchmarks.gateway.measure import Finding, Measure, check, noted, reaches, within
+from benchmarks.gateway.openload import closed_loop, open_loop
+
+ROOT = Path(__file__).resolve().parents[3]
+BATCHES = (1, 8, 32)
+SHARE = 0.7
+
+
+class Alone:
+    """The bare router in its process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls) -> "Alone":
+        """Start it; the first answer comes when the model is loaded."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "benchmarks.gateway.alone",
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=2**22,
+        )
+        made = cls(process)
+        await made.measure([["hello"]], 0.2)
+        return made
+
+    async def measure(self, batches: list[list[str]], seconds: float, gap_s: float = 0.0) -> dict[str, Any]:
+        """Call `route_many` on the batches in turn for so long."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        asked = {"texts": batches, "seconds": seconds, "gap_s": gap_s}
+        self._process.stdin.write(json.dumps(asked).encode() + b"\n")
+        return dict(json.loads(await self._process.stdout.readline()))
+
+    async def stop(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+
+
+@check("S1", "Serving keeps at least 70 % of the bare router's throughput, on the same core and batch sizes")
+async def throughput(bench: Bench) -> Finding:
+    """`route_many` and `/predict` take turns; the ratio is the median of the turns."""
+    turns, seconds = bench.pick(1, 3, 5), bench.pick(1.0, 2.0, 5.0)
+    alone = await Alone.start()
+    measures: list[Measure] = []
+    async with await bench.gateway(UNCACHED) as gateway:
+        for size in BATCHES:
+            lists = [[bench.text(size * i + j) for j in range(size)] for i in range(max(8, 512 // size))]
+            requests = [wire.predict(texts if size > 1 else texts[0]) for texts in lists]
+            workers = 32 if size == 1 else 4
+            ratios, cpu, bare, served, gathered = [], [], [], [], []
+            for _ in range(turns):
+                before, used = await gateway.metrics(), gateway.cpu_s
+                load = await closed_loop(
+                    gateway.port,
+                    lambda i, r=requests: r[i % len(r)],  # type: ignore[misc]
+                    workers,
+                    seconds,
+                )
+                after, used = await gateway.metrics(), gateway.cpu_s - used
+                runs = after["pointsman_model_runs"] - before["pointsman_model_runs"]
+                gathered.append((after["pointsman_model_texts"] - before["pointsman_model_texts"]) / runs)
+                # One text a request is gathered into batches by the server: the router gets the same sizes.
+                near = max(size, round(gathered[-1]))
+                flat = [text for texts in lists for text in texts]
+                batches = [flat[i : i + near] for i in range(0, len(flat) - near + 1, near)]
+                found = await alone.measure(batches, seconds)
+                bare.append(found["texts_per_s"])
+                served.append(load.rate * size)
+                ratios.append(served[-1] / bare[-1])
+                cpu.append(found["cpu_us"] / (1e6 * used / max(1, load.good * size)))
+            what = f"{size} text{'s' if size > 1 else ''} a request"
+            measures += [
+                reaches(f"share of route_many, {what}", statistics.median(ratios), SHARE, n=turns),
+                noted(f"the same by processor time, {what}", statistics.median(cpu)),
+                noted(f"served, {what}", statistics.median(served), "texts/s"),
+                noted(
+                    f"route_many at {statistics.median(gathered):.1f} texts a call",
+                    statistics.median(bare),
+                    "texts/s",
+                ),
+            ]
+    await alone.stop()
+    return Finding(tuple(measures), (bench.seed,))
+
+
+@check("S2", "At low load a decision over HTTP costs at most 1 ms more than a call of `route`")
+async def added_latency(bench: Bench) -> Finding:
+    """50 requests a second against the same calls in a process, in turns; medians of the turns."""
+    turns, seconds = bench.pick(1, 3, 5), bench.pick(2.0, 4.0, 10.0)
+    alone = await Alone.start()
+    texts = [[bench.text(i)] for i in range(256)]
+    added, served, bare, p99 = [], [], [], []
+    async with await bench.gateway(UNCACHED) as gateway:
+        for turn in range(turns):
+            load = await open_loop(gateway.port, bench.predict, 50, seconds, seed=bench.seed + turn)
+            found = await alone.measure(texts, seconds, 0.018)
+            served.append(load.quantile_ms(0.5))
+            p99.append(load.quantile_ms(0.99))
+            bare.append(found["p50_ms"])
+            added.append(served[-1] - bare[-1])
+    await alone.stop()
+    return Finding(
+        (
+            within("added at p50", statistics.median(added), 1.0, n=turns),
+            noted("over HTTP, p50", statistics.median(served), "ms"),
+            noted("over HTTP, p99", statistics.median(p99), "ms"),
+            noted("route, p50", statistics.median(bare), "ms"),
+        ),
+        (bench.seed,),
+    )

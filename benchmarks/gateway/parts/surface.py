@@ -1,0 +1,458 @@
+"""G: the HTTP surface, raw bytes against it."""
+
+import asyncio
+import json
+import re
+import secrets
+import string
+
+from benchmarks.gateway import wire
+from benchmarks.gateway.bench import Bench
+from benchmarks.gateway.faultup import FaultUpstream, answers
+from benchmarks.gateway.measure import Finding, at_most, check, every, none
+from benchmarks.gateway.parts.fronts import at_once, fronting
+
+from pointsman.serve.routes import ADMIN, PUBLIC
+from pointsman.serve.sse import EventRelay
+
+TESTS = "tests/serve/test_limits.py"
+CANARY = "canary-g-41aa"
+
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.\d \d{3}")
+
+
+async def raw(port: int, data: bytes, wait_s: float = 5.0, many: int = 0) -> bytes:
+    """What comes back for these bytes: so many answers, or until the other side closes, or for so long."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    got = b""
+    try:
+        async with asyncio.timeout(wait_s):
+            writer.write(data)
+            if not many:
+                writer.write_eof()
+            while piece := await reader.read(65536):
+                got += piece
+                if many and got.count(b"}") >= many:
+                    break
+    except (OSError, TimeoutError):
+        pass
+    finally:
+        writer.transport.abort()
+    return got
+
+
+def quirks() -> list[tuple[bytes, dict[str, str], set[int]]]:
+    """Bodies that are nearly JSON: the body, headers, and the statuses that may answer it."""
+    bad = {400}
+    plain: list[bytes] = [
+        b'{"query": "%s", "x": NaN}',
+        b'{"query": "%s", "x": Infinity}',
+        b'{"query": "%s", "x": -Infinity}',
+        b'{"query": "%s", "x": 1e999}',
+        b'{"query": "%s", "x": ' + b"9" * 5000 + b"}",
+        b'{"query": "%s", "query": "b"}',
+        b'{"query": "%s"',
+        b"{\"query\": '%s'}",
+        b'{"query": "%s",}',
+        b'{"query": "\\ud800 %s"}',
+        b'{"query": "%s\\udfff"}',
+        b"[" * 100_000,
+        b'{"a":' * 40 + b"1" + b"}" * 40,
+        b"[]",
+        b"",
+        b" ",
+        b"null",
+        b"true",
+        b"3",
+        b'"',
+        b"{}",
+        b'{"query": null}',
+        b'{"query": 7}',
+        b'{"query": ["%s", 3]}',
+        b'{"query": {"x": "%s"}}',
+        b'{"query": []}',
+        b"\xff\xfe{\x00",
+        b'{"query": "\xff\xfe%s"}',
+        b'\xef\xbb\xbf{"query": "%s"}',
+        b"<xml>%s</xml>",
+        b"\x00",
+        b'{"query": "%s"}x',
+        '{"query": "%s"}'.encode("utf-16"),
+        '{"query": "%s"}'.encode("utf-32"),
+    ]
+    cases: list[tuple[bytes, dict[str, str], set[int]]] = [
+        (body.replace(b"%s", CANARY.encode()), {}, bad) for body in plain
+    ]
+    fine = json.dumps({"query": CANARY}).encode()
+    cases += [
+        (fine, {"content-type": "text/plain"}, {415}),
+        (fine, {"content-type": "application/x-www-form-urlencoded"}, {415}),
+        (fine, {"content-encoding": "gzip"}, {415}),
+        (fine, {"content-encoding": "br"}, {415}),
+        (json.dumps({"query": CANARY * 60_000}).encode(), {}, {413}),
+    ]
+    return cases
+
+
+@check(
+    "G2",
+    "What is nearly JSON is refused by 400, 413 or 415, and never repeated",
+    reference="FastAPI: 500, or the input sent back",
+    tests=TESTS,
+)
+async def json_quirks(bench: Bench) -> Finding:
+    """The table of quirks on every route that takes JSON."""
+    paths = ("/predict", "/classify", "/v1/chat/completions", "/score", "/", "/explain")
+    wrong = echoed = large = n = 0
+    async with fronting(bench) as front:
+        for path in paths:
+            for body, headers, allowed in quirks():
+                answer = await front.ask(wire.request(path, body, headers))
+                is_chat = path == "/v1/chat/completions"
+                ok = answer.status in allowed or (is_chat and answer.status in (200, 413, 415, 400))
+                if not ok:
+                    print(f"      {path} {body[:40]!r} {answer.status} {answer.body[:120]!r}")
+                wrong += not ok or answer.status >= 500
+                echoed += answer.status >= 400 and CANARY.encode() in answer.body
+                large += answer.status >= 400 and len(answer.body) > 2048
+                n += 1
+        alive = await front.gateway.is_alive()
+    return Finding(
+        (
+            none("another status than the table's", wrong, n),
+            none("answers that repeat the input", echoed, n),
+            none("errors of more than 2 KB", large, n),
+            every("alive afterwards", alive, 1),
+        )
+    )
+
+
+def wire_cases() -> list[tuple[str, bytes]]:
+    """Heads that smuggle, split or flood."""
+    post = b"POST /predict HTTP/1.1\r\nhost: x\r\n"
+    body = b'{"query":"plan"}'
+    length = b"content-length: %d\r\n" % len(body)
+    return [
+        ("CL and TE", post + length + b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ("two CLs", post + length + b"content-length: 3\r\n\r\n" + body),
+        ("TE with a space", post + b"transfer-encoding : chunked\r\n\r\n0\r\n\r\n"),
+        ("TE twice", post + b"transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n0\r\n\r\n"),
+        ("TE odd", post + b"transfer-encoding: xchunked\r\n\r\n0\r\n\r\n"),
+        ("negative CL", post + b"content-length: -1\r\n\r\n"),
+        ("CL with a sign", post + b"content-length: +16\r\n\r\n" + body),
+        ("huge CL", post + b"content-length: 99999999999999999999\r\n\r\n"),
+        ("obs-fold", post + b"x: a\r\n b\r\n\r\n"),
+        ("bare LF", b"GET /livez HTTP/1.1\nhost: x\n\n"),
+        ("NUL in the path", b"GET /li\0vez HTTP/1.1\r\nhost: x\r\n\r\n"),
+        ("NUL in a header", b"GET /livez HTTP/1.1\r\nhost: x\r\nx: a\0b\r\n\r\n"),
+        ("no Host", b"GET /livez HTTP/1.1\r\n\r\n"),
+        ("absolute form", b"GET http://elsewhere/livez HTTP/1.1\r\nhost: x\r\n\r\n"),
+        ("HTTP/0.9", b"GET /livez\r\n\r\n"),
+        ("HTTP/3.0", b"GET /livez HTTP/3.0\r\nhost: x\r\n\r\n"),
+        ("CONNECT", b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n"),
+        ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
+        ("h2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        ("200 KB header", b"GET /livez HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 200_000 + b"\r\n\r\n"),
+        ("20,000 headers", b"GET /livez HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * 20_000 + b"\r\n"),
+        ("long path", b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n"),
+        ("bad chunk size", post + b"transfer-encoding: chunked\r\n\r\nzz\r\n"),
+        ("huge chunk size", post + b"transfer-encoding: chunked\r\n\r\nffffffffffffffffff\r\nx"),
+        ("cut chunk", post + b"transfer-encoding: chunked\r\n\r\n5\r\nab"),
+        ("cut body", post + b"content-length: 50\r\n\r\n{"),
+    ]
+
+
+@check(
+    "G3",
+    "Requests that smuggle, split or flood are refused, and connections never get out of step",
+    reference="Triton: memory of one chunk flood",
+    tests=TESTS,
+)
+async def on_the_wire(bench: Bench) -> Finding:
+    """Each case raw; after it, pipelined requests whose ids must come back in order; then chunk floods."""
+    floods = bench.pick(5, 40, 100)
+    server_errors = doubled = desync = 0
+    chunks = 20_000
+    async with await bench.gateway() as gateway:
+        cases = wire_cases()
+        for name, data in cases:
+            got = await raw(gateway.port, data, 3.0)
+            server_errors += got.startswith((b"HTTP/1.1 5", b"HTTP/1.0 5"))
+            heads = len(_STATUS_LINE.findall(got))
+            doubled += heads > 1
+            if heads > 1:
+                print(f"      {name}: {got[:300]!r}")
+        rounds = bench.pick(10, 100, 500)
+        for turn in range(rounds):
+            ids = [f"p{turn}-{index}" for index in range(8)]
+            asked = b"".join(wire.predict("plan", {"x-request-id": name}) for name in ids)
+            got = await raw(gateway.port, asked, many=len(ids))
+            came = [part.split(b"\r\n")[0].decode() for part in got.split(b"x-request-id: ")[1:]]
+            desync += came != ids
+        head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        flood = head + b"transfer-encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * chunks + b"0\r\n\r\n"
+        await raw(gateway.port, flood, 20)
+        before = gateway.rss_mb
+        for _ in range(floods):
+            await raw(gateway.port, flood, 20)
+        grown = gateway.rss_mb - before
+        alive = await gateway.is_alive()
+    return Finding(
+        (
+            none("answered 5xx", server_errors, len(cases)),
+            none("cases with two answers", doubled, len(cases)),
+            none("pipelines out of step", desync, rounds),
+            at_most(f"memory after chunk floods of {chunks} pieces", grown, 1.0, "MiB", floods),
+            every("alive afterwards", alive, 1),
+        )
+    )
+
+
+@check(
+    "G4",
+    "Where a stream's events end does not depend on how it came in pieces",
+    tests="tests/serve/test_sse.py",
+)
+async def splitter(bench: Bench) -> Finding:
+    """Random streams cut at random places: joined again they are the same, and only whole events go on."""
+    n = bench.pick(2_000, 20_000, 100_000)
+    draw = bench.random("G4")
+    changed = halves = 0
+    alphabet = [b"data: x", b"\n", b"\r", b"\r\n", b"\n\n", b": c", b"\xc3\xbc", b"{", b" ", b"\r\n\r\n"]
+    for _ in range(n):
+        body = b"".join(draw.choices(alphabet, k=draw.randint(1, 30)))
+        places = sorted(draw.sample(range(len(body) + 1), min(len(body) + 1, draw.randint(0, 8))))
+        relay, out = EventRelay(), b""
+        for a, b in zip([0, *places], [*places, len(body)], strict=True):
+            out += relay.feed(body[a:b])
+            halves += bool(out) and not out.endswith((b"\n\n", b"\r\r", b"\n\r", b"\n\r\n"))
+        changed += out + relay.rest() != body
+    return Finding((none("changed", changed, n), none("half events passed on", halves, n)), (bench.seed,))
+
+
+@check(
+    "G5",
+    "Access is decided on the route that was matched, however its address is spelled",
+    tests="tests/serve/test_access.py",
+)
+async def spellings(bench: Bench) -> Finding:
+    """Every protected route in every spelling, with hosts and headers that lie, without a key."""
+    keys = {"keys": [secrets.token_hex(32)], "admin_keys": [secrets.token_hex(32)]}
+    hosts = ["x", "127.0.0.1/livez?", "x/livez#", "localhost:80@evil", ""]
+    liars = {
+        "x-original-url": "/livez",
+        "x-rewrite-url": "/livez",
+        "x-forwarded-for": "127.0.0.1",
+        "x-forwarded-prefix": "/livez",
+        "forwarded": "for=127.0.0.1",
+    }
+    opened = n = 0
+    free = {(route.method, route.path) for route in PUBLIC if route.access == "open"}
+    async with await bench.gateway({"auth": keys}) as gateway:
+        for port, routes in ((gateway.port, PUBLIC), (gateway.admin_port, ADMIN)):
+            for route in routes:
+                if route.access == "open":
+                    continue
+                path = route.path.replace("{", "").replace("}", "")
+                spelled = [
+                    path,
+                    f"/{path}",
+                    f"{path}/",
+                    f"/livez/..{path}",
+                    f"/.{path}",
+                    f"{path};a=b",
+                    f"{path}%00",
+                    f"{path}?key=x",
+                    path.replace("/", "/%2e/", 1),
+                    path.upper(),
+                    f"/livez%2f..{path}",
+                    f"{path}#/livez",
+                    path.replace("/v", "/%76", 1),
+                ]
+                for spelling in spelled:
+                    host = hosts[n % len(hosts)]
+                    for method in (route.method, "HEAD", "OPTIONS"):
+                        if method == "HEAD" and ("GET", route.path) in free:
+                            continue  # The page at `/` is for everybody; only its POST is not.
+                        body = b"{}" if method == "POST" else None
+                        answer = await wire.ask(
+                            port, wire.request(spelling, body, {"host": host, **liars}, method), 10
+                        )
+                        opened += 200 <= answer.status < 400
+                        n += 1
+    return Finding((none("let in without a key", opened, n),))
+
+
+@check(
+    "G6",
+    "Only headers from a list pass, in either direction, and our key goes up exactly once",
+    tests="tests/serve/test_chat.py",
+)
+async def headers(bench: Bench) -> Finding:
+    """Random headers of the client; random headers of the upstream."""
+    n = bench.pick(100, 1_000, 5_000)
+    draw = bench.random("G6")
+    key = f"sk-up-{secrets.token_hex(16)}"
+    pool = [
+        "Authorization",
+        "Cookie",
+        "X-Api-Key",
+        "X-Forwarded-For",
+        "Forwarded",
+        "Via",
+        "Proxy-Authorization",
+        "TE",
+        "Trailer",
+        "X-Evil",
+        "Accept",
+        "Traceparent",
+        "OpenAI-Beta",
+        "X-Request-Id",
+    ]
+    back = "set-cookie: a=b\r\nserver: secret-name\r\nx-ratelimit-limit: 9\r\nx-internal: y\r\nvia: z\r\n"
+    leaked = keys_up = down = 0
+    local = {"local": {"api_key": key}, "cloud": {"api_key": key}}
+    async with fronting(bench, cloud=answers(headers=back), upstreams=local) as front:
+
+        async def one(index: int) -> wire.Answer:
+            chosen = {name: f"v{index}-{draw.random()}" for name in draw.sample(pool, draw.randint(0, 8))}
+            chosen |= {
+                "".join(draw.choices(string.ascii_lowercase, k=6)): "x" for _ in range(draw.randint(0, 3))
+            }
+            return await front.ask(wire.chat("q", chosen, model="cloud"))
+
+        found = await at_once(one, range(n), 8)
+        allowed = {
+            "accept",
+            "traceparent",
+            "tracestate",
+            "openai-beta",
+            "x-request-id",
+            "host",
+            "content-type",
+            "accept-encoding",
+            "user-agent",
+            "authorization",
+            "content-length",
+        }
+        for call in front.cloud.seen:
+            leaked += not set(call.header_names) <= allowed
+            keys_up += (
+                call.header_names.count("authorization") == 1
+                and call.headers["authorization"] == f"Bearer {key}"
+            )
+        for answer in found:
+            down += any(name in answer.headers for name in ("set-cookie", "x-internal", "via"))
+            down += "secret-name" in str(answer.headers)
+    return Finding(
+        (
+            none("requests with another header at the upstream", leaked, n),
+            every("requests with our key, once", keys_up, n),
+            none("answers with another header of the upstream", down, n),
+        ),
+        (bench.seed,),
+    )
+
+
+@check("G7", "No request can name an upstream", tests="tests/serve/test_chat.py")
+async def elsewhere(bench: Bench) -> Finding:
+    """Addresses in every field, header and query that a gateway of this kind has ever read."""
+    reached = n = 0
+    async with FaultUpstream(answers()) as evil, fronting(bench) as front:
+        address = f"http://127.0.0.1:{evil.port}/v1"
+        names = [
+            "api_base",
+            "base_url",
+            "api_key",
+            "api_type",
+            "azure_endpoint",
+            "custom_llm_provider",
+            "api_version",
+            "url",
+            "endpoint",
+            "proxy",
+            "host",
+            "upstream",
+        ]
+        fields: list[dict[str, object]] = [{name: address} for name in names]
+        fields += [
+            {outer: {name: address}}
+            for outer in ("extra_body", "metadata", "litellm_params", "extra_headers")
+            for name in names
+        ]
+        fields += [{"model": address}, {"model": f"openai/{address}"}, {"model": f"local@{address}"}]
+        headers = [
+            {name: address}
+            for name in (
+                "x-upstream",
+                "x-base-url",
+                "x-forwarded-host",
+                "host",
+                "x-api-base",
+                "helicone-target-url",
+                "x-portkey-custom-host",
+            )
+        ]
+        requests = [wire.chat("q", None, **field) for field in fields]
+        requests += [wire.chat("q", header) for header in headers]
+        queries = [f"/v1/chat/completions?{name}={address}" for name in names]
+        body = json.dumps({"model": "auto", "messages": [{"role": "user", "content": "q"}]}).encode()
+        requests += [wire.request(path, body) for path in queries]
+        requests.append(wire.request(f"{address}/chat/completions", body))
+        for request in requests:
+            await front.ask(request)
+            n += 1
+        reached = evil.connections
+        alive = await front.gateway.is_alive()
+    return Finding(
+        (none("connections to the named address", reached, n), every("alive afterwards", alive, 1))
+    )
+
+
+@check("G8", "No request can write a line into an answer's head or into the log", tests=TESTS)
+async def splitting(bench: Bench) -> Finding:
+    """CR, LF, escapes and long ids in every place that comes back or is logged."""
+    marks = [
+        "a\r\nset-cookie: x=1",
+        "a\nb",
+        "a\x1b[31mred",
+        "a" * 10_000,
+        "a\u2028b",
+        "%0d%0aset-cookie:%20x=1",
+        '"}\n{"event":"x"',
+    ]
+    injected = n = 0
+    async with fronting(bench) as front:
+        for mark in marks:
+            safe = mark.encode("utf-8", "replace").decode("latin-1")
+            one_line = safe.replace("\r", "").replace("\n", "")
+            for data in (
+                wire.chat("q", {"x-request-id": safe}),
+                wire.chat("q", {"x-request-id": one_line}),
+                wire.chat("q", model=mark),
+                wire.chat("q", {"x-pointsman-tags": one_line, "x-pointsman-session": one_line}),
+                wire.get(f"/{one_line}"),
+                wire.get("/v2/models/" + one_line.replace(" ", "%20")),
+            ):
+                got = await raw(front.gateway.port, data, 3.0)
+                head = got.partition(b"\r\n\r\n")[0].lower()
+                injected += b"\r\nset-cookie" in head or b"\x1b" in head
+                n += 1
+        lines = front.gateway.log.read_bytes().splitlines()
+        broken = sum(not _is_json(line) or b"\x1b" in line for line in lines)
+        alive = await front.gateway.is_alive()
+    return Finding(
+        (
+            none("injected header lines", injected, n),
+            none("log lines that are not one JSON object", broken, len(lines)),
+            every("alive afterwards", alive, 1),
+        )
+    )
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False

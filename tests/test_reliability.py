@@ -1,0 +1,84 @@
+"""The reliability harness: its arithmetic, and that its page is what its results say."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from benchmarks.gateway.__main__ import chosen, read, record
+from benchmarks.gateway.measure import Entry, Results, at_least, at_most, every, none, noted, within
+from benchmarks.gateway.openload import quantile
+from benchmarks.gateway.parts import CHECKS
+from benchmarks.gateway.process import merged, toml
+from benchmarks.gateway.render import PAGE, render
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "gateway" / "results.json"
+
+
+def entry(*measures: object, error: str = "") -> Entry:
+    return Entry("A1", "claim", "", "", "x.y", 1.0, measures, error=error)  # type: ignore[arg-type]
+
+
+def test_the_page_is_what_the_results_say() -> None:
+    results = Results.from_dict(json.loads(RESULTS.read_text(encoding="utf-8")))
+    assert PAGE.read_text(encoding="utf-8") == render(results)
+
+
+def test_the_tests_that_the_checks_name_exist() -> None:
+    for check in CHECKS.values():
+        if check.tests:
+            path, *names = check.tests.split("::")
+            text = (ROOT / path).read_text(encoding="utf-8")
+            assert all(f"def {name}" in text or f"class {name}" in text for name in names), check.tests
+
+
+def test_checks_are_chosen_by_id_or_by_part() -> None:
+    assert [check.id for check in chosen("B3")] == ["B3"]
+    assert {check.id[0] for check in chosen("F,G")} == {"F", "G"}
+    assert len(chosen("")) == len(CHECKS)
+    with pytest.raises(SystemExit):
+        chosen("Z9")
+
+
+def test_a_time_that_is_late_fails_no_count() -> None:
+    late = entry(none("lost", 0, 100), within("p99", 300, 250))
+    assert (late.counts_hold, late.holds) == (True, False)
+    assert not entry(every("answered", 99, 100)).counts_hold
+    assert not entry(at_most("growth", 17, 16)).counts_hold
+    assert not entry(at_least("calls", 1, 2)).counts_hold
+    assert not entry(error="it broke").counts_hold
+    assert entry(noted("p50", 3)).holds
+
+
+def test_nothing_of_n_has_a_bound() -> None:
+    assert none("lost", 0, 300).bound == pytest.approx(0.01)
+    assert none("lost", 1, 300).bound is None
+    assert every("all", 300, 300).bound is None
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.0, 1), (0.5, 6), (0.99, 10), (1.0, 10)])
+def test_quantiles(share: float, value: float) -> None:
+    assert quantile(list(range(10, 0, -1)), share) == value
+    assert quantile([], share) == 0.0
+
+
+def test_settings_become_toml() -> None:
+    import tomllib
+
+    tree = {"demo": True, "routing": {"rules": [{"name": "a", "send": "local", "keywords": ["x"]}]}}
+    tree = merged(tree, {"server": {"port": 0}, "upstreams": {"local": {"url": "http://x/v1"}}})
+    assert tomllib.loads(toml(tree)) == tree
+
+
+def test_a_few_checks_take_their_places_among_the_recorded_ones(tmp_path: Path) -> None:
+    def results(size: str, *entries: Entry) -> Results:
+        return Results(size, "2026-01-01T00:00:00+00:00", 1.0, {}, True, list(entries))
+
+    path = tmp_path / "results.json"
+    first, second = entry(none("lost", 1, 9)), replace(entry(none("lost", 0, 9)), id="A2")
+    record(results("small", first, second), path, is_part=False)
+    record(results("small", entry(none("lost", 0, 10))), path, is_part=True)
+    assert [(e.id, e.measures[0].n) for e in read(path).entries] == [("A1", 10), ("A2", 9)]
+    record(results("full", second), path, is_part=True)
+    assert [e.id for e in read(path).entries] == ["A2"]

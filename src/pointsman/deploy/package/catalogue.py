@@ -2,13 +2,14 @@
 
 import difflib
 
-from pointsman.deploy.package import containers, javascript, mobile, model_servers
+from pointsman.deploy.package import containers, javascript, mobile, model_servers, native, text_in
 from pointsman.deploy.package.target import Target
 from pointsman.errors import InputError
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for target in (*containers.TARGETS, *javascript.TARGETS, *mobile.TARGETS, *model_servers.TARGETS)
+    for room in (containers, javascript, mobile, model_servers, native, text_in)
+    for target in room.TARGETS
 }
 
 

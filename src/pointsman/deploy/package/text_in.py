@@ -1,0 +1,286 @@
+"""Text in, decision out, in one ONNX file: tokenizer, model, calibration and policy in one graph.
+
+The tokenizer's operators are onnxruntime-extensions', which whoever runs the file registers with the session.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pointsman.artifact.layout import TOKENIZER
+from pointsman.artifact.manifest import Manifest
+from pointsman.artifact.store import Artifact
+from pointsman.deploy.package.characters import UNKNOWN, Characters, Range, read_characters
+from pointsman.deploy.package.target import Target
+from pointsman.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import onnx
+
+CONTRIB = "ai.onnx.contrib"
+_FILE = "router.onnx"
+_IR_VERSION = 9
+
+
+class _Nodes:
+    """Nodes and constants of a graph that is being written, under a prefix of its own."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def __call__(self, op: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any) -> str:
+        """Add a node; returns the name of its first output."""
+        from onnx import helper
+
+        name = f"{self.prefix}{len(self.nodes)}"
+        names = [name, *(f"{name}.{index}" for index in range(1, outputs))]
+        self.nodes.append(helper.make_node(op, inputs, names, name=name, domain=domain, **attributes))
+        return name
+
+    def constant(self, value: Any) -> str:
+        """Add a constant (a number, a list or an array; text as a list of strings); returns its name."""
+        import numpy as np
+        from onnx import helper, numpy_helper
+
+        name = f"{self.prefix}c{len(self.constants)}"
+        array = np.asarray(value)
+        if array.dtype.kind == "U":
+            texts = [text.encode() for text in array.ravel()]
+            tensor = helper.make_tensor(name, 8, array.shape, texts)
+        else:
+            tensor = numpy_helper.from_array(array, name)
+        self.constants.append(tensor)
+        return name
+
+
+def tokenizer_graph(characters: Characters, max_tokens: int, max_chars: int) -> tuple[_Nodes, str, str]:
+    """The nodes from `text` (string, batch) to token ids and mask (int64, batch x longest of the batch).
+
+    Returns:
+        the nodes, and the names of ids and mask among them.
+    """
+    from onnx import TensorProto, helper
+
+    outer, body = _Nodes("text."), _Nodes("row.")
+    ids_of = {piece: index for index, piece in enumerate(characters.vocabulary)}
+    text = "text"
+    for one, ranges in characters.classes.items():
+        taken, given = outer.constant([_pattern(ranges)]), outer.constant([one])
+        text = outer("StringRegexReplace", text, taken, given, domain=CONTRIB)
+    # A space at the end changes no token, and leaves no text empty.
+    text = outer(
+        "StringConcat", text, outer("Expand", outer.constant([" "]), outer("Shape", text)), domain=CONTRIB
+    )
+
+    zero = body.constant([0])
+    special = f"(?s)({'|'.join(map(re.escape, characters.specials))}|.)"
+    row = body("Unsqueeze", body("Gather", text, "row.index"), zero)
+    row = _joined(body, _characters(body, row, "(?s)(.)", max_chars))
+    row = _joined(body, body(
+        "LabelEncoder", _characters(body, row, special, None), domain="ai.onnx.ml",
+        keys_strings=list(characters.table), values_strings=list(characters.table.values()),
+        default_string=UNKNOWN,
+    ))  # fmt: skip
+    spaces = body.constant(["( +)"])
+    words = body("StringRegexSplitWithOffsets", row, spaces, body.constant([""]), outputs=4, domain=CONTRIB)
+    # A word is at least one token, so more words than tokens are never read. The closing token comes along.
+    words = body("Slice", words, zero, body.constant([max_tokens]))
+    words = body("Concat", words, body.constant([characters.end]), axis=0)
+    count = body("Squeeze", body("Shape", words))
+    rows = body("Range", body.constant(0), body("Add", count, body.constant(1)), body.constant(1))
+    pieces = body(
+        "WordpieceTokenizer", words, rows, outputs=4, domain=CONTRIB, suffix_indicator="##",
+        vocab=json.dumps(ids_of), unknown_token=characters.unknown,
+        max_input_chars_per_word=characters.longest,
+    )  # fmt: skip
+    first, beyond = f"{pieces}.2", f"{pieces}.3"
+    ids = body(
+        "LabelEncoder", pieces, domain="ai.onnx.ml",
+        keys_strings=list(ids_of), values_int64s=list(ids_of.values()),
+    )  # fmt: skip
+    # Of an unknown word the operator gives the pieces up to where it failed; the tokenizer gives none.
+    unknown = body("Equal", ids, body.constant(ids_of[characters.unknown]))
+    failed = body("Gather", unknown, body("Sub", beyond, body.constant(1)))
+    ones = body("Expand", body.constant([1]), body("Shape", first))
+    starts = body("ScatterElements", body("Expand", zero, body("Shape", ids)), first, ones)
+    word = body("Sub", body("CumSum", starts, body.constant(0)), body.constant(1))
+    ids = body("Compress", ids, body("Or", unknown, body("Not", body("Gather", failed, word))))
+    last = body.constant([-1])
+    read = body("Slice", body("Slice", ids, zero, last), zero, body.constant([max_tokens - 2]))
+    end = body("Slice", ids, last, body.constant([1 << 60]))
+    ids = body("Concat", body.constant([ids_of[characters.start]]), read, end, axis=0)
+    length = body("Shape", ids)
+    ids = body("Pad", ids, body("Concat", zero, body("Sub", body.constant([max_tokens]), length), axis=0))
+    keep = body("Identity", "row.more")
+
+    info = helper.make_tensor_value_info
+    loop = helper.make_graph(
+        body.nodes,
+        "one_text",
+        [info("row.index", TensorProto.INT64, []), info("row.more", TensorProto.BOOL, [])],
+        [
+            info(keep, TensorProto.BOOL, []),
+            info(ids, TensorProto.INT64, [max_tokens]),
+            info(length, TensorProto.INT64, [1]),
+        ],
+        body.constants,
+    )
+    rows = outer("Squeeze", outer("Shape", "text"))
+    padded = outer("Loop", rows, outer.constant(True), outputs=2, body=loop)
+    lengths = f"{padded}.1"
+    longest = outer("ReduceMax", lengths, keepdims=0)
+    places = outer("Range", outer.constant(0), longest, outer.constant(1))
+    mask = outer("Cast", outer("Less", places, lengths), to=TensorProto.INT64)
+    axis = outer.constant([1])
+    used = outer("Unsqueeze", longest, outer.constant([0]))
+    ids = outer("Slice", padded, outer.constant([0]), used, axis)
+    return outer, ids, mask
+
+
+def _characters(nodes: _Nodes, text: str, pattern: str, limit: int | None) -> str:
+    """The pieces of one text (string, 1) that the pattern takes, as (string, pieces), at most `limit`."""
+    taken = nodes.constant([pattern])
+    pieces = nodes("StringRegexSplitWithOffsets", text, taken, taken, outputs=4, domain=CONTRIB)
+    if limit is None:
+        return pieces
+    return nodes("Slice", pieces, nodes.constant([0]), nodes.constant([limit]))
+
+
+def _pattern(ranges: Sequence[Range]) -> str:
+    """An RE2 class of these characters."""
+    return "[" + "".join(f"\\x{{{first:X}}}-\\x{{{last:X}}}" for first, last in ranges) + "]"
+
+
+def _joined(nodes: _Nodes, pieces: str) -> str:
+    return nodes("StringJoin", pieces, nodes.constant([""]), nodes.constant([0]), domain=CONTRIB)
+
+
+def decision_graph(manifest: Manifest, logits: str) -> _Nodes:
+    """The nodes from logits (float32, batch x 2) to `p_local`, `p_cloud`, `label` and `target` (batch)."""
+    import numpy as np
+    from onnx import TensorProto
+
+    nodes, names = _Nodes("decision."), manifest.labels
+    calibration, policy = manifest.calibration, manifest.policy
+
+    def number(value: float) -> str:
+        return nodes.constant(np.float64(value))
+
+    columns = nodes("Cast", logits, to=TensorProto.DOUBLE)
+    cloud, local = (
+        nodes("Gather", columns, nodes.constant(index), axis=1)
+        for index in (names.cloud_index, 1 - names.cloud_index)
+    )
+    margin = nodes("Sub", cloud, local)
+    if calibration is not None:
+        margin = nodes("Add", nodes("Mul", margin, number(calibration.a)), number(calibration.b))
+    p_cloud = nodes(
+        "Mul", nodes("Add", nodes("Tanh", nodes("Mul", margin, number(0.5))), number(1)), number(0.5)
+    )
+    p_local = nodes("Sub", number(1), p_cloud)
+    words = {word: nodes.constant([word]) for word in ("local", "cloud")}
+    label = nodes("Where", nodes("Less", p_cloud, number(0.5)), words["local"], words["cloud"])
+    # Written so that a NaN is not confident and goes to the safe target.
+    confident = nodes(
+        "GreaterOrEqual", nodes("Max", p_cloud, p_local), number(max(policy.confidence_threshold, 0.5))
+    )
+    read = nodes("Greater", "tokens", nodes.constant(2))
+    wanted = nodes(
+        "Where",
+        nodes("GreaterOrEqual", p_cloud, number(policy.cloud_threshold)),
+        words["cloud"],
+        words["local"],
+    )
+    sure = nodes("And", confident, read)
+    target = nodes("Where", sure, wanted, words[policy.safe_target])
+    for name, value in (("p_local", p_local), ("p_cloud", p_cloud), ("label", label), ("target", target)):
+        nodes.nodes.append(_renamed(value, name))
+    return nodes
+
+
+def _renamed(value: str, name: str) -> Any:
+    from onnx import helper
+
+    return helper.make_node("Identity", [value], [name], name=name)
+
+
+def compose(artifact: Artifact, model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """One model from text to decision, around the artifact's own.
+
+    Raises:
+        ArtifactError: the artifact's tokenizer is of a kind that cannot stand in a graph.
+    """
+    import onnx
+    from onnx import TensorProto, compose, helper
+
+    manifest = artifact.manifest
+    limits = manifest.limits
+    characters = read_characters(artifact.read(TOKENIZER))
+    text, ids, mask = tokenizer_graph(characters, limits.max_tokens, limits.max_chars)
+    renamed = compose.add_prefix_graph(model.graph, "model.")
+    logits = renamed.output[0].name
+    inputs = {"model.input_ids": ids, "model.attention_mask": mask}
+    for given in renamed.input:
+        text.nodes.append(_renamed(inputs[given.name], given.name))
+    text.nodes.append(
+        helper.make_node("ReduceSum", [mask, text.constant([1])], ["tokens"], name="tokens", keepdims=0)
+    )
+    decision = decision_graph(manifest, logits)
+    info = helper.make_tensor_value_info
+    batch = ["batch"]
+    graph = helper.make_graph(
+        [*text.nodes, *renamed.node, *decision.nodes],
+        "text_in_decision_out",
+        [info("text", TensorProto.STRING, batch)],
+        [
+            info("p_local", TensorProto.DOUBLE, batch),
+            info("p_cloud", TensorProto.DOUBLE, batch),
+            info("label", TensorProto.STRING, batch),
+            info("target", TensorProto.STRING, batch),
+            info("tokens", TensorProto.INT64, batch),
+        ],
+        [*text.constants, *renamed.initializer, *decision.constants],
+    )
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    opsets |= {CONTRIB: 1, "ai.onnx.ml": 3}
+    made = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid(domain, version) for domain, version in opsets.items()],
+        producer_name="pointsman",
+        ir_version=max(_IR_VERSION, model.ir_version),
+    )
+    helper.set_model_props(made, {"artifact": manifest.id, "name": manifest.name})
+    onnx.checker.check_model(made, check_custom_domain=False)
+    return made
+
+
+def write(artifact: Artifact, stage: Path) -> None:
+    """Replace the model's file in the folder by the one that takes text.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+        ArtifactError: the artifact's tokenizer is of a kind that cannot stand in a graph.
+    """
+    if find_spec("onnx") is None:
+        raise MissingExtraError("needs onnx. Install it with: pip install 'pointsman[export]'")
+    import onnx
+
+    path = stage / _FILE
+    onnx.save(compose(artifact, onnx.load(path)), path)
+
+
+TARGETS = (
+    Target(
+        name="text-in",
+        purpose="one ONNX file, text in and decision out, for languages without a WordPiece tokenizer",
+        needs="onnxruntime and onnxruntime-extensions; onnx where it is packaged",
+        tested="token ids of texts of every kind and of hostile Unicode against the artifact's tokenizer",
+        variants={_FILE: ("int8", "folded", "plain")},
+        step=write,
+    ),
+)

@@ -1,0 +1,56 @@
+"""What the table says of characters, against the tokenizer that it was made of."""
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+from tests.deploy.full_artifact import build_full_artifact
+from tokenizers import Tokenizer
+
+from pointsman.deploy.package.build import build_package
+from pointsman.deploy.package.catalogue import target_named
+from pointsman.deploy.package.characters import UNKNOWN, read_characters
+from pointsman.errors import ArtifactError
+
+SHIPPED = Path(__file__).parents[2] / "src/pointsman/shipped/tokenizer.json"
+
+
+@pytest.fixture(scope="module")
+def described() -> bytes:
+    return SHIPPED.read_bytes()
+
+
+def test_the_table_writes_a_character_as_the_tokenizer_reads_it(described: bytes) -> None:
+    table = read_characters(described).table
+    assert [table[one] for one in "Aé\tİ東!"] == ["a", "e", " ", "i", " 東 ", " ! "]
+    assert table["\u0301"] == table["\u200b"] == table["\U0010fffd"] == ""
+    assert table["[SEP]"] == " [SEP] "
+    # The tokenizer knows neither, so both only make their word unknown.
+    assert "\U0001f600" not in table and "\u0378" not in table
+
+
+def test_words_that_the_table_writes_have_the_tokens_of_the_text(described: bytes) -> None:
+    characters = read_characters(described)
+    tokenizer = Tokenizer.from_buffer(described)
+    for text in ("Ça va, ﬁancé? ½x", "東京へ行く", "ΣΊΣΥΦΟΣ", "a\u0301b\u200bc", "한국어 x", "x😀y z"):
+        written = "".join(characters.table.get(one, UNKNOWN) for one in text)
+        assert tokenizer.encode(written.replace(UNKNOWN, "\U0001f600")).ids == tokenizer.encode(text).ids
+
+
+def test_another_kind_of_tokenizer_is_refused(described: bytes) -> None:
+    other = json.loads(described)
+    other["pre_tokenizer"] = {"type": "Whitespace"}
+    with pytest.raises(ArtifactError, match="found \\['BertNormalizer', 'Whitespace', 'WordPiece'\\]"):
+        read_characters(json.dumps(other).encode())
+
+
+@pytest.mark.torch
+def test_the_file_takes_text_and_gives_the_decision(tmp_path: Path) -> None:
+    artifact = build_full_artifact(tmp_path / "full")
+    build_package(target_named("text-in"), artifact, tmp_path / "made")
+    model = onnx.load(tmp_path / "made" / "router.onnx")
+    assert [value.name for value in model.graph.input] == ["text"]
+    outputs = [value.name for value in model.graph.output]
+    assert outputs == ["p_local", "p_cloud", "label", "target", "tokens"]
+    assert {entry.key: entry.value for entry in model.metadata_props}["artifact"] == artifact.manifest.id

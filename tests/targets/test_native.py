@@ -1,0 +1,57 @@
+"""The program in C, compiled and run against Python.
+
+`.targets/ort` holds ONNX Runtime's `include/` and `lib/`, where Debian's libonnxruntime-dev is not installed.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+
+from tests.targets.comparing import INT8_WITHIN, compare, runtime
+from tests.targets.test_text_in import hostile
+
+from pointsman.runtime.router import Router
+
+
+def built(folder):
+    place = Path("/usr") if Path("/usr/include/onnxruntime").exists() else runtime("ort")
+    if not (folder / "router").exists():
+        done = subprocess.run(
+            ["make", f"ORT={place}", "CFLAGS=-O2 -Wall -Wextra -Werror"],
+            cwd=folder, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def run(folder, given):
+    return subprocess.run(["./router"], cwd=built(folder), input=given, capture_output=True, timeout=300)
+
+
+def decisions(folder, texts, labels):
+    done = run(folder, "".join(f"{text}\n" for text in texts).encode())
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
+    return [
+        # The program prints no label; the target that Python decides from the same numbers has to be its own.
+        {"label": label, "target": target, "pCloud": float(p), "tokens": int(tokens)}
+        for (target, p, tokens), label in zip(rows, labels, strict=True)
+    ]
+
+
+def test_c_answers_as_python(packaged, texts, int8):
+    found = decisions(packaged("c"), texts, [one.label for one in int8])
+    compare("int8 in C, one thread", texts, int8, found, INT8_WITHIN)
+
+
+def test_c_reads_hostile_texts_as_python(packaged, artifact, texts):
+    vocabulary = list(json.loads(artifact.read("tokenizer.json"))["model"]["vocab"])
+    odd = [text for text in hostile(500, texts, vocabulary) if "\n" not in text]
+    expected = Router.open(artifact.path, variant="int8").route_many(odd)
+    found = decisions(packaged("c"), odd, [one.label for one in expected])
+    compare("int8 in C, hostile texts", odd, expected, found, INT8_WITHIN)
+
+
+def test_c_refuses_what_is_not_utf8(packaged):
+    done = run(packaged("c"), b"\xff\xfe\n")
+    assert (done.returncode, done.stderr) == (3, b"router: standard input: is not UTF-8\n")

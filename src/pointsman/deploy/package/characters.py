@@ -35,9 +35,8 @@ class Characters:
     """What becomes of each Unicode character before words are split into pieces.
 
     Attributes:
-        table: character, or special token, to the text that takes its place; others become unknown.
+        table: character to the text that takes its place; others become unknown.
         classes: a character of the table to the many that are like it: ranges of code points, ends included.
-        specials: the special tokens, which are in the table, too.
         longest: characters of a word; a longer one is unknown as a whole.
         vocabulary: the pieces in the order of their ids.
         unknown: the token of an unknown word.
@@ -47,7 +46,6 @@ class Characters:
 
     table: Mapping[str, str]
     classes: Mapping[str, Sequence[Range]]
-    specials: Sequence[str]
     longest: int
     vocabulary: Sequence[str]
     unknown: str
@@ -67,12 +65,10 @@ def read_characters(tokenizer_json: bytes) -> Characters:
     described = json.loads(tokenizer_json)
     kinds = [described[part] and described[part]["type"] for part in ("normalizer", "pre_tokenizer", "model")]
     expected = ["BertNormalizer", "BertPreTokenizer", "WordPiece"]
-    added = described["added_tokens"]
-    simple = all(not (a["normalized"] or a["single_word"] or a["lstrip"] or a["rstrip"]) for a in added)
-    if kinds != expected or not simple or described["model"]["continuing_subword_prefix"] != "##":
+    if kinds != expected or described["model"]["continuing_subword_prefix"] != "##":
         raise ArtifactError(
             f"tokenizer.json: only a WordPiece tokenizer of BERT's kind can stand inside the graph: "
-            f"expected {expected} with plain special tokens, found {kinds}."
+            f"expected {expected} found {kinds}."
         )
     tokenizer = Tokenizer.from_buffer(tokenizer_json)
     ids = tokenizer.get_vocab(with_added_tokens=True)
@@ -93,8 +89,6 @@ def read_characters(tokenizer_json: bytes) -> Characters:
         for value, codes in groups.items()
         for code in (codes if len(codes) <= _MANY else codes[-1:])
     }
-    specials = [token["content"] for token in added]
-    table.update({special: f" {special} " for special in specials})
     names = described["post_processor"]["special_tokens"]
     start, end = (item["SpecialToken"]["id"] for item in described["post_processor"]["single"][::2])
     if set(names) != {start, end}:
@@ -102,7 +96,6 @@ def read_characters(tokenizer_json: bytes) -> Characters:
     return Characters(
         table=table,
         classes=classes,
-        specials=specials,
         longest=described["model"]["max_input_chars_per_word"],
         vocabulary=vocabulary,
         unknown=described["model"]["unk_token"],

@@ -23,7 +23,6 @@ def write_tokenizer(artifact: Artifact, stage: Path) -> None:
     lines = [f"{first:x} {last:x} |{text}" for first, last, text in _lines(characters)]
     (stage / "characters.txt").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
     constants = {
-        "SPECIAL_TOKENS": ", ".join(map(json.dumps, characters.specials)),
         "UNKNOWN_TOKEN": json.dumps(characters.unknown),
         "START_TOKEN": json.dumps(characters.start),
         "END_TOKEN": json.dumps(characters.end),
@@ -40,8 +39,7 @@ def _lines(characters: Characters) -> list[tuple[int, int, str]]:
     lines = [
         (first, last, text.replace(UNKNOWN, _UNKNOWN))
         for one, text in characters.table.items()
-        if one not in characters.specials
-        for first, last in many.get(one, [(ord(one[0]), ord(one[0]))])
+        for first, last in many.get(one, [(ord(one), ord(one))])
     ]
     return sorted(lines)
 
@@ -49,6 +47,7 @@ def _lines(characters: Characters) -> list[tuple[int, int, str]]:
 TARGETS = (
     Target(
         name="c",
+        page="other-languages",
         purpose="a program in C on ONNX Runtime's C interface, its tokenizer included",
         needs="a C compiler, ONNX Runtime's header and library (Debian: libonnxruntime-dev)",
         tested="compiled by gcc and run: 1,000 texts and hostile Unicode against Python",

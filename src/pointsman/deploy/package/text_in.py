@@ -4,7 +4,6 @@ The tokenizer's operators are onnxruntime-extensions', which whoever runs the fi
 """
 
 import json
-import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,14 +77,15 @@ def tokenizer_graph(characters: Characters, max_tokens: int, max_chars: int) -> 
     )
 
     zero = body.constant([0])
-    special = f"(?s)({'|'.join(map(re.escape, characters.specials))}|.)"
     row = body("Unsqueeze", body("Gather", text, "row.index"), zero)
-    row = _joined(body, _characters(body, row, "(?s)(.)", max_chars))
-    row = _joined(body, body(
-        "LabelEncoder", _characters(body, row, special, None), domain="ai.onnx.ml",
+    each = body.constant(["(?s)(.)"])
+    letters = body("StringRegexSplitWithOffsets", row, each, each, outputs=4, domain=CONTRIB)
+    letters = body("Slice", letters, zero, body.constant([max_chars]))
+    written = body(
+        "LabelEncoder", letters, domain="ai.onnx.ml", default_string=UNKNOWN,
         keys_strings=list(characters.table), values_strings=list(characters.table.values()),
-        default_string=UNKNOWN,
-    ))  # fmt: skip
+    )  # fmt: skip
+    row = body("StringJoin", written, body.constant([""]), zero, domain=CONTRIB)
     spaces = body.constant(["( +)"])
     words = body("StringRegexSplitWithOffsets", row, spaces, body.constant([""]), outputs=4, domain=CONTRIB)
     # A word is at least one token, so more words than tokens are never read. The closing token comes along.
@@ -142,22 +142,9 @@ def tokenizer_graph(characters: Characters, max_tokens: int, max_chars: int) -> 
     return outer, ids, mask
 
 
-def _characters(nodes: _Nodes, text: str, pattern: str, limit: int | None) -> str:
-    """The pieces of one text (string, 1) that the pattern takes, as (string, pieces), at most `limit`."""
-    taken = nodes.constant([pattern])
-    pieces = nodes("StringRegexSplitWithOffsets", text, taken, taken, outputs=4, domain=CONTRIB)
-    if limit is None:
-        return pieces
-    return nodes("Slice", pieces, nodes.constant([0]), nodes.constant([limit]))
-
-
 def _pattern(ranges: Sequence[Range]) -> str:
     """An RE2 class of these characters."""
     return "[" + "".join(f"\\x{{{first:X}}}-\\x{{{last:X}}}" for first, last in ranges) + "]"
-
-
-def _joined(nodes: _Nodes, pieces: str) -> str:
-    return nodes("StringJoin", pieces, nodes.constant([""]), nodes.constant([0]), domain=CONTRIB)
 
 
 def decision_graph(manifest: Manifest, logits: str) -> _Nodes:

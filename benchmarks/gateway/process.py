@@ -1,6 +1,7 @@
 """A gateway as a process of its own, on a core of its own, and what the kernel knows about it."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -60,6 +61,7 @@ class Server:
                 stderr=log,
                 env={**known, **(environment or {})},
                 preexec_fn=prepare,
+                start_new_session=True,
             )
         self.pid = self.process.pid
 
@@ -107,6 +109,9 @@ class Server:
             if await self.ended(10) is None:
                 self.process.kill()
                 self.process.wait()
+        # A server's workers may outlive it, and would share the core with what comes next.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         if self.process.stdout is not None:
             self.process.stdout.close()
 

@@ -127,7 +127,7 @@ def test_manual_validation(converter):
 
 def test_automatic_benchmark(converter):
     results = converter.benchmark_performance(num_iterations=10)
-    assert results["pytorch"]["n"] == results["onnx"]["n"] == 10
+    assert results["pytorch"]["n"] == results["onnx"]["n"] >= 10
     assert results["pytorch"]["avg_time_ms"] > 0 and results["onnx"]["avg_time_ms"] > 0
     assert results["speedup"] == pytest.approx(
         results["pytorch"]["avg_time_ms"] / results["onnx"]["avg_time_ms"]

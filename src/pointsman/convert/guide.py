@@ -200,7 +200,7 @@ class MobileBertONNXConverter:
         warm up do not count.
 
         Args:
-            num_iterations: calls per backend that count, at least 5.
+            num_iterations: calls per backend that count, at least 5; rounded up to whole rounds.
 
         Returns:
             A table each for `pytorch`, `onnx` (what a router runs by default) and every variant by its name,

@@ -51,7 +51,7 @@ TARGETS = (
         purpose="a program in C on ONNX Runtime's C interface, its tokenizer included",
         needs="a C compiler, ONNX Runtime's header and library (Debian: libonnxruntime-dev)",
         tested="compiled by gcc and run: 1,000 texts and hostile Unicode against Python",
-        variants={"router.onnx": ("int8", "folded", "plain")},
+        variants={"router.onnx": ("int8", "plain")},
         step=write_tokenizer,
     ),
 )

@@ -267,7 +267,7 @@ TARGETS = (
         purpose="one ONNX file, text in and decision out, for languages without a WordPiece tokenizer",
         needs="onnxruntime and onnxruntime-extensions; onnx where it is packaged",
         tested="token ids of texts of every kind and of hostile Unicode against the artifact's tokenizer",
-        variants={_FILE: ("int8", "folded", "plain")},
+        variants={_FILE: ("int8", "plain")},
         step=write,
     ),
 )

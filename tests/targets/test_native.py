@@ -29,7 +29,9 @@ def run(folder, given):
 
 
 def decisions(folder, texts, labels):
-    done = run(folder, "".join(f"{text}\n" for text in texts).encode())
+    # A text is a line; to the tokenizer a line's end is white space as any other.
+    lines = [text.replace("\n", " ") for text in texts]
+    done = run(folder, "".join(f"{line}\n" for line in lines).encode())
     assert done.returncode == 0, done.stderr
     rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
     return [
@@ -46,7 +48,7 @@ def test_c_answers_as_python(packaged, texts, int8):
 
 def test_c_reads_hostile_texts_as_python(packaged, artifact, texts):
     vocabulary = list(json.loads(artifact.read("tokenizer.json"))["model"]["vocab"])
-    odd = [text for text in hostile(500, texts, vocabulary) if "\n" not in text]
+    odd = hostile(500, texts, vocabulary)
     expected = Router.open(artifact.path, variant="int8").route_many(odd)
     found = decisions(packaged("c"), odd, [one.label for one in expected])
     compare("int8 in C, hostile texts", odd, expected, found, INT8_WITHIN)

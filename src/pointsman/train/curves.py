@@ -12,6 +12,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
     Args:
         history: one mapping an evaluation, with `step`, and losses under names that contain `loss`,
             `entropy` or `distance`, in nats or as 1 - cosine.
+            One that is 0 throughout was no part of the run.
         path: where the PNG goes.
 
     Raises:
@@ -22,6 +23,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
     figure = Figure(figsize=(7.0, 4.0), dpi=110, layout="constrained")
     axes = figure.add_subplot()
     names = [n for n in (history[-1] if history else {}) if any(k in n for k in ("entropy", "loss", "dist"))]
+    names = [n for n in names if any(facts.get(n) for facts in history)]
     for name in names:
         steps = [facts["step"] for facts in history if name in facts]
         axes.plot(steps, [f[name] for f in history if name in f], marker=".", label=name.replace("_", " "))

@@ -152,7 +152,9 @@ def save_checkpoint(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        config = {**student.config.to_dict(), "architectures": [type(student).__name__], "dtype": "float16"}
+        # The base's path belongs to this machine alone.
+        own = {"_name_or_path": "", "architectures": [type(student).__name__], "dtype": "float16"}
+        config = {**student.config.to_dict(), **own}
         (partial / "config.json").write_text(
             json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8"
         )

@@ -9,7 +9,7 @@ import numpy as np
 from pointsman.evaluation.quality import CURVE_POINTS, POOLED
 
 _INK = "#1a1a1a"
-_COLOURS = ("#0b5fa5", "#c0504d", "#8c8c8c", "#8064a2", "#d98c21", "#2a9d8f")
+_COLOURS = ("#0b5fa5", "#c0504d", "#8c8c8c", "#8064a2", "#d98c21", "#2a9d8f", "#b03a8c", "#7a4a1e")
 _COLUMNS = 3
 _DPI = 80
 _PNG_COLOURS = 128

@@ -14,6 +14,7 @@ Example: pointsman evaluate my-artifact --test held-out.csv --output report
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -65,11 +66,11 @@ def run(args: argparse.Namespace) -> int:
     def progress(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    shown = ["pointsman evaluate", *(str(word) for word in sys.argv[1:] if word != NAME)]
+    shown = [word for word in sys.argv[1:] if word != NAME]
     plan = EvaluationPlan(
         router=args.router,
         output=args.output,
-        command=" ".join(shown),
+        command=f"pointsman evaluate {shlex.join(shown)}",
         name=args.name or args.router.resolve().name,
         test=tuple(args.test),
         suite=args.suite,

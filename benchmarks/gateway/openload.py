@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from benchmarks.gateway import wire
 
 REFUSED, DROPPED = "refused", "dropped"
-"""Nobody took the connection; the connection ended before the whole answer was there."""
+"""Nobody took the connection; the answer did not come whole, or not in time."""
+PATIENCE_S = 20.0
+"""A peer that forgets a request must not keep the harness waiting."""
 
 
 @dataclass(slots=True)
@@ -95,7 +97,12 @@ class Pool:
         self._all: set[wire.Connection] = set()
 
     async def ask(self, request: bytes) -> wire.Answer:
-        """One request on an idle connection or a new one. Raises OSError where nobody takes it."""
+        """One request on an idle connection or a new one.
+
+        Raises:
+            OSError: nobody takes it.
+            TimeoutError: its answer did not end in time.
+        """
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open:
@@ -104,7 +111,13 @@ class Pool:
         else:
             connection = await wire.connect(self._port)
             self._all.add(connection)
-        answer = await connection.ask(request)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                answer = await connection.ask(request)
+        except TimeoutError:
+            connection.close()
+            self._all.discard(connection)
+            raise
         if answer.is_whole and answer.headers.get("connection") != "close":
             self._idle.append(connection)
         else:
@@ -140,7 +153,9 @@ async def open_loop(
     async def one(index: int, due: float) -> None:
         try:
             load.take(await own.ask(request_at(index)), due)
-        except (OSError, TimeoutError):
+        except TimeoutError:
+            load.count(DROPPED, time.monotonic() - due)
+        except OSError:
             load.count(REFUSED, time.monotonic() - due)
 
     begun = due = time.monotonic()
@@ -174,7 +189,9 @@ async def closed_loop(port: int, request_at: Callable[[int], bytes], workers: in
             load.sent += 1
             try:
                 load.take(await pool.ask(request_at(next(numbers))), due)
-            except (OSError, TimeoutError):
+            except TimeoutError:
+                load.count(DROPPED, time.monotonic() - due)
+            except OSError:
                 load.count(REFUSED, time.monotonic() - due)
 
     await asyncio.gather(*(work() for _ in range(workers)))

@@ -37,7 +37,7 @@ _INPUTS = {"inputs": _TEXTS}
 _INPUT = {"input": _TEXTS}
 _MODEL = {"model": {"type": "string", "examples": ["auto", "local", "cloud", "router-0.7"]}}
 _MESSAGE = {"type": "object", "required": ["role"], "properties": {"role": _TEXT}}
-_STREAM = {"stream": {"type": "boolean"}}
+_STREAM = {"stream": {"description": "passed on as it is; the upstream judges it"}}
 _TENSOR = {
     "type": "object",
     "required": ["name", "shape", "datatype", "data"],

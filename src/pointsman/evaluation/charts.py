@@ -10,8 +10,8 @@ from pointsman.evaluation.benchmark import Benchmark, Kind, Scenario
 from pointsman.evaluation.tables import OURS, milliseconds, ratio_in_words
 from pointsman.evaluation.targets import Figure
 
-WIDTH, HEIGHT = 560, 380
-LEFT, RIGHT, TOP, BOTTOM = 62, 170, 14, 44
+WIDTH, HEIGHT = 590, 380
+LEFT, RIGHT, TOP, BOTTOM = 62, 200, 14, 44
 _LABEL_GAP = 17.0
 
 

@@ -134,6 +134,7 @@ class Loop:
         self._resume()
         every = max(1, self.total // self.recipe.schedule.evaluations)
         saved = reported = time.monotonic()
+        losses: list[float] = []  # since the evaluation before: one batch's loss says little about the next's
         while self.step < self.total and self.worse < self.recipe.schedule.patience:
             epoch = self.step // self.steps_per_epoch
             texts = with_edits(
@@ -143,14 +144,15 @@ class Loop:
             batches = epoch_order([len(i) for i in ids], self.recipe.schedule.batch_tokens, self._seed(epoch))
             for rows in batches[self.step % self.steps_per_epoch :][: self.total - self.step]:
                 began = time.monotonic()
-                loss = self._step(rows, ids)
+                losses.append(self._step(rows, ids))
                 self.step += 1
                 self.seconds += time.monotonic() - began
                 if time.monotonic() - reported > _REPORT_EVERY_S:
                     reported = time.monotonic()
-                    self._report(loss)
+                    self._report(losses)
                 if self.step % every == 0 or self.step == self.total:
-                    self._evaluate(loss)
+                    self._evaluate(losses)
+                    losses = []
                     if self.worse >= self.recipe.schedule.patience:
                         break
                 if time.monotonic() - saved > _SAVE_EVERY_S:
@@ -202,11 +204,11 @@ class Loop:
             total = total + weights.label * entropy / len(rows)
         return total
 
-    def _evaluate(self, training_loss: float) -> None:
+    def _evaluate(self, losses: list[float]) -> None:
         margins, distance = self.predict(self.held_out, self.held_targets)
         known = np.array([np.nan if e.p_cloud is None else e.p_cloud for e in self.held_out])
-        facts = {"step": float(self.step), "minutes": self.seconds / 60.0, "train_loss": training_loss}
-        facts |= {"validation_cosine_distance": distance}
+        facts = {"step": float(self.step), "minutes": self.seconds / 60.0}
+        facts |= {"train_loss": float(np.mean(losses)), "validation_cosine_distance": distance}
         for name, chosen in (
             ("measured", np.array([e.is_measured for e in self.held_out])),
             ("ruled", np.array([not e.is_measured for e in self.held_out])),
@@ -245,11 +247,10 @@ class Loop:
         self.trainee.load_state_dict(kept)
         return margins, sum(distances) / max(1, len(distances) - 1)
 
-    def _report(self, loss: float) -> None:
-        left = self.seconds / max(1, self.step) * (self.total - self.step)
-        self.progress(
-            f"step {self.step:,} of {self.total:,}, loss {loss:.3f}, at most {left / 60:.0f} min left"
-        )
+    def _report(self, losses: list[float]) -> None:
+        left = self.seconds / max(1, self.step) * (self.total - self.step) / 60
+        mean = np.mean(losses)
+        self.progress(f"step {self.step:,} of {self.total:,}, loss {mean:.3f}, at most {left:.0f} min left")
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         return encode(self.tokenizer, texts, self.recipe.student.max_tokens)

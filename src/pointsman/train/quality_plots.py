@@ -9,7 +9,10 @@ import numpy as np
 from pointsman.evaluation.quality import CURVE_POINTS, POOLED
 
 _INK = "#1a1a1a"
-_COLOURS = ("#0b5fa5", "#c0504d", "#8c8c8c", "#8064a2", "#d98c21", "#2a9d8f", "#b03a8c", "#7a4a1e")
+_OURS = "#0b5fa5"
+_OTHERS = (("#d98c21", "-"), ("#2a9d8f", "-"), ("#b03a8c", "-"), ("#8c8c8c", "--"), ("#7a4a1e", "-."))
+_SAME = 0.002
+"""A curve that stays so near the router's, in mean score, is the router again: its float32 file, say."""
 _COLUMNS = 3
 _DPI = 80
 _PNG_COLOURS = 128
@@ -43,7 +46,8 @@ def _grid(report: Mapping[str, Any], path: Path, draw: Any) -> Path:
         draw(axis, report["sets"][name], report)
         axis.set_title(f"{name} ({report['sets'][name]['rows']:,} rows)", fontsize=10, color=_INK)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(fontsize=7, frameon=False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=11, frameon=False)
     _save_small(figure, path)
     return path
 
@@ -59,15 +63,26 @@ def _save_small(figure: Any, path: Path) -> None:
 
 def _draw_curves(axis: Any, found: Mapping[str, Any], report: Mapping[str, Any]) -> None:
     shares = np.linspace(0.0, 1.0, CURVE_POINTS)
-    for index, (name, ranking) in enumerate(found["ranking"].items()):
-        style = {"lw": 2.2, "zorder": 3} if name == report["router"] else {"lw": 1.1}
-        colour = _COLOURS[index % len(_COLOURS)]
-        axis.plot(shares, ranking["curve"], color=colour, label=name, **style)
+    for name, colour, style in _drawn(report):
+        width = {"lw": 2.2, "zorder": 3} if name == report["router"] else {"lw": 1.1}
+        axis.plot(shares, found["ranking"][name]["curve"], color=colour, ls=style, label=name, **width)
     ends = found["ranking"][report["router"]]["figures"]
     axis.plot([0, 1], [ends["weak"]["value"], ends["strong"]["value"]], color="0.6", ls=":", label="chance")
     axis.set_xlabel("share of strong calls", fontsize=8)
     axis.set_ylabel("mean score", fontsize=8)
     axis.tick_params(labelsize=7)
+
+
+def _drawn(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Name, colour and line style of every curve worth a line: not chance twice, nor the router twice."""
+    curves = {name: np.asarray(r["curve"]) for name, r in report["sets"][POOLED]["ranking"].items()}
+    ours = curves.pop(report["router"])
+    others = [n for n, curve in curves.items() if n != "random" and np.abs(curve - ours).max() > _SAME]
+    styles = [_OTHERS[i % len(_OTHERS)] for i in range(len(others))]
+    return [
+        (report["router"], _OURS, "-"),
+        *((n, colour, style) for n, (colour, style) in zip(others, styles, strict=True)),
+    ]
 
 
 def _draw_reliability(axis: Any, found: Mapping[str, Any], report: Mapping[str, Any]) -> None:
@@ -83,7 +98,7 @@ def _draw_reliability(axis: Any, found: Mapping[str, Any], report: Mapping[str, 
     )
     shown = [b for b in bins if b["count"] >= _FEWEST_SHOWN]
     predicted, observed = [b["predicted"] for b in shown], [b["observed"] for b in shown]
-    axis.plot(predicted, observed, color=_COLOURS[0], marker="o", ms=3, label=report["router"])
+    axis.plot(predicted, observed, color=_OURS, marker="o", ms=3, label=report["router"])
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1)
     axis.set_xlabel("predicted p_cloud", fontsize=8)

@@ -1,6 +1,7 @@
 """The pages say what is true: links resolve, commands parse, code compiles, and what claims to run, runs.
 
-A ```python block that starts with `# runs` is executed in an empty directory.
+A ```python block that starts with `# runs` is executed in an empty directory; one that starts with
+`# runs beside pointsman serve --demo` while that is running, at the port that it got.
 """
 
 import re
@@ -12,11 +13,13 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from tests.serve.running import Process
 
 from pointsman.artifact.layout import VARIANTS
 from pointsman.artifact.manifest import Manifest
 from pointsman.cli.__main__ import COMMANDS, build_parser
 from pointsman.errors import PointsmanError
+from pointsman.runtime.router import shipped_artifact
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -149,20 +152,41 @@ def test_every_python_block_compiles(where: str, code: str) -> None:
 
 
 RUNS = [(where, code) for where, code in _blocks("python") if code.startswith("# runs\n")]
+BESIDE = "# runs beside pointsman serve --demo\n"
+RUNS_BESIDE = [(where, code) for where, code in _blocks("python") if code.startswith(BESIDE)]
 
 
 def test_there_are_blocks_that_run() -> None:
     assert RUNS
+    assert RUNS_BESIDE
 
 
 @pytest.mark.parametrize(("where", "code"), RUNS, ids=lambda value: str(value)[:40])
 def test_what_claims_to_run_runs(where: str, code: str, tmp_path: Path) -> None:
+    _run(where, code, tmp_path)
+
+
+@pytest.mark.parametrize(("where", "code"), RUNS_BESIDE, ids=lambda value: str(value)[:40])
+def test_what_claims_to_run_beside_the_gateway_reaches_both_targets(
+    where: str, code: str, tmp_path: Path
+) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        gateway = Process(shipped_artifact(), log, "--demo")
+        try:
+            printed = _run(where, code.replace("http://127.0.0.1:8000", gateway.url), tmp_path)
+        finally:
+            assert gateway.stop() == 0
+    assert re.findall(r"^(local|cloud)\b", printed, re.MULTILINE) == ["local", "cloud"]
+
+
+def _run(where: str, code: str, directory: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path,
+        cwd=directory,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, f"{where}\n{done.stderr}"
+    return done.stdout

@@ -1,6 +1,8 @@
 """The reliability harness: its arithmetic, and that its page is what its results say."""
 
+import asyncio
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from benchmarks.gateway.__main__ import chosen, read, record
 from benchmarks.gateway.measure import Entry, Results, at_least, at_most, every, none, noted, within
 from benchmarks.gateway.openload import quantile
 from benchmarks.gateway.parts import CHECKS
-from benchmarks.gateway.process import merged, toml
+from benchmarks.gateway.process import Server, merged, toml
 from benchmarks.gateway.render import PAGE, render
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,6 +65,18 @@ def test_quantiles(share: float, value: float) -> None:
     assert quantile([], share) == 0.0
 
 
+def test_a_server_that_writes_a_lot_is_not_stopped_by_it(tmp_path: Path) -> None:
+    async def exit_code() -> int | None:
+        server = Server([sys.executable, "-c", "print('x' * 300_000)"], tmp_path)
+        try:
+            return await server.ended(30)
+        finally:
+            await server.stop()
+
+    assert asyncio.run(exit_code()) == 0
+    assert (tmp_path / "log").stat().st_size > 300_000
+
+
 def test_settings_become_toml() -> None:
     import tomllib
 
@@ -80,5 +94,7 @@ def test_a_few_checks_take_their_places_among_the_recorded_ones(tmp_path: Path) 
     record(results("small", first, second), path, is_part=False)
     record(results("small", entry(none("lost", 0, 10))), path, is_part=True)
     assert [(e.id, e.measures[0].n) for e in read(path).entries] == [("A1", 10), ("A2", 9)]
+    record(results("small", replace(second, id="S3")), path, is_part=True)
+    assert [e.id for e in read(path).entries] == ["S3", "A1", "A2"]
     record(results("full", second), path, is_part=True)
     assert [e.id for e in read(path).entries] == ["A2"]

@@ -67,12 +67,14 @@ def read(path: Path) -> Results:
 
 
 def record(results: Results, path: Path, *, is_part: bool) -> None:
-    """Write results; those of a few checks take their places among the recorded ones of the same size."""
+    """Write results; those of a few checks take their places among the recorded ones of the same size.
+
+    A check that was not recorded before comes where the table of checks has it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if is_part and path.is_file() and (before := read(path)).size == results.size:
-        again = {entry.id: entry for entry in results.entries}
-        entries = [again.get(entry.id, entry) for entry in before.entries]
-        results = replace(before, entries=entries)
+        known = {entry.id: entry for entry in (*before.entries, *results.entries)}
+        results = replace(before, entries=[known[id] for id in CHECKS if id in known])
     text = json.dumps(results.to_dict(), indent=1, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8")
 

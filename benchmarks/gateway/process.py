@@ -33,7 +33,12 @@ def pin(core: int, pid: int = 0) -> bool:
 
 
 class Server:
-    """Any server process on the server's core; its standard error goes to a file."""
+    """Any server process on the server's core.
+
+    Args:
+        has_greeting: its standard output is a pipe that the caller reads. Otherwise it goes to the log with
+            standard error: a pipe that nobody reads stops a server that writes a line a request.
+    """
 
     def __init__(
         self,
@@ -41,9 +46,11 @@ class Server:
         folder: Path,
         environment: Mapping[str, str] | None = None,
         files: int | None = None,
+        *,
+        has_greeting: bool = False,
     ) -> None:
         known = {name: value for name, value in os.environ.items() if not name.startswith("POINTSMAN_")}
-        self.log = folder / "stderr"
+        self.log = folder / "log"
         self.folder = folder
 
         def prepare() -> None:
@@ -57,7 +64,7 @@ class Server:
             self.process = subprocess.Popen(
                 list(command),
                 cwd=folder,
-                stdout=subprocess.PIPE,
+                stdout=subprocess.PIPE if has_greeting else log,
                 stderr=log,
                 env={**known, **(environment or {})},
                 preexec_fn=prepare,
@@ -143,7 +150,9 @@ class Gateway(Server):
         command = [sys.executable, "-m", "pointsman", "serve", "--config", str(folder / "gateway.toml")]
         (folder / "gateway.toml").write_text(toml(tree), encoding="utf-8")
         (folder / "tmp").mkdir()
-        made = cls(command, folder, {"TMPDIR": str(folder / "tmp"), **(environment or {})}, files)
+        made = cls(
+            command, folder, {"TMPDIR": str(folder / "tmp"), **(environment or {})}, files, has_greeting=True
+        )
         assert made.process.stdout is not None
         loop = asyncio.get_running_loop()
         line = await asyncio.wait_for(loop.run_in_executor(None, made.process.stdout.readline), _START_S)

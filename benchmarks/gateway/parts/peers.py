@@ -15,6 +15,7 @@ from benchmarks.gateway.bench import UNCACHED, Bench
 from benchmarks.gateway.faultup import free_port
 from benchmarks.gateway.measure import Finding, Measure, check, noted, reaches
 from benchmarks.gateway.openload import closed_loop, open_loop
+from benchmarks.gateway.parts.speed import Alone
 from benchmarks.gateway.process import Server
 
 from pointsman.artifact.store import Artifact
@@ -24,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 INSTALLED = ROOT / ".peers"
 """`make peers` puts each peer's environment here."""
 P99_MS = 100.0
-SHARES = (0.95, 0.85, 0.7, 0.55, 0.4)
+SHARES = tuple(percent / 100 for percent in range(95, 35, -5))
 _START_S = 90.0
 
 
@@ -33,10 +34,12 @@ class Peer:
     """One server: how to start it, and how to ask it.
 
     Attributes:
+        what: what a reader should know about how it is run.
         command: from the artifact, the ONNX file and a port.
     """
 
     name: str
+    what: str
     python: Path
     command: Callable[[Path, Path, int], list[str]]
     ask: Callable[[str], bytes]
@@ -49,6 +52,8 @@ def _by_query(text: str) -> bytes:
 PEERS = (
     Peer(
         "the guide's FastAPI pattern",
+        "FastAPI under uvicorn as it comes (uvloop, httptools, access log), transformers' fast tokenizer, "
+        "one blocking run in an `async def`, ONNX Runtime with one thread for its one core",
         Path(sys.executable),
         lambda artifact, model, port: [
             "-m",
@@ -61,6 +66,7 @@ PEERS = (
     ),
     Peer(
         "LitServe, batched",
+        "one worker, at most 32 texts or 2 ms a batch, ONNX Runtime with one thread",
         INSTALLED / "litserve" / "bin" / "python",
         lambda artifact, model, port: [
             str(ROOT / "benchmarks/gateway/peers/litserve_batched.py"),
@@ -124,9 +130,14 @@ async def peers(bench: Bench) -> Finding:
 
     async with await bench.gateway(UNCACHED) as gateway:
         ours, most = await sustained(gateway.port, bench.predict, seconds)
+    alone = await Alone.start()
+    batches = [[bench.text(32 * i + j) for j in range(32)] for i in range(16)]
+    model = (await alone.measure(batches, seconds))["texts_per_s"]
+    await alone.stop()
     measures += [
         noted("pointsman, at p99 <= 100 ms", ours, "requests/s"),
         noted("pointsman, most", most, "requests/s"),
+        noted("route_many without a server, 32 texts a call", model, "texts/s"),
     ]
     for peer in PEERS:
         if not peer.python.exists():
@@ -141,9 +152,14 @@ async def peers(bench: Bench) -> Finding:
             theirs, their_most = await sustained(port, lambda i, p=peer: p.ask(bench.text(i)), seconds)  # type: ignore[misc]
         finally:
             await server.stop()
+        remarks.append(f"{peer.name}: {peer.what}.")
         target = 5.0 if peer is PEERS[0] else 1.0
         if theirs:
-            measures.append(reaches(f"pointsman over {peer.name}, at p99 <= 100 ms", ours / theirs, target))
+            measures += [
+                reaches(f"pointsman over {peer.name}, at p99 <= 100 ms", ours / theirs, target),
+                # No server of this model on this core can be further ahead than that.
+                noted(f"route_many without a server over {peer.name}", model / theirs),
+            ]
         else:
             remarks.append(f"{peer.name} kept no rate at that p99: there is no ratio.")
         measures += [

@@ -110,14 +110,14 @@ class TestExplain:
     def test_says_which_word_carried_the_decision(self, plain: Running) -> None:
         text = "please analyze the thing"
         found = plain.http.post("/explain", json={"query": text}).json()
-        lifts = {text[word["start"] : word["end"]]: word["lift"] for word in found["words"]}
-        assert max(lifts, key=lambda word: lifts[word]) == "analyze"
-        assert lifts["analyze"] == pytest.approx(1 / (1 + math.exp(-3.0)) - 0.5, abs=1e-5)
-        assert lifts["please"] == 0.0
+        weights = {text[word["start"] : word["end"]]: word["weight"] for word in found["words"]}
+        assert max(weights, key=lambda word: weights[word]) == "analyze"
+        assert weights["analyze"] == pytest.approx(3.0, abs=1e-5)
+        assert weights["please"] == 0.0
 
     def test_a_single_word_has_no_rest_to_compare_with(self, plain: Running) -> None:
         found = plain.http.post("/explain", json={"query": "analyze"}).json()
-        assert [word["lift"] for word in found["words"]] == [0.0]
+        assert [word["weight"] for word in found["words"]] == [0.0]
 
     @pytest.mark.parametrize("body", [{}, {"query": 3}, {"query": ["a"]}])
     def test_refuses_what_is_no_text(self, plain: Running, body: object) -> None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pointsman.decision import Decision
 from pointsman.labels import CLOUD, LOCAL
-from pointsman.runtime.probability import cloud_probability
+from pointsman.runtime.probability import cloud_probability, log_odds
 from pointsman.runtime.router import Router
 
 MOST_PARTS = 96
@@ -71,11 +72,10 @@ def explain(router: Router, text: str) -> Explanation:
     return Explanation(decision, parts, would)
 
 
-def _log_odds(router: Router, texts: list[str]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    p = cloud_probability(router.logits(texts), router.labels.cloud_index, router.manifest.calibration)
-    kept = np.clip(p, 1e-12, 1.0 - 1e-12)
-    found: np.ndarray[tuple[int], np.dtype[np.float64]] = np.log(kept) - np.log1p(-kept)
-    return found
+def _log_odds(router: Router, texts: list[str]) -> NDArray[np.float64]:
+    return log_odds(
+        cloud_probability(router.logits(texts), router.labels.cloud_index, router.manifest.calibration)
+    )
 
 
 def _spans(text: str) -> list[tuple[int, int]]:

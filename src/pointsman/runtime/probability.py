@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pointsman.artifact.manifest import Calibration
 from pointsman.errors import NonFiniteOutputError
@@ -36,6 +36,20 @@ def cloud_probability(
     # tanh does not overflow, unlike exp.
     probability: NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * margin))
     return probability
+
+
+def log_odds(p_cloud: ArrayLike) -> NDArray[np.float64]:
+    """Natural logarithm of p / (1 - p), within the odds that float64 can tell from never and always.
+
+    Args:
+        p_cloud: probabilities, 0..1, of any shape.
+
+    Returns:
+        float64 of the same shape, -27.7 to 27.7.
+    """
+    kept = np.clip(np.asarray(p_cloud, np.float64), 1e-12, 1.0 - 1e-12)
+    odds: NDArray[np.float64] = np.log(kept) - np.log1p(-kept)
+    return odds
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pointsman.decision import Reason
 from pointsman.errors import EmptyTextError
+from pointsman.runtime.probability import log_odds
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.http import Exchange
@@ -15,7 +16,7 @@ _WORD = re.compile(r"\S+")
 
 
 async def explain(gateway: Gateway, exchange: Exchange) -> None:
-    """`POST /explain`: `{"query"}` to the decision and, per word, how much it raises p_cloud (-1..1)."""
+    """`POST /explain`: `{"query"}` to the decision and, per word, what it adds to the log-odds of cloud."""
     limits = gateway.settings.limits
     payload = parse_object(await exchange.json_body(limits.text_body_bytes, limits.body_timeout_s))
     query = payload.get("query")
@@ -29,10 +30,11 @@ async def explain(gateway: Gateway, exchange: Exchange) -> None:
     decision = answers[0].decision
     if decision.reason is Reason.EMPTY_TEXT:
         raise EmptyTextError("there is nothing to read in the text")
+    odds = float(log_odds(decision.p_cloud))
     # Not one batch: a visitor's explanation must not push aside the work that is waiting.
     words: list[dict[str, Any]] = []
     for (start, end), text in zip(spans, without, strict=True):
         other = (await gateway.engine.decide([text]))[0].decision
-        lift = 0.0 if other.reason is Reason.EMPTY_TEXT else decision.p_cloud - other.p_cloud
-        words.append({"start": start, "end": end, "lift": round(lift, 6)})
+        weight = 0.0 if other.reason is Reason.EMPTY_TEXT else odds - float(log_odds(other.p_cloud))
+        words.append({"start": start, "end": end, "weight": round(weight, 6)})
     await exchange.respond_json({**decision.to_dict(), "version": answers[0].version, "words": words})

@@ -135,11 +135,16 @@ function showCurve(threshold) {
 
 function showWords(query, words) {
   const shownWords = $("words");
-  for (const word of words) {
-    const name = word.lift > 0.005 ? "up" : word.lift < -0.005 ? "down" : "";
-    const part = node("span", query.slice(word.start, word.end), name);
-    if (name) part.style.setProperty("--strength", percent(Math.min(0.5, 0.08 + Math.abs(word.lift))).replace(" ", ""));
-    if (name) part.append(node("small", ` ${word.lift > 0 ? "+" : ""}${word.lift.toFixed(2)}`));
+  // Against the largest: where the router is sure, no word alone moves it far, and still one carries most.
+  const largest = Math.max(...words.map((word) => Math.abs(word.weight)), 0.05);
+  for (const { start, end, weight } of words) {
+    const share = Math.abs(weight) / largest;
+    const name = share < 0.1 ? "" : weight > 0 ? "up" : "down";
+    const part = node("span", query.slice(start, end), name);
+    if (name) {
+      part.style.setProperty("--strength", `${(8 + 37 * share).toFixed(0)}%`);
+      part.append(node("small", ` ${weight > 0 ? "+" : ""}${weight.toFixed(2)}`));
+    }
     shownWords.append(part, " ");
   }
 }

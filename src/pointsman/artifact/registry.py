@@ -63,6 +63,11 @@ class Registry:
         self._record("publish", version=name, artifact_id=artifact.manifest.id)
         return Version(name, artifact.manifest.id, ())
 
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever published here."""
+        return self._versions.is_dir()
+
     def versions(self) -> list[Version]:
         """Every version, oldest name first."""
         if not self._versions.is_dir():
@@ -197,20 +202,6 @@ class Registry:
             stream.write(("\n" if torn else "").encode() + line.encode() + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
-
-
-def open_artifact(path: Path) -> Artifact:
-    """The artifact in a directory, or under `REGISTRY/<version or alias>`, as the registry has it now.
-
-    Raises:
-        ArtifactNotFoundError: there is neither.
-        RegistryError: the registry knows no such name.
-        ManifestError: the manifest is not understood.
-    """
-    registry = Registry(path.parent)
-    if path.exists() or not (registry.path / _VERSIONS).is_dir():
-        return Artifact.open(path)
-    return registry.open(path.name)
 
 
 def _checked_name(name: str, what: str) -> str:

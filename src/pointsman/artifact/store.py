@@ -24,9 +24,6 @@ from pointsman.artifact.leftovers import at_work, sweep
 from pointsman.artifact.manifest import Manifest
 from pointsman.errors import ArtifactError, ArtifactNotFoundError, IntegrityError, OutputExistsError
 
-HUB = "hub:"
-"""What a path begins with that is no path, but an address on the Hub."""
-
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
@@ -40,16 +37,12 @@ class Artifact:
         """Read the manifest at `path`; files are verified when they are read.
 
         A checkpoint directory that the guide's converter wrote to holds its artifact in `onnx/artifact`
-        or `artifact`; those are found too. `hub:owner/name[@revision]` is fetched from the Hub.
+        or `artifact`; those are found too.
 
         Raises:
             ArtifactNotFoundError: there is no manifest.
             ManifestError: the manifest is not understood.
         """
-        if path.as_posix().startswith(HUB):
-            from pointsman.artifact.hub import HubAddress, fetch  # which keeps artifacts itself
-
-            path = fetch(HubAddress.parse(path.as_posix()))
         candidates = (path, path / GUIDE_ARTIFACT, path / ONNX_DIRECTORY / GUIDE_ARTIFACT)
         for directory in candidates:
             try:

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         if (error.name or "").partition(".")[0] == "pointsman":
             raise
         raise MissingExtraError("pip install 'pointsman[export]'") from None
-    from pointsman.artifact.store import Artifact
+    from pointsman.artifact.address import open_artifact
     from pointsman.errors import SettingsError
     from pointsman.evaluation.report import render_markdown
     from pointsman.evaluation.report_html import render_html
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if args.threads is not None and args.threads < 1:
         raise SettingsError(f"--threads: expected at least 1, found {args.threads}.")
     request = Request(
-        artifact=Artifact.open(args.artifact),
+        artifact=open_artifact(args.artifact),
         reference=args.reference,
         preset=read_preset("quick" if args.quick else "full"),
         queries=args.queries,

@@ -73,7 +73,8 @@ def _wish(args: argparse.Namespace) -> "Wish | None":
 
 
 def _artifact(args: argparse.Namespace, wish: "Wish | None") -> dict[str, object]:
-    from pointsman.artifact.store import Artifact, refuse_existing
+    from pointsman.artifact.address import open_artifact
+    from pointsman.artifact.store import refuse_existing
     from pointsman.errors import SettingsError
     from pointsman.evaluation.calibration import cloud_margin
     from pointsman.evaluation.choosing import choose, held_out_curve, store
@@ -83,7 +84,7 @@ def _artifact(args: argparse.Namespace, wish: "Wish | None") -> dict[str, object
     if args.output is None:
         raise SettingsError("--output: an artifact is never changed; say where the new one goes.")
     refuse_existing(args.output)
-    artifact = Artifact.open(args.router)
+    artifact = open_artifact(args.router)
     router = Router.open(artifact)
     queries, data, sha256 = _read(args, artifact.manifest.chat)
     logits = router.logits(queries)

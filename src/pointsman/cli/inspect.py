@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pointsman.artifact.address import open_artifact
 from pointsman.artifact.manifest import Manifest
-from pointsman.artifact.store import Artifact
 from pointsman.evaluation.parity import sentence
 from pointsman.runtime.router import shipped_artifact
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Inspect."""
-    manifest = Artifact.open(args.artifact or shipped_artifact()).manifest
+    manifest = open_artifact(args.artifact or shipped_artifact()).manifest
     if args.json:
         print(json.dumps({"id": manifest.id, **manifest.to_dict()}, indent=2, ensure_ascii=False))
     else:

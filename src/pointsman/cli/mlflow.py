@@ -14,8 +14,8 @@ import argparse
 import json
 from pathlib import Path
 
+from pointsman.artifact.address import open_artifact
 from pointsman.artifact.registry import Registry
-from pointsman.artifact.store import Artifact
 from pointsman.errors import InputError
 
 NAME = "mlflow"
@@ -53,9 +53,9 @@ def _act(args: argparse.Namespace) -> dict[str, str]:
     from pointsman.deploy import mlflow
 
     if args.action == "log":
-        return {"model": mlflow.log(Artifact.open(args.artifact), args.flavor)}
+        return {"model": mlflow.log(open_artifact(args.artifact), args.flavor)}
     if args.action == "register":
-        version = mlflow.register(Artifact.open(args.artifact), args.model, args.alias, args.flavor)
+        version = mlflow.register(open_artifact(args.artifact), args.model, args.alias, args.flavor)
         return {"model": f"models:/{args.model}/{version}"}
     if args.action == "mirror":
         registry = Registry(args.registry)

@@ -13,7 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
-from pointsman.artifact.store import Artifact
+from pointsman.artifact.address import open_artifact
 from pointsman.errors import InputError
 
 NAME = "package"
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     target = target_named(args.target)
     if args.artifact is None or args.output is None:
         raise InputError(f"expected: pointsman package {target.name} ARTIFACT --output DIR.")
-    names = build_package(target, Artifact.open(args.artifact), args.output)
+    names = build_package(target, open_artifact(args.artifact), args.output)
     if args.json:
         print(json.dumps({"target": target.name, "path": str(args.output), "files": names}))
     else:

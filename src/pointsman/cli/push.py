@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from pointsman.artifact.store import Artifact
+from pointsman.artifact.address import open_artifact
 from pointsman.errors import SettingsError
 
 NAME = "push"
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if "@" in args.repository:
         raise SettingsError(f"{args.repository}: name the branch with --revision.")
     address = HubAddress.parse(f"{args.repository}@{args.revision}")
-    pushed = push(Artifact.open(args.artifact), address, private=args.private)
+    pushed = push(open_artifact(args.artifact), address, private=args.private)
     facts = {"repository": pushed.repository, "commit": pushed.revision, "artifact": str(pushed)}
     print(json.dumps(facts) if args.json else pushed)
     return 0

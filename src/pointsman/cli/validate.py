@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Validate."""
-    from pointsman.artifact.store import Artifact
+    from pointsman.artifact.address import open_artifact
     from pointsman.convert.prove import validate
     from pointsman.evaluation.parity import require, sentence
     from pointsman.runtime.session import available_threads
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         print(line, file=sys.stderr, flush=True)
 
     comparisons = validate(
-        Artifact.open(args.artifact),
+        open_artifact(args.artifact),
         args.reference,
         queries_file=args.queries,
         threads=args.threads or available_threads(),

@@ -7,7 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
-from pointsman.artifact.store import Artifact
+from pointsman.artifact.address import open_artifact
 from pointsman.runtime.router import shipped_artifact
 
 NAME = "verify"
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Verify."""
-    artifact = Artifact.open(args.artifact or shipped_artifact())
+    artifact = open_artifact(args.artifact or shipped_artifact())
     artifact.verify()
     manifest = artifact.manifest
     if args.json:

@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pointsman.artifact.address import open_artifact
 from pointsman.artifact.registry import STABLE, Registry
-from pointsman.artifact.store import Artifact
 
 NAME = "versions"
 HELP = "publish, list, promote, roll back and verify artifact versions"
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _act(registry: Registry, args: argparse.Namespace) -> list[dict[str, Any]]:
     if args.action == "publish":
-        version = registry.publish(Artifact.open(args.artifact), args.version)
+        version = registry.publish(open_artifact(args.artifact), args.version)
         if args.alias:
             registry.promote(version.name, args.alias)
         return [{"version": version.name, "artifact": version.artifact_id, "alias": args.alias}]

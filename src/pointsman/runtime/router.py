@@ -9,9 +9,9 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pointsman.artifact.address import open_artifact
 from pointsman.artifact.layout import TOKENIZER
 from pointsman.artifact.manifest import Limits, Manifest
-from pointsman.artifact.registry import open_artifact
 from pointsman.artifact.store import Artifact
 from pointsman.decision import Decision
 from pointsman.errors import ArtifactError, InputError, SettingsError
@@ -56,8 +56,8 @@ class Router:
         """Open an artifact, verified, and return a router that is ready to answer.
 
         Args:
-            artifact: a directory, or `REGISTRY/<version or alias>`; None means the settings' model path, or
-                else the router that is shipped.
+            artifact: a directory, `REGISTRY/<version or alias>`, or `hub:owner/name[@revision]`; None means
+                the settings' model path, or else the router that is shipped.
             variant: which of the artifact's ONNX files to run: `int8`, `folded`, `plain`, `fp16`; None takes
                 the artifact's default.
             policy: the thresholds; None takes the artifact's, overruled by the settings.

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from pointsman.artifact.address import open_artifact
 from pointsman.artifact.layout import MANIFEST
 from pointsman.artifact.manifest import Chat
-from pointsman.artifact.store import Artifact
 from pointsman.errors import SettingsError
 from pointsman.evaluation.dataset import Dataset
 from pointsman.evaluation.quality import (
@@ -129,7 +129,7 @@ def open_scorer(path: Path, variant: str | None) -> tuple[Scorer, Policy, Chat]:
             raise SettingsError(f"--variant {variant}: {path} is a checkpoint, which has no variants.")
         checkpoint = CheckpointScorer(path)
         return _once(checkpoint), Policy(), checkpoint.chat
-    router = Router.open(Artifact.open(path), variant=variant)
+    router = Router.open(open_artifact(path), variant=variant)
 
     def score(texts: Sequence[str]) -> Floats:
         return cloud_probability(router.logits(texts), router.labels.cloud_index, router.manifest.calibration)

@@ -2,15 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pointsman import __version__
+from pointsman.serve.dispatch import Route
 from pointsman.serve.failures import KINDS
-from pointsman.serve.http import Exchange
-
-if TYPE_CHECKING:
-    from pointsman.serve.dispatch import Route
-    from pointsman.serve.gateway import Gateway
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _ERROR = {
@@ -78,14 +74,7 @@ _BODIES = {
 """What the body of each route may be; fields that are not named pass a chat untouched."""
 
 
-async def document(gateway: "Gateway", exchange: Exchange) -> None:
-    """`/openapi.json`."""
-    from pointsman.serve.routes import PUBLIC
-
-    await exchange.respond_json(describe(PUBLIC, needs_key=bool(gateway.access.users)))
-
-
-def describe(routes: "Sequence[Route]", *, needs_key: bool) -> dict[str, Any]:
+def describe(routes: Sequence[Route], *, needs_key: bool) -> dict[str, Any]:
     """The document for a table of routes, where users need a key or not."""
     paths: dict[str, Any] = {}
     for route in routes:
@@ -104,7 +93,7 @@ def describe(routes: "Sequence[Route]", *, needs_key: bool) -> dict[str, Any]:
     }
 
 
-def _operation(route: "Route", needs_key: bool) -> dict[str, Any]:
+def _operation(route: Route, needs_key: bool) -> dict[str, Any]:
     error = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
     statuses = sorted({str(kind.status) for kind in KINDS.values()})
     operation: dict[str, Any] = {

@@ -1,7 +1,16 @@
 """Every route there is, and who may use it: the two tables of the two listeners."""
 
-from pointsman.serve import admin, chat, classify, explain, health, inference_protocol, openapi, page
+from pointsman.serve import admin, chat, classify, explain, health, inference_protocol, page
 from pointsman.serve.dispatch import Route
+from pointsman.serve.gateway import Gateway
+from pointsman.serve.http import Exchange
+from pointsman.serve.openapi import describe
+
+
+async def _document(gateway: Gateway, exchange: Exchange) -> None:
+    """`/openapi.json`."""
+    await exchange.respond_json(describe(PUBLIC, needs_key=bool(gateway.access.users)))
+
 
 _HEALTH = tuple(
     Route("GET", path, handler, "open")
@@ -41,7 +50,7 @@ PUBLIC: tuple[Route, ...] = (
     Route(
         "POST", "/v2/models/{model}/versions/{version}/infer", inference_protocol.infer, "user", is_work=True
     ),
-    Route("GET", "/openapi.json", openapi.document, "open"),
+    Route("GET", "/openapi.json", _document, "open"),
     Route("GET", "/live.json", page.live, "user"),
     Route("GET", "/", page.index, "open"),
     Route("GET", "/page/{name}", page.asset, "open"),

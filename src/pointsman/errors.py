@@ -55,7 +55,7 @@ class EmptyTextError(InputError):
 
 
 class MissingExtraError(PointsmanError):
-    """A command whose packages are not installed; the message is the line that installs them."""
+    """A command whose packages are not installed; the message ends with the line that installs them."""
 
     exit_code = 2
 

@@ -1,13 +1,11 @@
 import argparse
-import builtins
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.convert.products import toy_artifact
 
 from pointsman.cli import bench
-from pointsman.errors import ArtifactNotFoundError, MissingExtraError, SettingsError
+from pointsman.errors import ArtifactNotFoundError, SettingsError
 from pointsman.evaluation.benchmark import Benchmark
 from pointsman.evaluation.benchmark_runner import Effort
 from pointsman.evaluation.scenarios import Preset
@@ -40,20 +38,6 @@ def test_no_artifact_is_said_before_anything_is_made(tmp_path: Path) -> None:
 def test_threads_below_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--threads"):
         bench.run(parsed(str(tmp_path), "--threads", "0"))
-
-
-def test_a_missing_extra_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = builtins.__import__
-
-    def without_matplotlib(name: str, *args: Any) -> Any:
-        if name.startswith("pointsman.convert.plots"):
-            raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
-        return usual(name, *args)
-
-    monkeypatch.setattr(builtins, "__import__", without_matplotlib)
-    with pytest.raises(MissingExtraError) as caught:
-        bench.run(parsed(str(tmp_path)))
-    assert str(caught.value) == "pip install 'pointsman[export]'"
 
 
 def test_a_whole_benchmark_of_a_toy(

@@ -12,8 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-from pointsman.errors import MissingExtraError
-
 NAME = "bench"
 HELP = "measure a router against PyTorch and plain ONNX"
 
@@ -45,19 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, write the results, say where they are.
-
-    Raises:
-        MissingExtraError: the packages of the `export` extra are not installed.
-    """
-    try:
-        from pointsman.convert.benchmark import Request, measure
-        from pointsman.convert.plots import write_plots
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "pointsman":
-            raise
-        raise MissingExtraError("pip install 'pointsman[export]'") from None
+    """Measure, write the results, say where they are."""
     from pointsman.artifact.address import open_artifact
+    from pointsman.convert.benchmark import Request, measure
+    from pointsman.convert.plots import write_plots
     from pointsman.errors import SettingsError
     from pointsman.evaluation.report import render_markdown
     from pointsman.evaluation.report_html import render_html

@@ -1,6 +1,7 @@
 """Two echo upstreams, so that the whole path can be tried without any model or network.
 
-Each says which one it is and repeats the end of the last message, streamed word by word where asked.
+Each says which one it is and repeats the end of the last message, streamed word by word where asked; what is
+no conversation is refused, as by the services that they stand in for.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ from pointsman.serve.settings import GatewaySettings, UpstreamSettings, Upstream
 
 _WORD_S = 0.03
 _ECHO_CHARS = 400
+_FIELDS = {"/chat/completions": "messages", "/completions": "prompt", "/responses": "input"}
+"""Where a request holds the conversation, by its path."""
 _PRICES = {"local": (0.0, 0.0), "cloud": (2.5, 10.0)}
 
 
@@ -34,21 +37,18 @@ class EchoUpstream:
             if not message.get("more_body"):
                 break
         request = json.loads(body or b"{}")
-        words = self._reply(request).split(" ")
+        field = _FIELDS.get(scope["path"].removeprefix("/v1"), "messages")
+        said = _last_said(field, request.get(field))
+        if said is None:
+            await self._refuse(send, field)
+            return
+        words = f"This is the {self._name} demo model. You said: {said[-_ECHO_CHARS:]}".split(" ")
         usage = {"prompt_tokens": len(body) // 4, "completion_tokens": len(words)}
         usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
         if request.get("stream"):
             await self._stream(send, words, usage)
         else:
             await self._whole(send, " ".join(words), usage)
-
-    def _reply(self, request: dict[str, Any]) -> str:
-        messages = request.get("messages")
-        if not isinstance(messages, list) or not messages:
-            messages = [{"content": request.get("prompt") or request.get("input") or ""}]
-        content = messages[-1].get("content") if isinstance(messages[-1], dict) else ""
-        said = content if isinstance(content, str) else "something with parts"
-        return f"This is the {self._name} demo model. You said: {said[-_ECHO_CHARS:]}"
 
     async def _whole(self, send: Send, text: str, usage: dict[str, int]) -> None:
         choice = {
@@ -57,10 +57,11 @@ class EchoUpstream:
             "text": text,
             "finish_reason": "stop",
         }
-        body = json.dumps({**self._head("chat.completion"), "choices": [choice], "usage": usage}).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await _respond(send, 200, {**self._head("chat.completion"), "choices": [choice], "usage": usage})
+
+    async def _refuse(self, send: Send, field: str) -> None:
+        error = {"message": f"{field}: expected a conversation", "type": "invalid_request_error"}
+        await _respond(send, 400, {"error": {**error, "param": field, "code": None}})
 
     async def _stream(self, send: Send, words: list[str], usage: dict[str, int]) -> None:
         headers = [(b"content-type", b"text/event-stream")]
@@ -82,6 +83,35 @@ class EchoUpstream:
     def _head(self, kind: str) -> dict[str, Any]:
         now = time.time()
         return {"id": f"demo-{now:.6f}", "object": kind, "created": int(now), "model": f"demo-{self._name}"}
+
+
+def _last_said(field: str, value: Any) -> str | None:
+    """The end of a conversation, or None where it is none."""
+    if isinstance(value, str) and field != "messages":
+        return value
+    if not isinstance(value, list) or not value:
+        return None
+    if field == "prompt":
+        is_prompt = all(isinstance(item, str) or _is_tokens(item) for item in value)
+        return str(value[-1]) if is_prompt else None
+    if not all(isinstance(item, dict) for item in value):
+        return None
+    if field == "messages" and not all(isinstance(item.get("role"), str) for item in value):
+        return None
+    content = value[-1].get("content")
+    return content if isinstance(content, str) else "something with parts"
+
+
+def _is_tokens(value: Any) -> bool:
+    """Whether it is a token, or a list of them; true and false are none."""
+    return type(value) is int or (isinstance(value, list) and all(type(token) is int for token in value))
+
+
+async def _respond(send: Send, status: int, value: dict[str, Any]) -> None:
+    body = json.dumps(value).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def with_demo_upstreams(settings: GatewaySettings, ports: dict[str, int]) -> GatewaySettings:

@@ -97,7 +97,7 @@ def _texts(request: dict[str, Any], binary: bytes) -> list[str]:
     else:
         texts = _flat(tensor.get("data"))
     shape = tensor.get("shape")
-    if not isinstance(shape, list) or not all(isinstance(n, int) and n >= 0 for n in shape):
+    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
         raise GatewayError("invalid_request", "inputs: expected a shape")
     expected = 1
     for n in shape:

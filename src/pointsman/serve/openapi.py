@@ -28,20 +28,27 @@ _ERROR = {
 
 _TEXT = {"type": "string"}
 _TEXTS = {"oneOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}
-_QUERY = {"query": _TEXTS, "threshold": {"type": "number", "minimum": 0, "maximum": 1}}
-_INPUTS = {"inputs": _TEXTS}
+_ROW = {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 1}
+_ROWS = {"oneOf": [_TEXT, {"type": "array", "items": {"oneOf": [_TEXT, _ROW]}, "minItems": 1}]}
+_QUERY = {"query": _TEXTS, "threshold": {"type": ["number", "null"], "minimum": 0, "maximum": 1}}
+_INPUTS = {"inputs": _ROWS}
 _INPUT = {"input": _TEXTS}
 _MODEL = {"model": {"type": ["string", "null"], "examples": ["auto", "local", "cloud", "router-0.7"]}}
 _MESSAGE = {"type": "object", "required": ["role"], "properties": {"role": _TEXT}}
-_STREAM = {"stream": {"description": "passed on as it is; the upstream judges it"}}
+_TOKENS = {"type": "array", "items": {"type": "integer"}}
+_PROMPT = {"type": "array", "minItems": 1, "items": {"anyOf": [_TEXT, {"type": "integer"}, _TOKENS]}}
 _TENSOR = {
     "type": "object",
-    "required": ["name", "shape", "datatype", "data"],
+    "required": ["shape", "datatype", "data"],
     "properties": {
-        "name": _TEXT,
+        "name": {"description": "any"},
         "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}},
         "datatype": {"const": "BYTES"},
-        "data": {"type": "array", "items": _TEXT},
+        "data": {
+            "description": "texts, nested as the shape has them or flat",
+            "type": "array",
+            "items": {"anyOf": [_TEXT, {"type": "array"}]},
+        },
     },
 }
 
@@ -52,26 +59,52 @@ def _one_of(*shapes: dict[str, Any], bare: bool = False) -> dict[str, Any]:
     return {"anyOf": [*keyed, *(_TEXTS["oneOf"] if bare else [])]}
 
 
-_CHAT = _one_of({"messages": {"type": "array", "items": _MESSAGE}, **_MODEL, **_STREAM})
-_COMPLETION = _one_of({"prompt": _TEXTS, **_MODEL, **_STREAM})
-_INFER = _one_of({"inputs": {"type": "array", "items": _TENSOR, "minItems": 1, "maxItems": 1}, "id": _TEXT})
-_BODIES = {
-    "/": _one_of(_INPUTS),
-    "/predict": _one_of(_QUERY, _INPUTS, _INPUT, bare=True),
-    "/classify": _one_of(_INPUT, _INPUTS, _QUERY, bare=True),
-    "/v1/classify": _one_of(_INPUT, _INPUTS, _QUERY, bare=True),
-    "/score": _one_of(_QUERY, _INPUTS, _INPUT, {"input_data": _TEXTS}, {"data": _TEXTS}, bare=True),
-    "/invocations": _one_of(_QUERY, _INPUTS, _INPUT, {"input_data": _TEXTS}, {"data": _TEXTS}, bare=True),
+def _conversation(name: str, *shapes: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a chat whose conversation has these shapes."""
+    said = {"description": "read for the decision; the upstream judges it", "anyOf": list(shapes)}
+    return {name: said, "stream": {"description": "passed on as it is; the upstream judges it"}}
+
+
+_CHAT = _conversation("messages", {"type": "array", "items": _MESSAGE, "minItems": 1})
+_COMPLETION = _conversation("prompt", _TEXT, _PROMPT)
+_RESPONSE = _conversation("input", _TEXT, {"type": "array", "items": {"type": "object"}, "minItems": 1})
+_CHATS = {
+    "/v1/chat/completions": _one_of({**_CHAT, **_MODEL}),
+    "/v1/completions": _one_of({**_COMPLETION, **_MODEL}),
+    "/v1/responses": _one_of({**_RESPONSE, **_MODEL}),
+    # Here the deployment is the model, whatever the body says.
+    "/openai/deployments/{deployment}/chat/completions": _one_of(_CHAT),
+    "/openai/deployments/{deployment}/completions": _one_of(_COMPLETION),
+}
+_INFER = _one_of({"inputs": {"type": "array", "items": _TENSOR, "minItems": 1, "maxItems": 1}})
+_CLASSIFY = _one_of(_QUERY, _INPUTS, _INPUT, bare=True)
+_WRAPPED = {"anyOf": [_TEXTS, _one_of(_QUERY, _INPUTS, _INPUT)]}
+_SCORE = _one_of(
+    {**_QUERY, "query": _WRAPPED},
+    _INPUTS,
+    _INPUT,
+    *({name: _WRAPPED} for name in ("input_data", "data", "queries")),
+    bare=True,
+)
+_BODIES: dict[str, dict[str, Any]] = {
+    "/": _one_of({"inputs": _TEXTS}),
+    "/predict": _one_of(_QUERY, _INPUTS, _INPUT, {"queries": _TEXTS}, bare=True),
+    "/classify": _CLASSIFY,
+    "/v1/classify": _CLASSIFY,
+    "/score": _SCORE,
+    "/invocations": _SCORE,
     "/explain": _one_of({"query": _TEXT}),
-    "/v1/chat/completions": _CHAT,
-    "/openai/deployments/{deployment}/chat/completions": _CHAT,
-    "/v1/completions": _COMPLETION,
-    "/openai/deployments/{deployment}/completions": _COMPLETION,
-    "/v1/responses": _one_of({"input": _TEXTS, **_MODEL, **_STREAM}),
+    **_CHATS,
     "/v2/models/{model}/infer": _INFER,
     "/v2/models/{model}/versions/{version}/infer": _INFER,
 }
 """What the body of each route may be; fields that are not named pass a chat untouched."""
+_PARAMETERS = {
+    "deployment": {**_TEXT, "examples": ["auto", "local", "cloud"]},
+    "model": {**_TEXT, "examples": ["router"]},
+    "version": {**_TEXT, "examples": ["1"]},
+    "name": {**_TEXT, "examples": ["app.js", "style.css", "icon.svg"]},
+}
 
 
 def describe(routes: Sequence[Route], *, needs_key: bool) -> dict[str, Any]:
@@ -94,12 +127,17 @@ def describe(routes: Sequence[Route], *, needs_key: bool) -> dict[str, Any]:
 
 
 def _operation(route: Route, needs_key: bool) -> dict[str, Any]:
-    error = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+    schema: dict[str, Any] = {"$ref": "#/components/schemas/Error"}
     statuses = sorted({str(kind.status) for kind in KINDS.values()})
+    if route.path in _CHATS:
+        # What an upstream says of a client's mistake goes back as it came.
+        schema = {"anyOf": [schema, {"type": "object"}]}
+        statuses.append("4XX")
+    error = {"content": {"application/json": {"schema": schema}}}
     operation: dict[str, Any] = {
         "summary": (route.handler.__doc__ or "").strip().split("\n")[0],
         "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            {"name": name, "in": "path", "required": True, "schema": _PARAMETERS.get(name, _TEXT)}
             for name in _PARAMETER.findall(route.path)
         ],
         "responses": {

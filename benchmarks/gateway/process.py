@@ -32,6 +32,12 @@ def pin(core: int, pid: int = 0) -> bool:
     return True
 
 
+def pin_nowhere() -> None:
+    """Give a child that only counts every core again; called in it, before it becomes its program."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+
+
 class Server:
     """Any server process on the server's core.
 

@@ -3,11 +3,15 @@
 import asyncio
 import json
 import secrets
-import subprocess
+from collections import Counter
+from typing import Any
 
 from benchmarks.gateway.bench import Bench
-from benchmarks.gateway.measure import Finding, Measure, check, every, none, noted
+from benchmarks.gateway.measure import Finding, Measure, at_least, check, every, none, noted
 from benchmarks.gateway.parts.peers import INSTALLED
+from benchmarks.gateway.process import Gateway, pin_nowhere
+
+from pointsman.serve.routes import PUBLIC
 
 PROGRAM = INSTALLED / "schemathesis" / "bin" / "schemathesis"
 # A schema cannot say that a text must hold a readable letter, so valid requests may be refused.
@@ -20,41 +24,78 @@ SETTINGS = '[checks.not_a_server_error]\nexpected-statuses = ["2xx", "3xx", "4xx
     "G1",
     "Whatever is sent to a route, it answers as its description says",
     reference="a plain FastAPI application: three kinds of 500",
-    tests="tests/serve/test_reference.py",
+    tests="tests/serve/test_openapi.py",
 )
 async def schemas(bench: Bench) -> Finding:
     """All checks of schemathesis but one, every route, with a key and without; `--demo` upstreams behind."""
     if not PROGRAM.exists():
         return Finding((), remark="schemathesis is not installed here (`make peers`).")
-    most = bench.pick(5, 10, 5_000)
+    most = bench.pick(5, 30, 5_000)
+    found = await asyncio.gather(_fuzz(bench, most, with_key=True), _fuzz(bench, most, with_key=False))
+    remark = (
+        f"Drawn at random: {most} cases a route, beside those that cover its description one by one; a route "
+        "without a body or a parameter has no more than a few."
+    )
+    return Finding(tuple(measure for measures in found for measure in measures), (bench.seed,), remark)
+
+
+async def _fuzz(bench: Bench, most: int, *, with_key: bool) -> list[Measure]:
+    """One run against a gateway of its own; what arrived there is counted by the gateway itself."""
     key = secrets.token_hex(32)
-    measures: list[Measure] = []
-    limits = {"queue_timeout_ms": 10_000}
-    async with await bench.gateway({"demo": True, "auth": {"keys": [key]}, "limits": limits}) as gateway:
-        url = f"http://127.0.0.1:{gateway.port}"
-        config, report = gateway.folder / "schemathesis.toml", gateway.folder / "fuzz.json"
-        config.write_text(SETTINGS, encoding="utf-8")
-        for who, headers, excluded in (
-            # The key is in a header of ours: schemathesis cannot take it away to see what happens then.
-            ("with a key", ["--header", f"authorization: Bearer {key}"], f"{EXCLUDED},ignored_auth"),
-            ("without a key", [], EXCLUDED),
-        ):
-            command = [str(PROGRAM), "--config-file", str(config), "run", f"{url}/openapi.json", "--url", url]
-            command += ["--max-examples", str(most), "--seed", str(bench.seed), "--exclude-checks", excluded]
-            command += ["--report-json-path", str(report), "--no-color", *headers]
-            done = await asyncio.to_thread(
-                subprocess.run, command, capture_output=True, check=False, cwd=gateway.folder
-            )
-            if not report.exists():
-                raise RuntimeError(f"schemathesis: {done.stderr[-200:]!r} {done.stdout[-200:]!r}")
-            found = json.loads(report.read_text(encoding="utf-8"))
-            cases = found["test_cases"]
-            for failure in found["failures"]:
-                print(f"      {who}: {failure['title']}: {failure['operations']}")
-            if found["failures"]:
-                print(done.stdout.decode(errors="replace")[:1500])
-            measures.append(none(f"violations, {who}", cases["unique_failures"], cases["generated"]))
-            measures.append(noted(f"routes, {who}", found["operations"]["tested"]))
-            report.unlink()
-        measures.append(every("alive afterwards", await gateway.is_alive(), 1))
-    return Finding(tuple(measures), (bench.seed,), f"At most {most} cases a route and phase.")
+    who = "with a key" if with_key else "without a key"
+    tree = {"demo": True, "auth": {"keys": [key]}, "limits": {"queue_timeout_ms": 10_000}}
+    async with await bench.gateway(tree) as gateway:
+        report = await _run(gateway, bench.seed, most, key if with_key else None)
+        metrics = await gateway.metrics()
+        alive = await gateway.is_alive()
+    if report["failures"]:
+        print(*(f"      {who}: {f['title']}: {f['operations']}" for f in report["failures"]), sep="\n")
+    routes: Counter[str] = Counter()
+    statuses: Counter[str] = Counter()
+    for name, value in metrics.items():
+        if name.startswith("pointsman_requests_total{"):
+            _, route, _, status, _ = name.split('"')
+            routes[route] += int(value)
+            statuses[status] += int(value)
+    fewest = min(routes[route.path] for route in PUBLIC if route.method == "POST")
+    cases = report["test_cases"]
+    return [
+        none(f"violations, {who}", cases["unique_failures"], cases["generated"]),
+        none(f"5xx other than 503, {who}", _server_errors(statuses), sum(statuses.values())),
+        at_least(f"cases for each route with a body, fewest, {who}", fewest, most),
+        noted(f"routes, {who}", report["operations"]["tested"]),
+        every(f"alive afterwards, {who}", alive, 1),
+    ]
+
+
+def _server_errors(statuses: Counter[str]) -> int:
+    return sum(n for status, n in statuses.items() if status.startswith("5") and status != "503")
+
+
+async def _run(gateway: Gateway, seed: int, most: int, key: str | None) -> dict[str, Any]:
+    url = f"http://127.0.0.1:{gateway.port}"
+    config, report = gateway.folder / "schemathesis.toml", gateway.folder / "fuzz.json"
+    config.write_text(SETTINGS, encoding="utf-8")
+    command = [str(PROGRAM), "--config-file", str(config), "run", f"{url}/openapi.json", "--url", url]
+    command += ["--max-examples", str(most), "--seed", str(seed), "--report-json-path", str(report)]
+    command += ["--no-color", "--exclude-checks"]
+    # The key is in a header of ours: schemathesis cannot take it away to see what happens then.
+    command += (
+        [EXCLUDED]
+        if key is None
+        else [f"{EXCLUDED},ignored_auth", "--header", f"authorization: Bearer {key}"]
+    )
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=gateway.folder,
+        preexec_fn=pin_nowhere,
+    )
+    out, err = await process.communicate()
+    if not report.exists():
+        raise RuntimeError(f"schemathesis: {err[-200:]!r} {out[-200:]!r}")
+    found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    if found["failures"]:
+        print(out.decode(errors="replace")[:1500])
+    return found

@@ -18,34 +18,33 @@ SETTLED_S = 60.0
 @contextmanager
 def at_work(stage: Path) -> Iterator[None]:
     """Hold a stage's lock while the block runs; a killed process lets go of it by itself."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows: nothing is locked, and nothing is swept
-        yield
-        return
-    descriptor = os.open(stage, os.O_RDONLY)
-    try:
-        # A file system without locks keeps its leftovers; that costs space, and nothing else.
+    with contextlib.ExitStack() as held:
+        # Where nothing can be locked, leftovers stay; that costs space, and nothing else.
         with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(_locked(stage))
         yield
-    finally:
-        os.close(descriptor)
 
 
 def sweep(directory: Path, pattern: str) -> None:
     """Remove the stages in a directory that match a glob and that nobody works on any more."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:
-        return
     for stage in directory.glob(pattern):
         with contextlib.suppress(OSError):
             if time.time() - stage.stat().st_mtime < SETTLED_S:
                 continue
-            descriptor = os.open(stage, os.O_RDONLY)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with _locked(stage):
                 shutil.rmtree(stage, ignore_errors=True)
-            finally:
-                os.close(descriptor)
+
+
+@contextmanager
+def _locked(stage: Path) -> Iterator[None]:
+    """Hold the lock while the block runs. Raises OSError where another does, or where there are no locks."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows
+        raise OSError("no locks here") from None
+    descriptor = os.open(stage, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)

@@ -98,6 +98,12 @@ BAD = [
     ("parity", None),
     ("opsets", 17),
     ("provenance", "a test"),
+    ("provenance", {"time": float("inf")}),
+    ("parity", {"max_abs": [float("nan")]}),
+    ("conversion", {"half a pair": "\ud800"}),
+    ("name", "\udfff"),
+    ("name", 5),
+    ("model_type", None),
     ("files", []),
     ("files", {"tokenizer.json": {"size_bytes": 1}}),
 ]
@@ -134,14 +140,17 @@ json_values = st.recursive(
     max_leaves=5,
 )
 KEYS = ["labels", "limits", "policy", "calibration", "chat", "variants", "default_variant", "files", "opsets"]
+KEYS += ["name", "model_type", "conversion", "parity", "provenance"]
 
 
 @given(st.sampled_from(KEYS), json_values)
 def test_any_json_is_read_or_refused_but_never_crashes(manifest: Manifest, key: str, value: object) -> None:
     try:
-        Manifest.from_json(changed(manifest, **{key: value}))
+        read = Manifest.from_json(changed(manifest, **{key: value}))
     except PointsmanError as error:
         assert isinstance(error, ManifestError)
+    else:
+        assert Manifest.from_json(read.to_json().encode()).id == read.id
 
 
 def test_the_identity_is_the_files_and_the_rules(manifest: Manifest) -> None:

@@ -123,6 +123,9 @@ class Manifest:
     files: Mapping[str, FileDigest] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("name", "model_type"):
+            if not isinstance(getattr(self, name), str):
+                raise ManifestError(f"{name}: expected a text, found {type(getattr(self, name)).__name__}.")
         for name in ("variants", "opsets", "conversion", "parity", "provenance"):
             if not isinstance(getattr(self, name), Mapping):
                 raise ManifestError(f"{name}: expected a table, found {type(getattr(self, name)).__name__}.")
@@ -203,15 +206,18 @@ class Manifest:
             unknown = sorted(set(data) - set(known) - {"schema"})
             if unknown:
                 raise ManifestError(f"manifest.json: unknown keys {unknown}.")
-            return cls(**known)
+            made = cls(**known)
+            # Python reads more than JSON (NaN, half a surrogate pair), and that could not be written again.
+            made.to_json().encode()
         except ManifestError:
             raise
         except PointsmanError as error:
             raise ManifestError(f"manifest.json: {error}") from None
         except KeyError as error:
             raise ManifestError(f"manifest.json: {error} is missing. Export it again.") from None
-        except (TypeError, AttributeError, ValueError) as error:
+        except (TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ManifestError(f"manifest.json is not understood: {error}. Export it again.") from None
+        return made
 
 
 _IDENTITY = ("schema", "labels", "limits", "policy", "calibration", "chat", "variants", "default_variant")

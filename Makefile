@@ -101,12 +101,14 @@ reliability-small: $(VENV)/.everything
 soak: $(VENV)/.everything
 	$(RUN)/python -m benchmarks.gateway --size full
 
-# What the harness compares with (S3) and fuzzes with (G1), each in an environment of its own.
+# What the harness compares with (S3) and fuzzes with (G1, G4), each in an environment of its own.
 peers:
 	$(PYTHON) -m venv .peers/litserve
 	.peers/litserve/bin/python -m pip install --quiet litserve onnxruntime tokenizers numpy
 	$(PYTHON) -m venv .peers/schemathesis
 	.peers/schemathesis/bin/python -m pip install --quiet schemathesis
+	$(PYTHON) -m venv .peers/atheris
+	.peers/atheris/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[serve]' atheris
 
 lint: $(VENV)/.everything
 	$(RUN)/ruff check

@@ -38,6 +38,12 @@ def pin_nowhere() -> None:
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
 
 
+def environment_without_settings(added: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a child: ours without what would set a gateway up, and with what is added."""
+    known = {name: value for name, value in os.environ.items() if not name.startswith("POINTSMAN_")}
+    return {**known, **added}
+
+
 class Server:
     """Any server process on the server's core.
 
@@ -55,7 +61,6 @@ class Server:
         *,
         has_greeting: bool = False,
     ) -> None:
-        known = {name: value for name, value in os.environ.items() if not name.startswith("POINTSMAN_")}
         self.log = folder / "log"
         self.folder = folder
 
@@ -72,7 +77,7 @@ class Server:
                 cwd=folder,
                 stdout=subprocess.PIPE if has_greeting else log,
                 stderr=log,
-                env={**known, **(environment or {})},
+                env=environment_without_settings(environment or {}),
                 preexec_fn=prepare,
                 start_new_session=True,
             )

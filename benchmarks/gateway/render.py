@@ -32,7 +32,7 @@ HOW = """## Run it yourself
 | `python -m benchmarks.gateway --size medium` | every check, a quarter of an hour on two quiet cores |
 | `make soak` | the full sizes |
 | `python -m benchmarks.gateway --only A2,B` | one check, or one part |
-| `make peers` | installs what S3 compares with and G1 fuzzes with, each in its own environment |
+| `make peers` | installs what S3 compares with, and G1 and G4 fuzz with, each in its own environment |
 
 The gateway is a process of its own on core 0, started as an operator starts it; the load comes from core
 1 over loopback. Requests leave on schedule whatever the answers do (open loop), and latency counts from

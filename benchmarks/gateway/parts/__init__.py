@@ -9,7 +9,7 @@ from benchmarks.gateway.parts import load
 from benchmarks.gateway.parts import upstreams, streams, who_answers
 from benchmarks.gateway.parts import lifecycle
 from benchmarks.gateway.parts import texts
-from benchmarks.gateway.parts import fuzz, surface
+from benchmarks.gateway.parts import fuzz, parsers, surface
 from benchmarks.gateway.parts import privacy
 from benchmarks.gateway.parts import memory
 # isort: on

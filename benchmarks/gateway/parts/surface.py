@@ -13,7 +13,6 @@ from benchmarks.gateway.measure import Finding, at_most, check, every, none
 from benchmarks.gateway.parts.fronts import at_once, fronting
 
 from pointsman.serve.routes import ADMIN, PUBLIC
-from pointsman.serve.sse import EventRelay
 
 TESTS = "tests/serve/test_limits.py"
 CANARY = "canary-g-41aa"
@@ -207,28 +206,6 @@ async def on_the_wire(bench: Bench) -> Finding:
             every("alive afterwards", alive, 1),
         )
     )
-
-
-@check(
-    "G4",
-    "Where a stream's events end does not depend on how it came in pieces",
-    tests="tests/serve/test_sse.py",
-)
-async def splitter(bench: Bench) -> Finding:
-    """Random streams cut at random places: joined again they are the same, and only whole events go on."""
-    n = bench.pick(2_000, 20_000, 100_000)
-    draw = bench.random("G4")
-    changed = halves = 0
-    alphabet = [b"data: x", b"\n", b"\r", b"\r\n", b"\n\n", b": c", b"\xc3\xbc", b"{", b" ", b"\r\n\r\n"]
-    for _ in range(n):
-        body = b"".join(draw.choices(alphabet, k=draw.randint(1, 30)))
-        places = sorted(draw.sample(range(len(body) + 1), min(len(body) + 1, draw.randint(0, 8))))
-        relay, out = EventRelay(), b""
-        for a, b in zip([0, *places], [*places, len(body)], strict=True):
-            out += relay.feed(body[a:b])
-            halves += bool(out) and not out.endswith((b"\n\n", b"\r\r", b"\n\r", b"\n\r\n"))
-        changed += out + relay.rest() != body
-    return Finding((none("changed", changed, n), none("half events passed on", halves, n)), (bench.seed,))
 
 
 @check(

@@ -96,6 +96,9 @@ class Application:
             self.gateway.rate.check(exchange.client)
 
     async def _fail(self, exchange: Exchange, error: GatewayError) -> None:
+        if not exchange.is_wanted():
+            exchange.status = exchange.status or _STATUS_GONE
+            return
         self.gateway.metrics.failures.labels(error.code).inc()
         exchange.facts["code"] = error.code
         if exchange.status:

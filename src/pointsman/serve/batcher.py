@@ -6,38 +6,32 @@ waits for nobody and a crowd is gathered by itself. It refuses to know HTTP, lab
 
 import asyncio
 import contextlib
+import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from pointsman.serve.failures import GatewayError
+from pointsman.serve.waiting import Job, Place, WaitingLine
 
 K = TypeVar("K")
 T = TypeVar("T")
+
+_SHARE_OF_PATIENCE = 0.5
+"""Whoever would spend more of its time than this in the queue is refused at once, not when it is over."""
+_MEMORY = 0.9
+"""How much of the measured pace is kept at each batch."""
 
 
 class BatchFailedError(Exception):
     """The model failed in a way that is no `Exception`, for example a panic of a native library."""
 
 
-@dataclass(slots=True, eq=False)
-class Job(Generic[K, T]):
-    """Some texts of one request, for one version of the router."""
-
-    key: K
-    texts: Sequence[str]
-    future: "asyncio.Future[list[T]]"
-    enqueued: float
-    expires: float
-    taken: float = 0.0
-
-
 @dataclass(slots=True)
 class BatcherStats:
-    """Counts since the start; written by the batcher's thread and the event loop, one writer per field."""
+    """Counts since the start; one writer each: the event loop of `refused`, else the thread."""
 
     runs: int = 0
     texts: int = 0
@@ -52,7 +46,9 @@ class Batcher(Generic[K, T]):
 
     Args:
         run: texts of one version to one result each, in order; called in the batcher's thread.
+        cost: tokens of a text, about, at least 1.
         max_batch: texts in one call of `run` at most.
+        max_cost: tokens in one call of `run` at most; a longer text goes alone.
         max_queue: texts that may wait.
         wait_s: how long to wait for company; 0 does not wait.
         idle: called with the last batch when nothing is waiting; for work that may be skipped.
@@ -63,21 +59,27 @@ class Batcher(Generic[K, T]):
         self,
         run: Callable[[K, list[str]], list[T]],
         *,
+        cost: Callable[[str], int],
         max_batch: int,
+        max_cost: int,
         max_queue: int,
         wait_s: float = 0.0,
         idle: Callable[[K, list[str], list[T]], None] | None = None,
         on_answered: Callable[[float, float], None] | None = None,
     ) -> None:
         self._run = run
+        self._cost = cost
         self._on_answered = on_answered
         self._idle = idle
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._wait_s = wait_s
-        self._jobs: deque[Job[K, T]] = deque()
-        self._waiting_texts = 0
-        self._condition = threading.Condition(threading.Lock())
+        self._inbox: queue.SimpleQueue[Job[K, T] | None] = queue.SimpleQueue()
+        self._line: WaitingLine[K, T] = WaitingLine(max_batch, max_cost)
+        # Texts and tokens that ever came, counted by the event loop, and that ever left, by the thread.
+        self._came, self._came_cost = 0, 0
+        self._left, self._left_cost = 0, 0
+        self._pace_s = self._pace_cost = 0.0
         self._is_stopping = False
         self._thread: threading.Thread | None = None
         self.stats = BatcherStats()
@@ -85,12 +87,14 @@ class Batcher(Generic[K, T]):
     @property
     def depth(self) -> int:
         """Texts that wait."""
-        return self._waiting_texts
+        return self._came - self._left
 
     @property
-    def is_full(self) -> bool:
-        """Whether another text would be refused."""
-        return self._waiting_texts >= self._max_queue
+    def wait_s(self) -> float:
+        """How long the texts that wait will keep the model busy, by its pace of late."""
+        if not self._pace_cost:
+            return 0.0
+        return (self._came_cost - self._left_cost) * self._pace_s / self._pace_cost
 
     @property
     def is_alive(self) -> bool:
@@ -104,106 +108,124 @@ class Batcher(Generic[K, T]):
 
     def stop(self) -> None:
         """Finish what is queued, then end the thread."""
-        with self._condition:
-            self._is_stopping = True
-            self._condition.notify()
+        self._inbox.put(None)
         if self._thread is not None:
             self._thread.join(timeout=10)
 
-    async def submit(self, key: K, texts: Sequence[str], expires: float) -> list[T]:
-        """One result per text.
+    async def submit(
+        self, key: K, texts: Sequence[str], expires: float, is_wanted: Callable[[], bool] = lambda: True
+    ) -> list[T]:
+        """One result per text; called in one event loop.
 
         Args:
             key: the version that shall answer.
             texts: at least one.
-            expires: `time.monotonic()` from which on nobody wants the answer any more.
+            expires: `time.monotonic()` from which on nobody wants the answer any more, unless it was begun.
+            is_wanted: whether somebody still waits; asked in the batcher's thread.
 
         Raises:
             GatewayError: `overloaded` at once, `queue_timeout` when it was not its turn in time.
         """
-        if self._waiting_texts and self._waiting_texts + len(texts) > self._max_queue:
+        now, waiting = time.monotonic(), self.depth
+        is_full = waiting + len(texts) > self._max_queue
+        if waiting and (is_full or self.wait_s > _SHARE_OF_PATIENCE * (expires - now)):
             self.stats.refused += 1
             raise GatewayError("overloaded", "too many texts are waiting for the classifier; try again")
         future: asyncio.Future[list[T]] = asyncio.get_running_loop().create_future()
-        job = Job(key, texts, future, time.monotonic(), expires)
-        with self._condition:
-            self._jobs.append(job)
-            self._waiting_texts += len(texts)
-            self._condition.notify()
+        job = Job(key, texts, [self._cost(text) for text in texts], future, now, expires, is_wanted)
+        self._came += len(texts)
+        self._came_cost += sum(job.costs)
+        self._inbox.put(job)
         results = await future
         if self._on_answered is not None:
             self._on_answered(job.taken - job.enqueued, time.monotonic() - job.taken)
         return results
 
     def _work(self) -> None:
-        while True:
-            jobs = self._take()
-            if jobs is None:
-                return
-            if jobs:
-                self._answer(jobs)
+        while self._gather():
+            now = time.monotonic()
+            self._dismiss(now)
+            places = self._line.next_batch()
+            if places:
+                self._take(places, now)
+                self._answer(places)
+                self._measure(time.monotonic() - now, sum(place.cost for place in places))
 
-    def _take(self) -> list[Job[K, T]] | None:
-        """The next jobs of one version, without those that nobody waits for; None to stop."""
-        with self._condition:
-            while not self._jobs:
-                if self._is_stopping:
-                    return None
-                self._condition.wait()
-            if self._wait_s and self._waiting_texts < self._max_batch:
-                self._condition.wait_for(lambda: self._waiting_texts >= self._max_batch, self._wait_s)
-            taken: list[Job[K, T]] = []
-            expired: list[Job[K, T]] = []
-            size, now = 0, time.monotonic()
-            while self._jobs:
-                job = self._jobs[0]
-                is_dead = job.future.cancelled() or job.expires <= now
-                is_other = bool(taken) and (
-                    job.key is not taken[0].key or size + len(job.texts) > self._max_batch
-                )
-                if is_other and not is_dead:
-                    break
-                self._jobs.popleft()
-                self._waiting_texts -= len(job.texts)
-                if is_dead:
-                    expired.append(job)
+    def _gather(self) -> bool:
+        """Put whoever came in line, and wait for somebody if nobody did; False to end."""
+        until = 0.0
+        while not self._is_stopping:
+            try:
+                if not self._line:
+                    job = self._inbox.get()
+                    until = time.monotonic() + self._wait_s
+                elif len(self._line) < self._max_batch and (rest := until - time.monotonic()) > 0:
+                    job = self._inbox.get(timeout=rest)
                 else:
-                    job.taken = now
-                    taken.append(job)
-                    size += len(job.texts)
-        if expired:
-            self.stats.expired += len(expired)
-            late = GatewayError("queue_timeout", "the classifier did not get to it in time; try again")
-            self._deliver([(job, late) for job in expired])
-        self.stats.queued_s += sum(now - job.enqueued for job in taken)
-        return taken
+                    job = self._inbox.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                self._is_stopping = True
+            else:
+                self._line.add(job)
+        return bool(self._line) or not self._is_stopping
 
-    def _answer(self, jobs: list[Job[K, T]]) -> None:
-        outcome = self._attempt(jobs)
-        if isinstance(outcome, BaseException) and len(jobs) > 1:
-            # One bad text must not fail its batch mates.
-            for job in jobs:
-                self._answer([job])
+    def _dismiss(self, now: float) -> None:
+        """Let go of whoever has waited too long, and of what nobody waits for."""
+        gone = self._line.leave(lambda job: _is_void(job, now))
+        if not gone:
             return
+        self._count_out(gone)
+        jobs = {id(place.job): place.job for place in gone if not place.job.is_over}
+        self.stats.expired += len(jobs)
+        late = GatewayError("queue_timeout", "the classifier did not get to it in time; try again")
+        self._deliver([(job, late) for job in jobs.values()])
+
+    def _take(self, places: Sequence[Place], now: float) -> None:
+        self._count_out(places)
+        for place in places:
+            place.job.taken = place.job.taken or now
+            self.stats.queued_s += now - place.job.enqueued
+
+    def _count_out(self, places: Sequence[Place]) -> None:
+        self._left += len(places)
+        self._left_cost += sum(place.cost for place in places)
+
+    def _answer(self, places: list[Place]) -> None:
+        outcome = self._attempt(places)
         if isinstance(outcome, BaseException):
-            self._deliver([(jobs[0], outcome)])
+            self._fail(places, outcome)
             return
-        answers: list[tuple[Job[K, T], list[T] | BaseException]] = []
-        start = 0
-        for job in jobs:
-            answers.append((job, outcome[start : start + len(job.texts)]))
-            start += len(job.texts)
-        self._deliver(answers)
-        if self._idle is not None and not self._jobs:
+        done: list[tuple[Job[K, T], list[T] | BaseException]] = []
+        for place, result in zip(places, outcome, strict=True):
+            job = place.job
+            job.results[place.position] = result
+            if job.is_done:
+                job.is_over = True
+                done.append((job, [job.results[index] for index in range(len(job.texts))]))
+        self._deliver(done)
+        if self._idle is not None and not self._line and self._inbox.empty():
             # Skippable work must not end the thread, whatever it raises.
             with contextlib.suppress(BaseException):
-                self._idle(jobs[0].key, [text for job in jobs for text in job.texts], outcome)
+                self._idle(places[0].job.key, [place.text for place in places], outcome)
 
-    def _attempt(self, jobs: list[Job[K, T]]) -> list[T] | BaseException:
-        texts = [text for job in jobs for text in job.texts]
+    def _fail(self, places: list[Place], error: BaseException) -> None:
+        """One bad text must not fail its batch mates: each job is tried by itself, and fails by itself."""
+        jobs = {id(place.job): place.job for place in places}
+        if len(jobs) > 1:
+            for job in jobs.values():
+                self._answer([place for place in places if place.job is job])
+            return
+        for job in jobs.values():
+            job.is_over = True
+            self._deliver([(job, error)])
+
+    def _attempt(self, places: list[Place]) -> list[T] | BaseException:
+        texts = [place.text for place in places]
         started = time.monotonic()
         try:
-            results = self._run(jobs[0].key, texts)
+            results = self._run(places[0].job.key, texts)
         except Exception as error:  # noqa: BLE001 - it is handed to who asked
             return error
         except BaseException as error:  # noqa: BLE001 - a native panic; the thread has to live on
@@ -216,12 +238,24 @@ class Batcher(Generic[K, T]):
             return BatchFailedError("as many results as texts were expected")
         return results
 
+    def _measure(self, took_s: float, cost: int) -> None:
+        self._pace_s = _MEMORY * self._pace_s + took_s
+        self._pace_cost = _MEMORY * self._pace_cost + cost
+
     def _deliver(self, answers: Sequence[tuple[Job[K, T], list[T] | BaseException]]) -> None:
-        """Hand results to the event loop of who asked, in one call per loop."""
-        try:
+        """Hand results to the event loop of who asked, in one call."""
+        if not answers:
+            return
+        # A closed loop refuses: nobody waits any more.
+        with contextlib.suppress(RuntimeError):
             answers[0][0].future.get_loop().call_soon_threadsafe(_settle, answers)
-        except RuntimeError:
-            return  # The loop is closed: nobody waits any more.
+
+
+def _is_void(job: Job[K, T], now: float) -> bool:
+    """Whether running the rest of a job helps nobody; one that was begun in time is finished."""
+    if job.is_over or job.future.cancelled() or not job.is_wanted():
+        return True
+    return not job.taken and job.expires <= now
 
 
 def _settle(answers: Sequence[tuple[Job[K, T], list[T] | BaseException]]) -> None:

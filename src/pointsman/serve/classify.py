@@ -14,8 +14,7 @@ from pointsman.errors import EmptyTextError
 from pointsman.serve.engine import Answer
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
-from pointsman.serve.http import Exchange
-from pointsman.serve.leaving import while_connected
+from pointsman.serve.http import ClientGone, Exchange
 from pointsman.serve.strict_json import checked_share, parse
 
 _TEI_PAIR = 2
@@ -111,9 +110,9 @@ async def decide_texts(gateway: Gateway, exchange: Exchange, texts: Sequence[str
         raise GatewayError("batch_too_large", message)
     exchange.facts["live"] = True
     with gateway.tracing.decision() as span:
-        work = gateway.engine.decide(texts)
-        # Watching for a client that leaves costs a task: it is done only where there is a queue to wait in.
-        answers = await (while_connected(exchange, work) if gateway.engine.batcher.depth else work)
+        answers = await gateway.engine.decide(texts, is_wanted=exchange.is_wanted)
+        if not exchange.is_wanted():
+            raise ClientGone
         first = answers[0]
         span.say(texts=len(texts), target=first.decision.target, reason=first.decision.reason.value)
         span.say(**first.trace_facts())

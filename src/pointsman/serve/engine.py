@@ -28,6 +28,9 @@ from pointsman.serve.settings import GatewaySettings
 from pointsman.settings import Settings
 
 _PROBES = ("hello", "Compare three strategies and derive the best one, step by step.", "?", "word " * 400)
+_BYTES_A_TOKEN = 4
+"""Of English words; a Chinese character is three bytes, and about a token."""
+_SPECIAL_TOKENS = 2
 _FAILURE_LIMIT = 5
 """So many failures of the model in a row, and the gateway is not ready any more."""
 
@@ -122,7 +125,9 @@ class Engine:
         self.shadow_stats = ShadowStats()
         self.batcher: Batcher[Generation, Decision] = Batcher(
             Generation.decide,
+            cost=self._tokens,
             max_batch=settings.inference.max_batch,
+            max_cost=settings.inference.batch_tokens,
             max_queue=settings.limits.queue,
             wait_s=settings.inference.batch_wait_ms / 1000,
             idle=self._compare,
@@ -208,12 +213,18 @@ class Engine:
             self._failures = 0
             return fresh
 
-    async def decide(self, texts: Sequence[str], deadline: float | None = None) -> list[Answer]:
+    async def decide(
+        self,
+        texts: Sequence[str],
+        deadline: float | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> list[Answer]:
         """Decide texts of one request: all by the same version.
 
         Args:
             texts: at least one.
             deadline: `time.monotonic()` of the request's own deadline.
+            is_wanted: whether somebody still waits for the answer; asked in the batcher's thread.
 
         Raises:
             GatewayError: `overloaded`, `queue_timeout`, `model_unavailable`.
@@ -228,7 +239,8 @@ class Engine:
             expires = time.monotonic() + self._settings.limits.queue_timeout_ms / 1000
             if deadline is not None:
                 expires = min(expires, deadline)
-            decided = await self._decided(generation, [texts[index] for index in missing], expires)
+            asked = [texts[index] for index in missing]
+            decided = await self._decided(generation, asked, expires, is_wanted)
             for index, decision in zip(missing, decided, strict=True):
                 found[index] = decision
                 cache.put(keys[index], decision)
@@ -244,9 +256,11 @@ class Engine:
         verdict = policy.decide(decision.p_cloud, is_empty=is_empty)
         return replace(decision, target=verdict.target, reason=verdict.reason)
 
-    async def _decided(self, generation: Generation, texts: list[str], expires: float) -> list[Decision]:
+    async def _decided(
+        self, generation: Generation, texts: list[str], expires: float, is_wanted: Callable[[], bool]
+    ) -> list[Decision]:
         try:
-            decided = await self.batcher.submit(generation, texts, expires)
+            decided = await self.batcher.submit(generation, texts, expires, is_wanted)
         except GatewayError:
             raise
         except PointsmanError:
@@ -258,6 +272,12 @@ class Engine:
             raise GatewayError("model_unavailable", "the classifier failed; try again") from None
         self._failures = 0
         return decided
+
+    def _tokens(self, text: str) -> int:
+        """About how many tokens the model will read of a text: enough to tell a short one from a long one."""
+        most = self.current.router.manifest.limits.max_tokens
+        size = len(text[: _BYTES_A_TOKEN * most].encode("utf-8", "surrogatepass"))
+        return min(most, _SPECIAL_TOKENS + size // _BYTES_A_TOKEN)
 
     def _choose(self) -> Generation:
         if self.second is not None and self.canary_share and self._random.random() < self.canary_share:

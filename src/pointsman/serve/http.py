@@ -18,6 +18,8 @@ from pointsman.serve.failures import GatewayError
 
 Headers = Sequence[tuple[bytes, bytes]]
 JSON = (b"content-type", b"application/json")
+EXTENSION = "pointsman"
+"""The ASGI extension of our own server; its `is_gone` says at once whether a request's client has left."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -55,6 +57,11 @@ class Exchange:
             if key == name:
                 return str(value.decode("latin-1"))
         return None
+
+    def is_wanted(self) -> bool:
+        """Whether the client still waits, as far as the server can tell."""
+        extension = self.scope.get("extensions", {}).get(EXTENSION)
+        return extension is None or not extension["is_gone"]()
 
     def query(self) -> dict[str, str]:
         """The query string; of a repeated name the last value."""

@@ -9,6 +9,7 @@ import secrets
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pointsman.serve.failures import GatewayError, error_body
+from pointsman.serve.http import EXTENSION
 from pointsman.serve.settings import LimitSettings
 
 _PHRASES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
@@ -53,6 +54,7 @@ def bounded_protocol(limits: LimitSettings) -> type[HttpToolsProtocol]:
             """A head begins."""
             self._is_in_head = True
             super().on_message_begin()
+            self.scope["extensions"] = {EXTENSION: {"is_gone": self.transport.is_closing}}
 
         def on_headers_complete(self) -> None:
             """A head is complete."""

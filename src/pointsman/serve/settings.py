@@ -83,6 +83,11 @@ class InferenceSettings(Part):
     )
     threads: int | None = Field(default=None, ge=1, description="default: what this process may use")
     max_batch: Count = Field(default=32, le=1024, description="texts in one run of the model at most")
+    batch_tokens: Count = Field(
+        default=128,
+        le=65536,
+        description="tokens in one run of the model at most, about; a longer text goes alone",
+    )
     batch_wait_ms: float = Field(
         default=0.0,
         ge=0,
@@ -175,7 +180,10 @@ class LimitSettings(Part):
         default=131_072, description="characters in the texts of one request, together"
     )
     answer_bytes: Count = Field(default=64 * 2**20, description="largest answer taken from an upstream")
-    queue: Count = Field(default=64, description="texts that may wait for the model; more get 503 at once")
+    queue: Count = Field(
+        default=64,
+        description="texts that may wait for the model; more, or who would wait long, get 503 at once",
+    )
     queue_timeout_ms: float = Field(
         default=150.0, gt=0, le=60_000, description="then a waiting text gets 503"
     )

@@ -1,0 +1,122 @@
+"""Which texts the model reads next: order alone, without a thread and without a clock.
+
+First come, first served makes a short text wait for a batch of long ones; the shortest first starves the
+long ones. Here a text is due some time after it came, in proportion to its length, and whoever is due first
+is next: nobody is overtaken by what came later than that. Mates of like length join it up to a bounded cost,
+so no batch holds the model for long.
+"""
+
+import asyncio
+from bisect import insort
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+GIVES_WAY_S = 0.0004
+"""A text gives way to what comes within so many seconds a token of its own: ten times what one takes."""
+_LIKE = 2
+"""Mates are at most so many times as long as the text that leads their batch."""
+
+
+@dataclass(slots=True, eq=False)
+class Job(Generic[K, T]):
+    """The texts of one request, for one version of the router.
+
+    Attributes:
+        costs: tokens of each text, about.
+        is_wanted: whether somebody still waits.
+        enqueued, expires, taken: `time.monotonic()`; `taken` is 0.0 until the model gets the first text.
+        results: in the order of the texts; filled batch by batch.
+        is_over: whatever comes of its other texts, nobody waits for them.
+    """
+
+    key: K
+    texts: Sequence[str]
+    costs: Sequence[int]
+    future: "asyncio.Future[list[T]]"
+    enqueued: float
+    expires: float
+    is_wanted: Callable[[], bool]
+    taken: float = 0.0
+    results: dict[int, T] = field(default_factory=dict)
+    is_over: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every text has its result."""
+        return len(self.results) == len(self.texts)
+
+
+class Place(NamedTuple):
+    """One text in the line; places compare by when they are due, then by arrival."""
+
+    due: float
+    number: int
+    cost: int
+    job: Job[Any, Any]
+    position: int
+
+    @property
+    def text(self) -> str:
+        """What the model shall read."""
+        return self.job.texts[self.position]
+
+
+class WaitingLine(Generic[K, T]):
+    """Texts that wait.
+
+    Args:
+        max_texts: in one batch at most.
+        max_cost: tokens in one batch at most; a text that is longer goes alone.
+    """
+
+    def __init__(self, max_texts: int, max_cost: int) -> None:
+        self._max_texts = max_texts
+        self._max_cost = max_cost
+        self._places: list[Place] = []
+        self._arrivals = 0
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def add(self, job: Job[K, T]) -> None:
+        """Put the texts of a job in line."""
+        for index, cost in enumerate(job.costs):
+            self._arrivals += 1
+            insort(self._places, Place(job.enqueued + GIVES_WAY_S * cost, self._arrivals, cost, job, index))
+
+    def leave(self, is_leaving: Callable[[Job[K, T]], bool]) -> list[Place]:
+        """Take out the texts of jobs that are not worth running any more."""
+        gone = [place for place in self._places if is_leaving(place.job)]
+        if gone:
+            self._places = [place for place in self._places if not is_leaving(place.job)]
+        return gone
+
+    def next_batch(self) -> list[Place]:
+        """Take out the text that is due first, and those of its version that are nearest to it in length.
+
+        Returns:
+            Places of one version, with a cost within bounds; none where nobody waits.
+        """
+        if not self._places:
+            return []
+        lead = self._places[0]
+        mates = [
+            place
+            for place in self._places
+            if place.cost <= _LIKE * lead.cost and place.job.key is lead.job.key
+        ]
+        mates.sort(key=lambda place: abs(place.cost - lead.cost))
+        batch: list[Place] = []
+        cost = 0
+        for place in mates[: self._max_texts]:
+            if batch and cost + place.cost > self._max_cost:
+                break
+            batch.append(place)
+            cost += place.cost
+        taken = {place.number for place in batch}
+        self._places = [place for place in self._places if place.number not in taken]
+        return batch

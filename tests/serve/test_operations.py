@@ -1,9 +1,11 @@
 """What an operator does: probe, watch, reload, compare, stop."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -206,6 +208,28 @@ class TestStopping:
         assert log.count('"event": "request"') >= 9
         for secret in (canary, client, own, str(cloud.port)):
             assert secret not in log
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_nowhere_to_write_to_is_no_reason_to_stop(artifact: Path, workers: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "pointsman", "serve", "--artifact", str(artifact), "--port", port]
+    command += ["--admin-port", "none", "--workers", workers]
+    with Path("/dev/full").open("wb") as full, subprocess.Popen(command, stdout=full, stderr=full) as process:
+        try:
+            while process.poll() is None:
+                with contextlib.suppress(httpx.ConnectError):
+                    question = {"query": CLOUD_TEXT}
+                    found = httpx.post(f"http://127.0.0.1:{port}/predict", json=question, trust_env=False)
+                    assert found.json()["target"] == "cloud"
+                    process.terminate()
+                    break
+                time.sleep(0.05)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
 
 
 def test_check_prints_the_settings_without_the_secrets(artifact: Path) -> None:

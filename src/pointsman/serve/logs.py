@@ -1,11 +1,13 @@
 """Structured logs: one JSON object a line, from a closed list of fields.
 
 No text, no key, no query string and no body ever reaches a logger here; a failed write does not reach a
-request.
+request, and does not stop a start.
 """
 
+import contextlib
 import json
 import logging
+import os
 import sys
 import time
 from typing import IO, Any
@@ -63,3 +65,11 @@ def log(event: str, level: int = logging.INFO, **facts: Any) -> None:
     """One line: an event from this package and its facts."""
     if LOGGER.isEnabledFor(level):
         LOGGER.log(level, event, extra={"facts": facts})
+
+
+def announce(line: str) -> None:
+    """One line on standard output for whoever started this process, if there is anywhere to write it."""
+    if sys.stdout is not None:
+        # Past Python's buffer: what a full disk left in there would be tried again at the exit, and fail it.
+        with contextlib.suppress(OSError):
+            os.write(sys.stdout.fileno(), f"{line}\n".encode())

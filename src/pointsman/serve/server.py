@@ -22,7 +22,7 @@ from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway, build
 from pointsman.serve.keys import check_exposure, load_access
 from pointsman.serve.listening import Listener, listen
-from pointsman.serve.logs import log, setup
+from pointsman.serve.logs import announce, log, setup
 from pointsman.serve.routes import ADMIN, PUBLIC
 from pointsman.serve.settings import GatewaySettings
 from pointsman.serve.upstreams import read_key
@@ -57,7 +57,7 @@ def serve(settings: GatewaySettings) -> int:
     setup(settings.server.log_level)
     sys.setswitchinterval(SWITCH_S)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        service = Service(settings, on_ready=lambda _: print(service.greeting(), flush=True))
+        service = Service(settings, on_ready=lambda _: announce(service.greeting()))
         runner.run(service.run())
     return 0
 

@@ -23,7 +23,7 @@ from pointsman.errors import SettingsError
 from pointsman.serve.fan_out import FanOut
 from pointsman.serve.keys import check_exposure, load_access
 from pointsman.serve.listening import Listener, listen
-from pointsman.serve.logs import log, setup
+from pointsman.serve.logs import announce, log, setup
 from pointsman.serve.settings import GatewaySettings, InferenceSettings
 
 _LAST_WAIT_S = 10.0
@@ -88,7 +88,7 @@ class Supervisor:
         port = self._socket.getsockname()[1]
         ports = {"port": port} if admin is None else {"port": port, "admin_port": admin.port}
         log("listening", **ports, workers=len(self.workers))
-        print(f"pointsman listens on http://{server.host}:{port}", flush=True)
+        announce(f"pointsman listens on http://{server.host}:{port}")
         watchers = [asyncio.create_task(self._watch(slot)) for slot in slots]
         await self._stop.wait()
         await self._leave()

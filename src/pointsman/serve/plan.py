@@ -46,45 +46,10 @@ class Plan:
     answer: Answer | None
     decision_ms: float
 
-    def facts(self, upstream: str | None, fallback: str | None) -> dict[str, Any]:
-        """The decision as the body's field `pointsman`."""
-        facts: dict[str, Any] = {"target": self.target, "reason": self.reason}
-        if self.answer is not None:
-            decision = self.answer.decision
-            facts |= {
-                "label": decision.label,
-                "confidence": round(decision.confidence, 6),
-                "p_cloud": round(decision.p_cloud, 6),
-                "version": self.answer.version,
-            }
-        facts |= {"upstream": upstream, "fallback": fallback, "decision_ms": round(self.decision_ms, 3)}
-        return facts
-
     def trace_facts(self) -> dict[str, str | float | bool]:
         """The decision as facts of a span."""
         facts: dict[str, str | float | bool] = {"target": self.target, "reason": self.reason}
         return facts if self.answer is None else {**facts, **self.answer.trace_facts()}
-
-    def headers(
-        self, upstream: str | None, fallback: str | None, model: str | None
-    ) -> list[tuple[bytes, bytes]]:
-        """The decision as headers."""
-        headers = [
-            (b"x-pointsman-target", self.target.encode()),
-            (b"x-pointsman-reason", self.reason.encode()),
-            (b"x-pointsman-decision-ms", f"{self.decision_ms:.3f}".encode()),
-        ]
-        if self.answer is not None:
-            headers.append((b"x-pointsman-confidence", f"{self.answer.decision.confidence:.4f}".encode()))
-            headers.append((b"x-pointsman-p-cloud", f"{self.answer.decision.p_cloud:.4f}".encode()))
-            headers.append((b"x-pointsman-version", self.answer.version.encode()))
-        if upstream is not None:
-            headers.append((b"x-pointsman-upstream", upstream.encode()))
-        if model is not None and model.isascii() and model.isprintable():
-            headers.append((b"x-pointsman-model", model.encode()))
-        if fallback is not None:
-            headers.append((b"x-pointsman-fallback", fallback.encode()))
-        return headers
 
 
 async def plan_chat(gateway: Gateway, exchange: Exchange, payload: dict[str, Any], deadline: float) -> Plan:

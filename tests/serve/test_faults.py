@@ -312,6 +312,27 @@ class TestAfterTheFirstByte:
             if not index % 2:
                 assert found.content == delta(name) + DONE
 
+    def test_a_client_that_does_not_read_is_not_the_upstreams_fault(
+        self, both: Start, cloud: FakeUpstream
+    ) -> None:
+        closed = threading.Event()
+
+        def endless(wire: Wire) -> None:
+            try:
+                wire.send(STREAM_HEAD)
+                while True:
+                    wire.send(chunk(b"data: " + b"x" * 65_536 + b"\n\n"))
+            finally:
+                closed.set()
+
+        cloud.script = endless
+        gateway = both(upstream={"idle_timeout_s": 0.2, "breaker_failures": 1})
+        body = {"model": "cloud", "stream": True, "messages": []}
+        with gateway.http.stream("POST", "/v1/chat/completions", json=body):
+            assert closed.wait(10)
+        gateway.settle()
+        assert not gateway.gateway.upstreams.get("cloud").breaker.is_open  # type: ignore[union-attr]
+
 
 class TestTheClientLeaves:
     def leave(self, gateway: Running, body: dict[str, object], after_bytes: int) -> None:

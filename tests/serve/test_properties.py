@@ -3,15 +3,16 @@
 import asyncio
 import json
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
+from tests.serve.fake_upstream import FakeUpstream, answer
 from tests.serve.running import settings_for
 
 from pointsman.serve.failures import GatewayError
@@ -123,34 +124,34 @@ header_values = st.binary(max_size=30) | st.just(b"x" * 5000) | st.just(b"a\r\nx
 
 
 @pytest.fixture(scope="module")
-def settings(artifact: Path) -> Any:
-    upstream = {"url": "http://127.0.0.1:9/v1", "model": "m", "api_key": KEY}
+def asked() -> Iterator[FakeUpstream]:
+    made = FakeUpstream(answer())
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def settings(artifact: Path, asked: FakeUpstream) -> Any:
+    upstream = {"url": asked.url, "model": "m", "api_key": KEY}
     return settings_for(artifact, upstreams={"cloud": upstream})
 
 
 class TestTheHeaderFilter:
     @given(given=st.dictionaries(names, header_values, max_size=8))
     def test_only_listed_names_go_out_and_our_key_goes_once(
-        self, settings: Any, given: dict[str, bytes]
+        self, settings: Any, asked: FakeUpstream, given: dict[str, bytes]
     ) -> None:
-        seen: list[httpx.Request] = []
-
-        def answer(request: httpx.Request) -> httpx.Response:
-            seen.append(request)
-            return httpx.Response(200, json={})
-
-        upstreams = Upstreams(settings, Metrics(CollectorRegistry()), lambda: httpx.MockTransport(answer))
-        upstream = upstreams.get("cloud")
+        upstream = Upstreams(settings, Metrics(CollectorRegistry())).get("cloud")
         assert upstream is not None
 
         async def call() -> None:
-            loop = asyncio.get_running_loop()
             headers = {name.encode(): value for name, value in given.items()}
-            opened = await upstream.call("/chat/completions", b"{}", headers, loop.time() + 10)
-            await opened.close()
+            opened = await upstream.call("/chat/completions", b"{}", headers)
+            opened.response.close()
 
         asyncio.run(call())
-        sent = [(name.decode().lower(), value) for name, value in seen[0].headers.raw]
+        wire = asked.seen[-1]
+        sent = [(name, wire.headers[name].encode("latin-1")) for name in wire.header_names]
         assert {name for name, _ in sent} <= OWN | {name.decode() for name in FORWARDED}
         assert [value for name, value in sent if name == "authorization"] == [f"Bearer {KEY}".encode()]
         assert len({name for name, _ in sent}) == len(sent)

@@ -3,16 +3,15 @@
 Until that piece another upstream may answer instead; it refuses to know whether one may.
 """
 
-import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-import httpx
 
 from pointsman.serve import sse
 from pointsman.serve.http import Exchange
 from pointsman.serve.job import Job
+from pointsman.serve.patience import Patience
 from pointsman.serve.tracing import Call
 from pointsman.serve.upstreams import CallFailedError, Opened, Upstream
 
@@ -22,13 +21,13 @@ class Begun:
     """An answer of which the first piece is here: a whole body, or the first whole events of a stream.
 
     Attributes:
-        relay: holds back the unfinished end of a stream; None for a whole body.
+        events: holds back the unfinished end of a stream; None for a whole body.
         usage: the last piece of a stream that said something of tokens.
     """
 
     opened: Opened
     data: bytes
-    relay: sse.EventRelay | None
+    events: sse.EventRelay | None
     call: Call
     usage: bytes = b""
 
@@ -41,63 +40,55 @@ async def attempt(job: Job, upstream: Upstream) -> Begun:
     """
     settings = upstream.settings
     call = job.gateway.tracing.call(upstream.name, settings.api, job.path, settings.model)
-    headers = {**_headers(job.exchange), **call.headers}
     try:
-        opened = await upstream.call(job.path, _body_for(job.payload, upstream), headers, job.deadline)
-        try:
-            return await _first(job, opened, call)
-        except BaseException:
-            await opened.close()
-            raise
+        return await _begun(job, upstream, call)
     except BaseException as error:
         call.end(error.cause if isinstance(error, CallFailedError) else "cancelled")
         raise
 
 
-async def _first(job: Job, opened: Opened, call: Call) -> Begun:
-    if not opened.is_stream:
-        data = await _all(job, opened)
-        if opened.response.status_code < 300 and not is_object(data):
-            raise _broken(opened, "invalid")
-        return Begun(opened, data, None, call)
-    relay = sse.EventRelay()
+async def _begun(job: Job, upstream: Upstream, call: Call) -> Begun:
+    headers = {**_headers(job.exchange), **call.headers}
+    failed: Callable[[str], CallFailedError] = upstream.failed
     try:
-        async with asyncio.timeout_at(_patience(job, opened, first=True)):
-            async for piece in opened.pieces:
-                if data := relay.feed(piece):
-                    usage = data if b"total_tokens" in data else b""
-                    return Begun(opened, data, relay, call, usage)
+        async with Patience(job.deadline, upstream.settings.first_byte_timeout_s) as patience:
+            opened = await upstream.call(job.path, _body_for(job.payload, upstream), headers)
+            failed = opened.broke
+            try:
+                if opened.is_stream:
+                    return await _first_events(opened, call)
+                return Begun(opened, await _all(job, opened, patience), None, call)
+            except BaseException:
+                opened.response.close()
+                raise
     except TimeoutError:
-        raise _broken(opened, "timeout") from None
-    except (httpx.HTTPError, OSError):
-        raise _broken(opened, "reset") from None
-    raise _broken(opened, "invalid")
+        raise failed("timeout") from None
+    except OSError:
+        raise failed("reset") from None
 
 
-async def _all(job: Job, opened: Opened) -> bytes:
-    most = job.gateway.settings.limits.answer_bytes
+async def _first_events(opened: Opened, call: Call) -> Begun:
+    events = sse.EventRelay()
+    while piece := await opened.response.read():
+        if data := events.feed(piece):
+            return Begun(opened, data, events, call, data if b"total_tokens" in data else b"")
+    raise opened.broke("invalid")
+
+
+async def _all(job: Job, opened: Opened, patience: Patience) -> bytes:
+    most, idle_s = job.gateway.settings.limits.answer_bytes, opened.upstream.settings.idle_timeout_s
     pieces: list[bytes] = []
     size = 0
-    try:
-        async with asyncio.timeout_at(_patience(job, opened, first=True)) as timeout:
-            async for piece in opened.pieces:
-                size += len(piece)
-                if size > most:
-                    raise _broken(opened, "invalid")
-                pieces.append(piece)
-                timeout.reschedule(_patience(job, opened))
-    except TimeoutError:
-        raise _broken(opened, "timeout") from None
-    except (httpx.HTTPError, OSError):
-        raise _broken(opened, "reset") from None
-    return b"".join(pieces)
-
-
-def _patience(job: Job, opened: Opened, *, first: bool = False) -> float:
-    """The event loop's time until which the next piece must be here."""
-    settings = opened.upstream.settings
-    wait_s = settings.first_byte_timeout_s if first else settings.idle_timeout_s
-    return min(job.deadline, asyncio.get_running_loop().time() + wait_s)
+    while piece := await opened.response.read():
+        patience.renew(idle_s)
+        size += len(piece)
+        if size > most:
+            raise opened.broke("invalid")
+        pieces.append(piece)
+    data = b"".join(pieces)
+    if opened.response.status < 300 and not is_object(data):
+        raise opened.broke("invalid")
+    return data
 
 
 def is_object(data: bytes) -> bool:
@@ -106,11 +97,6 @@ def is_object(data: bytes) -> bool:
         return isinstance(json.loads(data), dict)
     except (ValueError, RecursionError):
         return False
-
-
-def _broken(opened: Opened, cause: str) -> CallFailedError:
-    opened.upstream.count_broken()
-    return CallFailedError(cause)
 
 
 def _body_for(payload: dict[str, Any], upstream: Upstream) -> bytes:

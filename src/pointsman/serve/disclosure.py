@@ -74,7 +74,7 @@ def with_field(data: bytes, facts: dict[str, Any]) -> bytes:
 def preamble(job: Job, opened: Opened) -> bytes:
     """What goes ahead of a stream's first event: a chunk without choices, a comment, or nothing."""
     way = job.gateway.settings.routing.stream_decision
-    if way == "off" or opened.response.status_code != 200:
+    if way == "off" or opened.response.status != 200:
         return b""
     facts = decision_facts(job, opened.upstream)
     if way == "comment" or job.path != "/chat/completions":

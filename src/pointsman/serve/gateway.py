@@ -1,13 +1,12 @@
 """One running gateway: its parts, and whether it is taking requests.
 
-Built by `build`, from settings and injected transports; it holds no rules of its own.
+Built by `build`, from settings; it holds no rules of its own.
 """
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import httpx
 from prometheus_client import CollectorRegistry
 
 from pointsman.decision import Decision
@@ -68,14 +67,12 @@ def build(
     settings: GatewaySettings,
     *,
     environment: Settings | None = None,
-    transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
 ) -> Gateway:
     """Put a gateway together; nothing is loaded, opened or contacted yet.
 
     Args:
         settings: the effective settings.
         environment: what the environment says about routing; None reads it.
-        transport: makes the transport of an upstream; None connects for real.
 
     Raises:
         SettingsError: a key that is weak, missing or unreadable.
@@ -110,7 +107,7 @@ def build(
         access=access,
         live=Live(show_text=settings.server.show_text),
         rate=RateLimit(settings.limits.requests_per_s, settings.limits.burst),
-        upstreams=Upstreams(settings, metrics, transport),
+        upstreams=Upstreams(settings, metrics),
         rules=compile_rules(settings.routing.rules),
         sticky=Sticky(settings.routing.sticky_ttl_s),
         tracing=tracing,

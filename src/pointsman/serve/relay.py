@@ -7,14 +7,13 @@ import asyncio
 import contextlib
 import json
 
-import httpx
-
 from pointsman.serve import sse
 from pointsman.serve.attempt import Begun, is_object
 from pointsman.serve.disclosure import answer_headers, decision_facts, preamble, with_field
 from pointsman.serve.failures import GatewayError, error_object
 from pointsman.serve.job import Job
 from pointsman.serve.money import account_usage
+from pointsman.serve.patience import Patience
 
 _LAST_WORD_S = 1.0
 """How long a client that does not read may keep a stream's last event waiting."""
@@ -23,36 +22,38 @@ _LAST_WORD_S = 1.0
 async def relay(job: Job, begun: Begun) -> None:
     """Pass an answer on, to its end, and let its connection go."""
     try:
-        await (_stream(job, begun) if begun.relay is not None else _whole(job, begun))
+        await (_stream(job, begun) if begun.events is not None else _whole(job, begun))
     finally:
-        await begun.opened.close()
+        begun.opened.response.close()
         begun.call.end(job.exchange.facts.get("code"))
 
 
 async def _whole(job: Job, begun: Begun) -> None:
     opened = begun.opened
-    if opened.response.status_code < 300:
+    if opened.response.status < 300:
         usage = json.loads(begun.data).get("usage")
         begun.call.used(*account_usage(job.gateway, opened.upstream.name, usage))
     data = begun.data
     if is_object(data):
         data = with_field(data, decision_facts(job, opened.upstream))
-    await job.exchange.respond(opened.response.status_code, data, answer_headers(job, opened))
+    await job.exchange.respond(opened.response.status, data, answer_headers(job, opened))
 
 
 async def _stream(job: Job, begun: Begun) -> None:
     opened = begun.opened
-    await job.exchange.start(opened.response.status_code, answer_headers(job, opened))
+    await job.exchange.start(opened.response.status, answer_headers(job, opened))
     await job.exchange.chunk(preamble(job, opened) + begun.data)
     try:
-        await _pass_on(job, begun)
+        # In a task of its own a piece wakes two frames, and not the whole way from the server to here.
+        await asyncio.create_task(_pass_on(job, begun))
     except TimeoutError:
-        opened.upstream.count_broken()
+        if not opened.response.is_unread:
+            opened.broke("timeout")
         await _last_word(
             job, GatewayError("upstream_timeout", "the upstream stopped in the middle of its answer")
         )
-    except (httpx.HTTPError, OSError, EOFError):
-        opened.upstream.count_broken()
+    except (OSError, EOFError):
+        opened.broke("reset")
         await _last_word(
             job, GatewayError("upstream_invalid", "the upstream broke off in the middle of its answer")
         )
@@ -71,15 +72,13 @@ async def _stream(job: Job, begun: Begun) -> None:
 
 async def _pass_on(job: Job, begun: Begun) -> None:
     """The stream from the second piece on."""
-    opened, events, exchange = begun.opened, begun.relay, job.exchange
+    response, events, exchange = begun.opened.response, begun.events, job.exchange
     assert events is not None
     size, most = len(begun.data), job.gateway.settings.limits.answer_bytes
-    last = begun.data
-    loop, idle_s, deadline = asyncio.get_running_loop(), opened.upstream.settings.idle_timeout_s, job.deadline
-    async with asyncio.timeout_at(min(deadline, loop.time() + idle_s)) as timeout:
-        async for piece in opened.pieces:
-            data = events.feed(piece)
-            if data:
+    last, idle_s = begun.data, begun.opened.upstream.settings.idle_timeout_s
+    async with Patience(job.deadline, idle_s) as patience:
+        while piece := await response.read():
+            if data := events.feed(piece):
                 last = data
                 size += len(data)
                 if size > most:
@@ -87,9 +86,9 @@ async def _pass_on(job: Job, begun: Begun) -> None:
                 if b"total_tokens" in data:
                     begun.usage = data
                 await exchange.chunk(data)
-            timeout.reschedule(min(deadline, loop.time() + idle_s))
+            patience.renew(idle_s)
     rest = events.rest()
-    if opened.ends_with_connection and b"[DONE]" not in last + rest:
+    if response.ends_with_connection and b"[DONE]" not in last + rest:
         # Only the connection's end says that this is all, and a cut looks just the same.
         raise EOFError
     if rest:

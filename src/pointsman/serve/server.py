@@ -169,7 +169,7 @@ class Service:
             await self._until_quiet(public, _LAST_WORDS_S)
         await asyncio.gather(*(listener.close() for listener in self.servers))
         gateway.engine.close()
-        await gateway.upstreams.aclose()
+        gateway.upstreams.close()
         await asyncio.to_thread(gateway.tracing.close)
         log("stopped")
 

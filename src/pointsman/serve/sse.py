@@ -21,6 +21,8 @@ class EventRelay:
         """Take what came; returns what may go on, up to the end of the last whole event; may be empty."""
         tail = self._tail
         if not tail:
+            if data.endswith(b"\n\n"):
+                return data
             end = _last_end(data)
             tail += data[end:]
             return data[:end]

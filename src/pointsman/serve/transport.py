@@ -1,27 +1,77 @@
-"""HTTP/1.1 to one upstream: asyncio's connections and a C parser, behind httpx's transport interface.
+"""HTTP/1.1 to one upstream: asyncio's connections and a C parser, with nothing more for each piece.
 
-httpx's own transport passes every piece of a stream through five layers, which cost more than all the rest of
-a relay. This one has what a relay needs: connections that are kept, back-pressure, no redirects, no decoding.
+A client for everything passes a stream through five layers and reads its own address anew for each request;
+that cost more than all the rest of a relay. This one has what a relay needs: connections that are kept,
+back-pressure, no redirects, no cookies, no proxies, no decoding. httpx says what an address means and which
+certificates count.
 """
 
 import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import cast
+from collections.abc import Coroutine, Iterable
+from typing import Any, cast
 
 import httptools
 import httpx
 
+Headers = Iterable[tuple[bytes, bytes]]
+
 _MAX_HEAD_BYTES = 65_536
-_HIGH_WATER, _LOW_WATER = 262_144, 65_536
-"""Bytes held for a slow client before the upstream is no longer read, and from which on it is again."""
+_HIGH_WATER = 262_144
+"""So many bytes held for a slow client, and the upstream is no longer read until the client has them."""
 _KEEP_S = 30.0
 _KEEP_MOST = 256
 
 
-class HttpTransport(httpx.AsyncBaseTransport):
+class NotConnectedError(ConnectionError):
+    """There is no connection, so nothing was sent."""
+
+
+class MalformedError(ConnectionError):
+    """What came is no HTTP/1.1, or ended too early."""
+
+
+class Response:
+    """An answer whose head is there; its body is read once, and its end must be said by `close`.
+
+    Attributes:
+        status: of three digits.
+        headers: by names in small letters; several of one name are joined by commas.
+        ends_with_connection: neither a length nor chunks: only its end says where the body ends.
+    """
+
+    def __init__(self, transport: "HttpTransport", connection: "_Connection") -> None:
+        self._transport = transport
+        self._connection: _Connection | None = connection
+        self.status = connection.status
+        self.headers = connection.headers
+        self.ends_with_connection = connection.ends_with_connection
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether bytes wait to be read: the reader is slower than the upstream."""
+        return self._connection is not None and self._connection.is_unread
+
+    def read(self) -> Coroutine[Any, Any, bytes]:
+        """What has come of the body since the last call, at least a byte; nothing at its end.
+
+        Raises:
+            MalformedError: no HTTP/1.1 any more, or the end came too early.
+            ConnectionError: the connection broke.
+        """
+        assert self._connection is not None
+        return self._connection.read()
+
+    def close(self) -> None:
+        """Keep the connection if the body was read to its end, and close it if not."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._transport.give_back(connection)
+
+
+class HttpTransport:
     """Sends requests to one address.
 
     Args:
@@ -32,6 +82,7 @@ class HttpTransport(httpx.AsyncBaseTransport):
         parsed = httpx.URL(url)
         self._host = parsed.raw_host.decode("ascii").strip("[]")
         self._port = parsed.port or (443 if parsed.scheme == "https" else 80)
+        self._host_line = b"host: " + parsed.netloc
         self._tls: ssl.SSLContext | None = None
         if parsed.scheme == "https":
             # The certificates are read here, once, and not while a request waits.
@@ -40,25 +91,30 @@ class HttpTransport(httpx.AsyncBaseTransport):
         self._idle: deque[_Connection] = deque()
         self._is_closed = False
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def post(self, target: bytes, headers: Headers, body: bytes, connect_timeout_s: float) -> Response:
         """Send a request and wait for the head of its answer, for as long as the caller likes.
 
+        Args:
+            target: path and query, as they stand in the request.
+            headers: all but `host` and `content-length`.
+
         Raises:
-            httpx.ConnectTimeout, httpx.ConnectError: no connection, so nothing was sent.
-            httpx.ReadError: the connection broke.
-            httpx.RemoteProtocolError: what came is no HTTP, or ended too early.
+            NotConnectedError: no connection in that time, or none at all.
+            MalformedError: what came is no HTTP/1.1, or ended too early.
+            ConnectionError: the connection broke.
         """
-        connection = self._kept() or await self._connect(request.extensions["timeout"]["connect"])
+        lines = [b"POST " + target + b" HTTP/1.1", self._host_line]
+        lines += [name + b": " + value for name, value in headers]
+        lines += [b"content-length: %d" % len(body), b"", body]
+        connection = self._kept() or await self._connect(connect_timeout_s)
         try:
-            await connection.send(_bytes_of(request))
+            await connection.send(b"\r\n".join(lines))
         except BaseException:
             connection.abort()
             raise
-        return httpx.Response(
-            connection.status, headers=connection.headers, stream=_Body(self, connection), request=request
-        )
+        return Response(self, connection)
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Close the connections that nobody uses; the others close when their answers do."""
         self._is_closed = True
         while self._idle:
@@ -87,36 +143,19 @@ class HttpTransport(httpx.AsyncBaseTransport):
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout_s):
-                _, made = await loop.create_connection(_Connection, self._host, self._port, ssl=self._tls)
-        except TimeoutError:
-            raise httpx.ConnectTimeout("no connection in time") from None
+                _, made = await loop.create_connection(
+                    lambda: _Connection(loop), self._host, self._port, ssl=self._tls
+                )
         except OSError as error:
-            raise httpx.ConnectError(str(error)) from None
+            raise NotConnectedError(str(error)) from None
         return made
-
-
-class _Body(httpx.AsyncByteStream):
-    """The pieces of one answer's body, as they come."""
-
-    def __init__(self, transport: HttpTransport, connection: "_Connection") -> None:
-        self._transport = transport
-        self._connection: _Connection | None = connection
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        connection = self._connection
-        while connection is not None and (data := await connection.read()):
-            yield data
-
-    async def aclose(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self._transport.give_back(connection)
 
 
 class _Connection(asyncio.Protocol):
     """One connection, one request at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -126,12 +165,13 @@ class _Connection(asyncio.Protocol):
 
     def _clear(self) -> None:
         self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: dict[str, str] = {}
         self._head_bytes = 0
+        self._header_bytes = 0
         self._has_head = False
         self._is_complete = False
         self._keeps = False
-        self._error: httpx.TransportError | None = None
+        self._error: ConnectionError | None = None
         self._pieces: list[bytes] = []
         self._held = 0
         self._is_paused = False
@@ -140,6 +180,16 @@ class _Connection(asyncio.Protocol):
     def is_reusable(self) -> bool:
         """Whether the next request may use it: the answer was read whole, and nothing is left over."""
         return self.is_open and self._is_complete and self._keeps and not self._pieces
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether only the connection's end says where the body ends."""
+        return "content-length" not in self.headers and "transfer-encoding" not in self.headers
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether something of the body is held."""
+        return bool(self._pieces)
 
     def rest(self) -> None:
         """Wait for the next request; anything that comes until then closes it."""
@@ -180,7 +230,7 @@ class _Connection(asyncio.Protocol):
         return data
 
     async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
@@ -190,7 +240,7 @@ class _Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _fail(self, error: httpx.TransportError) -> None:
+    def _fail(self, error: ConnectionError) -> None:
         self._keeps = False
         if not self._is_complete and self._error is None:
             self._error = error
@@ -208,36 +258,33 @@ class _Connection(asyncio.Protocol):
         if self._parser is None:
             self.abort()
             return
-        if not self._has_head:
-            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail(httpx.RemoteProtocolError("this is not HTTP/1.1"))
+            self._fail(MalformedError("this is not HTTP/1.1"))
             return
-        if not self._has_head and self._head_bytes > _MAX_HEAD_BYTES:
-            self._fail(httpx.RemoteProtocolError("the head is too long"))
-            return
+        if not self._has_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MAX_HEAD_BYTES:
+                self._fail(MalformedError("the head is too long"))
+                return
         if self._held > _HIGH_WATER and not self._is_paused and self._transport is not None:
             self._is_paused = True
             self._transport.pause_reading()
-        self._wake()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
         if self._parser is None:
             return
-        if self._has_head and exc is None and self._ends_with_connection():
+        if self._has_head and exc is None and self.ends_with_connection:
             self._is_complete = True
             self._wake()
         elif exc is not None:
-            self._fail(httpx.ReadError("the connection broke"))
+            self._fail(ConnectionResetError("the connection broke"))
         else:
-            self._fail(httpx.RemoteProtocolError("the connection ended in the middle of an answer"))
-
-    def _ends_with_connection(self) -> bool:
-        names = {name.lower() for name, _ in self.headers}
-        return b"content-length" not in names and b"transfer-encoding" not in names
+            self._fail(MalformedError("the connection ended in the middle of an answer"))
 
     # What the parser calls.
 
@@ -247,8 +294,13 @@ class _Connection(asyncio.Protocol):
             self._keeps = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._has_head:
-            self.headers.append((name, value))
+        if self._has_head:
+            return
+        self._header_bytes += len(name) + len(value) + 4
+        if self._header_bytes > _MAX_HEAD_BYTES:
+            raise MalformedError("the head is too long")
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
@@ -258,8 +310,6 @@ class _Connection(asyncio.Protocol):
         if 100 <= status < 200:
             self.headers.clear()
             return
-        if sum(len(name) + len(value) + 4 for name, value in self.headers) > _MAX_HEAD_BYTES:
-            raise httpx.RemoteProtocolError("the head is too long")
         self.status = status
         self._keeps = self._parser.should_keep_alive()
         self._has_head = True
@@ -272,9 +322,3 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._has_head:
             self._is_complete = True
-
-
-def _bytes_of(request: httpx.Request) -> bytes:
-    head = [request.method.encode() + b" " + request.url.raw_path + b" HTTP/1.1"]
-    head += [name + b": " + value for name, value in request.headers.raw]
-    return b"\r\n".join([*head, b"", request.content])

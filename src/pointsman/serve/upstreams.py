@@ -1,15 +1,12 @@
 """The two upstreams: how to call one, and every way in which a call can fail before its first byte.
 
-Requests go straight to an httpx transport: no redirects, no cookies, no proxies from the environment, and
-only headers from a list. It refuses to know how a target was chosen.
+Only headers from a list go out. It refuses to know how a target was chosen, and how long anybody waits.
 """
 
-import asyncio
-import contextlib
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -20,7 +17,7 @@ from pointsman.errors import SettingsError
 from pointsman.serve.breaker import Breaker, RetryBudget
 from pointsman.serve.metrics import Metrics
 from pointsman.serve.settings import GatewaySettings, UpstreamSettings
-from pointsman.serve.transport import HttpTransport
+from pointsman.serve.transport import HttpTransport, MalformedError, NotConnectedError, Response
 
 FORWARDED = (b"accept", b"traceparent", b"tracestate", b"openai-beta", b"x-request-id")
 """Request headers that go on to an upstream; all others stay here, the client's key above all."""
@@ -52,60 +49,45 @@ class Opened:
     """An answer whose head is there and whose body is still to come.
 
     Attributes:
-        pieces: the body as it arrives, to be read once; transport exceptions pass through.
         kind: the content type, without parameters, in small letters.
-        ends_with_connection: neither a length nor chunks: only its end says where the body ends.
     """
 
     upstream: "Upstream"
-    response: httpx.Response
-    pieces: AsyncIterator[bytes]
+    response: Response
     kind: str
-    ends_with_connection: bool
 
     @property
     def is_stream(self) -> bool:
         """Whether the body is a stream of events."""
         return self.kind == "text/event-stream"
 
-    async def close(self) -> None:
-        """Give the connection back, or close it where the body was not read to its end."""
-        with contextlib.suppress(httpx.HTTPError, OSError):
-            await self.response.aclose()
+    def broke(self, cause: str) -> CallFailedError:
+        """Count a body that broke off against the upstream; returns the error that says why."""
+        self.upstream.breaker.failure()
+        self.upstream.count("broken")
+        return CallFailedError(cause)
 
 
 class Upstream:
     """One configured service."""
 
-    def __init__(
-        self,
-        name: str,
-        settings: UpstreamSettings,
-        metrics: Metrics,
-        transport: Callable[[], httpx.AsyncBaseTransport] | None,
-    ) -> None:
+    def __init__(self, name: str, settings: UpstreamSettings, metrics: Metrics) -> None:
         self.name = name
         self.settings = settings
         self.breaker = Breaker(settings.breaker_failures, settings.breaker_open_s)
         self.budget = RetryBudget()
         self._metrics = metrics
         self._headers = _own_headers(settings, read_key(settings, name))
-        self._transport = transport() if transport is not None else HttpTransport(settings.url)
-        self._timeout = {
-            "connect": settings.connect_timeout_s,
-            "pool": settings.connect_timeout_s,
-            "write": settings.idle_timeout_s,
-            "read": None,
-        }
+        self._transport = HttpTransport(settings.url)
+        self._targets: dict[str, bytes] = {}
 
-    async def call(self, path: str, body: bytes, headers: Mapping[bytes, bytes], deadline: float) -> Opened:
+    async def call(self, path: str, body: bytes, headers: Mapping[bytes, bytes]) -> Opened:
         """Send a request and wait for the head of a usable answer, trying again where that is safe.
 
         Args:
             path: after the base address, for example `/chat/completions`.
             body: JSON.
             headers: of the client; only those in `FORWARDED` go on.
-            deadline: the event loop's time at which the chat ends.
 
         Raises:
             CallFailedError: no answer, or 429, 5xx, 3xx; every other status is an answer.
@@ -115,7 +97,7 @@ class Upstream:
             if not self.breaker.allow():
                 raise CallFailedError("open", self.breaker.wait_s())
             try:
-                return await self._once(path, body, headers, deadline)
+                return await self._once(path, body, headers)
             except CallFailedError as failed:
                 # Only a connection that never stood is tried again: nothing can have been done twice.
                 is_last = attempt == self.settings.retries or failed.cause != "unreachable"
@@ -123,42 +105,47 @@ class Upstream:
                     raise
         raise CallFailedError("unreachable")
 
-    def count_broken(self) -> None:
-        """A body that broke off counts against the upstream, too."""
-        self.breaker.failure()
-        self._metrics.upstream.labels(self.name, "broken").inc()
+    def failed(self, cause: str, retry_after_s: float | None = None) -> CallFailedError:
+        """Count a call without an answer against the upstream; returns the error that says why."""
+        self.count(cause)
+        if cause == "rate_limited":
+            # It is alive: the breaker stays closed, but its wish is kept.
+            self.breaker.success()
+            self.breaker.hold(retry_after_s or _DEFAULT_HOLD_S)
+        else:
+            self.breaker.failure()
+            if retry_after_s:
+                self.breaker.hold(retry_after_s)
+        return CallFailedError(cause, retry_after_s or 1.0)
 
-    async def aclose(self) -> None:
-        """Close every connection."""
-        await self._transport.aclose()
+    def count(self, outcome: str) -> None:
+        """Count what became of a call."""
+        self._metrics.upstream.labels(self.name, outcome).inc()
 
-    async def _once(self, path: str, body: bytes, headers: Mapping[bytes, bytes], deadline: float) -> Opened:
+    def close(self) -> None:
+        """Close every connection that nobody uses."""
+        self._transport.close()
+
+    async def _once(self, path: str, body: bytes, headers: Mapping[bytes, bytes]) -> Opened:
         started = time.monotonic()
-        until = min(deadline, asyncio.get_running_loop().time() + self.settings.first_byte_timeout_s)
+        sent = [(name, value) for name in FORWARDED if _is_harmless(value := headers.get(name, b""))]
+        sent += self._headers
         try:
-            async with asyncio.timeout_at(until):
-                response = await self._transport.handle_async_request(self._request(path, body, headers))
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise self._failed(
-                "unreachable" if isinstance(error, httpx.ConnectTimeout) else "timeout"
-            ) from None
-        except (httpx.ConnectError, httpx.PoolTimeout):
-            raise self._failed("unreachable") from None
-        except (httpx.NetworkError, OSError):
-            raise self._failed("reset") from None
-        except (httpx.HTTPError, httpx.InvalidURL):
-            raise self._failed("invalid") from None
+            response = await self._transport.post(
+                self._target(path), sent, body, self.settings.connect_timeout_s
+            )
+        except NotConnectedError:
+            raise self.failed("unreachable") from None
+        except MalformedError:
+            raise self.failed("invalid") from None
+        except OSError:
+            raise self.failed("reset") from None
         self._metrics.phase_s.labels("upstream_head", self.name).observe(time.monotonic() - started)
-        return await self._judged(response)
+        return self._judged(response)
 
-    async def _judged(self, response: httpx.Response) -> Opened:
-        headers = response.headers
+    def _judged(self, response: Response) -> Opened:
+        headers, status = response.headers, response.status
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        is_bare = "content-length" not in headers and "transfer-encoding" not in headers
-        stream = response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)
-        opened = Opened(self, response, aiter(stream), kind, is_bare)
-        status = response.status_code
         cause = None
         if status == 429:
             cause = "rate_limited"
@@ -170,48 +157,30 @@ class Upstream:
             cause = "invalid"  # It was asked not to; what it hides may be any size.
         elif status < 300 and kind not in ("application/json", "text/event-stream"):
             cause = "invalid"
-        if cause is None:
-            self.breaker.success()
-            self._metrics.upstream.labels(self.name, "answered" if status < 400 else "refused").inc()
-            return opened
-        retry_after_s = _retry_after(headers.get("retry-after"))
-        await opened.close()
-        raise self._failed(cause, retry_after_s)
+        if cause is not None:
+            response.close()
+            raise self.failed(cause, _retry_after(headers.get("retry-after")))
+        self.breaker.success()
+        self.count("answered" if status < 400 else "refused")
+        return Opened(self, response, kind)
 
-    def _failed(self, cause: str, retry_after_s: float | None = None) -> CallFailedError:
-        self._metrics.upstream.labels(self.name, cause).inc()
-        if cause == "rate_limited":
-            # It is alive: the breaker stays closed, but its wish is kept.
-            self.breaker.success()
-            self.breaker.hold(retry_after_s or _DEFAULT_HOLD_S)
-        else:
-            self.breaker.failure()
-            if retry_after_s:
-                self.breaker.hold(retry_after_s)
-        return CallFailedError(cause, retry_after_s or 1.0)
-
-    def _request(self, path: str, body: bytes, headers: Mapping[bytes, bytes]) -> httpx.Request:
-        if self.settings.api == "azure":
-            query = f"?api-version={self.settings.api_version}"
-            url = f"{self.settings.url}/openai/deployments/{self.settings.model}{path}{query}"
-        else:
+    def _target(self, path: str) -> bytes:
+        """The path and query of a request, as they stand in it."""
+        if path not in self._targets:
             url = self.settings.url + path
-        sent = [(name, value) for name in FORWARDED if _is_harmless(value := headers.get(name, b""))]
-        sent += [*self._headers, (b"content-length", str(len(body)).encode())]
-        return httpx.Request("POST", url, headers=sent, content=body, extensions={"timeout": self._timeout})
+            if self.settings.api == "azure":
+                query = f"?api-version={self.settings.api_version}"
+                url = f"{self.settings.url}/openai/deployments/{self.settings.model}{path}{query}"
+            self._targets[path] = httpx.URL(url).raw_path
+        return self._targets[path]
 
 
 class Upstreams:
     """Both, by target."""
 
-    def __init__(
-        self,
-        settings: GatewaySettings,
-        metrics: Metrics,
-        transport: Callable[[], httpx.AsyncBaseTransport] | None,
-    ) -> None:
+    def __init__(self, settings: GatewaySettings, metrics: Metrics) -> None:
         self._by_target = {
-            name: Upstream(name, found, metrics, transport)
+            name: Upstream(name, found, metrics)
             for name in ("local", "cloud")
             if (found := getattr(settings.upstreams, name)) is not None
         }
@@ -227,10 +196,10 @@ class Upstreams:
         """The targets that have one."""
         return list(self._by_target)
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Close both."""
         for upstream in self._by_target.values():
-            await upstream.aclose()
+            upstream.close()
 
 
 def read_key(settings: UpstreamSettings, name: str) -> str | None:
@@ -269,7 +238,6 @@ def _one_line(key: str, where: str) -> str:
 
 def _own_headers(settings: UpstreamSettings, key: str | None) -> list[tuple[bytes, bytes]]:
     headers = [
-        (b"host", httpx.URL(settings.url).netloc),
         (b"content-type", b"application/json"),
         (b"accept-encoding", b"identity"),
         (b"user-agent", f"pointsman/{__version__}".encode()),

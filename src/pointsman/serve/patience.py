@@ -1,0 +1,50 @@
+"""A timeout that every piece of an answer puts off."""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+
+class Patience:
+    """Ends the `async with` block with TimeoutError when nothing has come for too long.
+
+    asyncio's own timeout takes a new timer whenever it is put off, a good part of what a piece costs. Here a
+    piece only notes until when to wait now; the one timer looks at that when it rings.
+
+    Args:
+        deadline: the event loop's time at which all patience ends.
+        wait_s: how long to wait at first.
+    """
+
+    def __init__(self, deadline: float, wait_s: float) -> None:
+        self._deadline = deadline
+        self._loop = asyncio.get_running_loop()
+        self._until = min(deadline, self._loop.time() + wait_s)
+        self._timeout = asyncio.timeout(None)
+
+    def renew(self, wait_s: float) -> None:
+        """Wait so long from now on."""
+        self._until = min(self._deadline, self._loop.time() + wait_s)
+        if self._until < self._timer.when():
+            self._timer.cancel()
+            self._arm()
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        self._arm()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        await self._timeout.__aexit__(kind, error, trace)
+
+    def _arm(self) -> None:
+        self._timer = self._loop.call_at(self._until, self._ring)
+
+    def _ring(self) -> None:
+        if self._until > self._loop.time():
+            self._arm()
+        else:
+            self._timeout.reschedule(self._until)

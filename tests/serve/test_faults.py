@@ -1,5 +1,6 @@
 """Upstreams that fail in every way there is: who answers then, what is said, what is never done."""
 
+import gc
 import json
 import threading
 import time
@@ -22,6 +23,9 @@ from tests.serve.fake_upstream import (
     stream,
 )
 from tests.serve.running import Running, settings_for
+
+from pointsman.serve.sse import MAX_EVENT_BYTES
+from pointsman.serve.upstreams import CallFailedError
 
 Start = Callable[..., Running]
 BOTH_WAYS = {"fallback": ["local-to-cloud", "cloud-to-local"]}
@@ -181,6 +185,31 @@ class TestBeforeTheFirstByte:
         found = both(limits={"answer_bytes": 1_000_000}).chat()
         assert (found.status_code, found.json()["error"]["code"]) == (502, "upstream_invalid")
 
+    def test_one_that_announces_too_much_is_not_read_at_all(self, both: Start, cloud: FakeUpstream) -> None:
+        def gigabyte(wire: Wire) -> None:
+            head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000000000\r\n\r\n"
+            wire.send(head)
+            assert wire.wait_for_close()
+
+        cloud.script = gigabyte
+        found = both().chat()
+        assert (found.status_code, found.json()["error"]["code"]) == (502, "upstream_invalid")
+
+    def test_nothing_of_a_failed_answer_waits_for_the_collector(
+        self, both: Start, cloud: FakeUpstream
+    ) -> None:
+        gateway = both(upstream={"breaker_failures": 10**6, "first_byte_timeout_s": 0.2})
+        gc.collect()
+        gc.disable()
+        try:
+            for cloud.script in (cut_in_body, stall, answer(500), answer(body=b"no"), no_http):
+                assert gateway.chat().status_code >= 500
+                gateway.settle()
+            left = [thing for thing in gc.get_objects() if isinstance(thing, CallFailedError | OSError)]
+            assert not left
+        finally:
+            gc.enable()
+
 
 class TestLocalOnly:
     def test_nothing_of_it_reaches_the_cloud_whatever_breaks(
@@ -274,6 +303,21 @@ class TestAfterTheFirstByte:
         prefix, _, rest = found.content.partition(b'data: {"error"')
         assert prefix == self.PIECES[0] + self.PIECES[1]
         assert b'"upstream_timeout"' in rest
+
+    def test_an_event_too_long_to_be_held_is_ended_before_the_error_is_told(
+        self, both: Start, cloud: FakeUpstream
+    ) -> None:
+        sent = b"data: " + b"x" * (2 * MAX_EVENT_BYTES)
+
+        def script(wire: Wire) -> None:
+            wire.send(STREAM_HEAD + chunk(sent))
+            wire.wait_for_close()
+
+        cloud.script = script
+        gateway = both(routing={"stream_decision": "off"}, upstream={"idle_timeout_s": 0.2})
+        said, error, rest = gateway.chat(stream=True).content.split(b"\n\n")
+        assert sent.startswith(said) and len(said) > MAX_EVENT_BYTES
+        assert b'"upstream_timeout"' in error and not rest
 
     def test_a_body_that_only_the_connections_end_ends_needs_its_done(
         self, both: Start, cloud: FakeUpstream

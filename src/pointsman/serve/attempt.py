@@ -76,17 +76,19 @@ async def _first_events(opened: Opened, call: Call) -> Begun:
 
 
 async def _all(job: Job, opened: Opened, patience: Patience) -> bytes:
-    most, idle_s = job.gateway.settings.limits.answer_bytes, opened.upstream.settings.idle_timeout_s
-    pieces: list[bytes] = []
-    size = 0
-    while piece := await opened.response.read():
+    response, idle_s = opened.response, opened.upstream.settings.idle_timeout_s
+    most = job.gateway.settings.limits.answer_bytes
+    announced = response.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > most:
+        raise opened.broke("invalid")
+    body = bytearray()
+    while piece := await response.read():
         patience.renew(idle_s)
-        size += len(piece)
-        if size > most:
+        if len(body) + len(piece) > most:
             raise opened.broke("invalid")
-        pieces.append(piece)
-    data = b"".join(pieces)
-    if opened.response.status < 300 and not is_object(data):
+        body += piece
+    data = bytes(body)
+    if response.status < 300 and not is_object(data):
         raise opened.broke("invalid")
     return data
 

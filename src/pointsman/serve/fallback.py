@@ -36,7 +36,8 @@ async def begin(job: Job) -> Begun:
         try:
             return await attempt(job, chosen)
         except CallFailedError as failed:
-            failure = failed
+            # Its traceback would keep what came of the answer until the collector comes.
+            failure = failed.with_traceback(None)
     if other is not None:
         job.fallback = failure.cause
         try:

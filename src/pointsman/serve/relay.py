@@ -50,19 +50,19 @@ async def _stream(job: Job, begun: Begun) -> None:
         if not opened.response.is_unread:
             opened.broke("timeout")
         await _last_word(
-            job, GatewayError("upstream_timeout", "the upstream stopped in the middle of its answer")
+            job, begun, GatewayError("upstream_timeout", "the upstream stopped in the middle of its answer")
         )
     except (OSError, EOFError):
         opened.broke("reset")
         await _last_word(
-            job, GatewayError("upstream_invalid", "the upstream broke off in the middle of its answer")
+            job, begun, GatewayError("upstream_invalid", "the upstream broke off in the middle of its answer")
         )
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if not job.is_cut or task is None:
             raise
         task.uncancel()
-        await _last_word(job, GatewayError("draining", "the gateway is shutting down"))
+        await _last_word(job, begun, GatewayError("draining", "the gateway is shutting down"))
     else:
         await job.exchange.chunk(b"", more=False)
     usage = sse.last_value(begun.usage, b"total_tokens")
@@ -79,13 +79,13 @@ async def _pass_on(job: Job, begun: Begun) -> None:
     async with Patience(job.deadline, idle_s) as patience:
         while piece := await response.read():
             if data := events.feed(piece):
-                last = data
                 size += len(data)
                 if size > most:
                     raise EOFError
+                await exchange.chunk(data)
+                last = data
                 if b"total_tokens" in data:
                     begun.usage = data
-                await exchange.chunk(data)
             patience.renew(idle_s)
     rest = events.rest()
     if response.ends_with_connection and b"[DONE]" not in last + rest:
@@ -95,11 +95,12 @@ async def _pass_on(job: Job, begun: Begun) -> None:
         await exchange.chunk(rest)
 
 
-async def _last_word(job: Job, error: GatewayError) -> None:
+async def _last_word(job: Job, begun: Begun, error: GatewayError) -> None:
     job.gateway.metrics.failures.labels(error.code).inc()
     job.exchange.facts["code"] = error.code
     body = {"error": error_object(error, job.exchange.request_id)}
     body["pointsman"] = decision_facts(job, None)
+    end_of_event = b"\n\n" if begun.events is not None and begun.events.is_in_event else b""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LAST_WORD_S):
-            await job.exchange.chunk(sse.event(body), more=False)
+            await job.exchange.chunk(end_of_event + sse.event(body), more=False)

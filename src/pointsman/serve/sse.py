@@ -6,7 +6,8 @@ Nothing is parsed, changed or re-split; joined together, what goes out is what c
 import json
 from typing import Any
 
-MAX_EVENT_BYTES = 2**20
+MAX_EVENT_BYTES = 2**18
+"""A longer event goes on as it comes: to hold more of it would only cost memory."""
 _MARK_BYTES = 2
 """So much of a blank line's bytes can be held back: one short of the longest."""
 
@@ -16,10 +17,18 @@ class EventRelay:
 
     def __init__(self) -> None:
         self._tail = bytearray()
+        self._said = b""
+
+    @property
+    def is_in_event(self) -> bool:
+        """Whether the beginning of an event went on that was too long to be held."""
+        return bool(self._said)
 
     def feed(self, data: bytes) -> bytes:
         """Take what came; returns what may go on, up to the end of the last whole event; may be empty."""
         tail = self._tail
+        if self._said:
+            return self._feed_long(data)
         if not tail:
             if data.endswith(b"\n\n"):
                 return data
@@ -30,14 +39,27 @@ class EventRelay:
         seen = max(0, len(tail) - _MARK_BYTES)
         tail += data
         end = _last_end(bytes(tail[seen:]))
-        if end == 0 and len(tail) <= MAX_EVENT_BYTES:
+        if end:
+            end += seen
+        elif len(tail) <= MAX_EVENT_BYTES:
             return b""
-        # No client waits for a longer event; holding more of it would only cost memory.
-        end = seen + end if end else len(tail)
+        else:
+            end = len(tail)
+            self._said = bytes(tail[-_MARK_BYTES:])
         with memoryview(tail) as view:
             ready = bytes(view[:end])
         del tail[:end]
         return ready
+
+    def _feed_long(self, data: bytes) -> bytes:
+        """In an event of which the beginning went on: all of it goes on."""
+        end = _last_end(self._said + data) - len(self._said)
+        if end <= 0:
+            self._said = (self._said + data)[-_MARK_BYTES:]
+            return data
+        self._said = b""
+        self._tail += data[end:]
+        return data[:end]
 
     def rest(self) -> bytes:
         """What is left when the stream ended as it should: an event without its blank line."""

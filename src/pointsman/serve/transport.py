@@ -10,7 +10,8 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, cast
 
 import httptools
@@ -171,7 +172,8 @@ class _Connection(asyncio.Protocol):
         self._has_head = False
         self._is_complete = False
         self._keeps = False
-        self._error: ConnectionError | None = None
+        # Made anew when it is raised: one that is kept keeps the frames that it went through.
+        self._error: Callable[[], ConnectionError] | None = None
         self._pieces: list[bytes] = []
         self._held = 0
         self._is_paused = False
@@ -210,7 +212,7 @@ class _Connection(asyncio.Protocol):
         self._transport.write(data)
         while not self._has_head:
             if self._error is not None:
-                raise self._error
+                raise self._error()
             await self._wait()
 
     async def read(self) -> bytes:
@@ -219,7 +221,7 @@ class _Connection(asyncio.Protocol):
             if self._is_complete:
                 return b""
             if self._error is not None:
-                raise self._error
+                raise self._error()
             await self._wait()
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
@@ -240,10 +242,10 @@ class _Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _fail(self, error: ConnectionError) -> None:
+    def _fail(self, kind: type[ConnectionError], why: str) -> None:
         self._keeps = False
         if not self._is_complete and self._error is None:
-            self._error = error
+            self._error = partial(kind, why)
         self.abort()
         self._wake()
 
@@ -261,12 +263,12 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail(MalformedError("this is not HTTP/1.1"))
+            self._fail(MalformedError, "this is not HTTP/1.1")
             return
         if not self._has_head:
             self._head_bytes += len(data)
             if self._head_bytes > _MAX_HEAD_BYTES:
-                self._fail(MalformedError("the head is too long"))
+                self._fail(MalformedError, "the head is too long")
                 return
         if self._held > _HIGH_WATER and not self._is_paused and self._transport is not None:
             self._is_paused = True
@@ -282,9 +284,9 @@ class _Connection(asyncio.Protocol):
             self._is_complete = True
             self._wake()
         elif exc is not None:
-            self._fail(ConnectionResetError("the connection broke"))
+            self._fail(ConnectionResetError, "the connection broke")
         else:
-            self._fail(MalformedError("the connection ended in the middle of an answer"))
+            self._fail(MalformedError, "the connection ended in the middle of an answer")
 
     # What the parser calls.
 

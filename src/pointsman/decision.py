@@ -3,7 +3,7 @@
 This file knows what a decision says; it refuses to know how one is made.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -44,4 +44,12 @@ class Decision:
 
     def to_dict(self) -> dict[str, str | float | int | bool]:
         """The decision as plain values, ready for JSON."""
-        return {**asdict(self), "reason": self.reason.value}
+        return {
+            "target": self.target,
+            "label": self.label,
+            "confidence": self.confidence,
+            "p_cloud": self.p_cloud,
+            "reason": self.reason.value,
+            "tokens": self.tokens,
+            "truncated": self.truncated,
+        }

@@ -4,6 +4,7 @@ No text, no key, no query string and no body ever reaches a logger here; a faile
 request, and does not stop a start.
 """
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -19,11 +20,17 @@ _QUIET = ("httpx", "httpcore", "uvicorn", "uvicorn.error", "uvicorn.access", "as
 class JsonFormatter(logging.Formatter):
     """A record as one JSON line; an exception shows as its type and place, never with its message."""
 
+    _second = -1
+    _stamp = ""
+
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
+        second = int(record.created)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{int(record.msecs):03d}Z",
+            "time": f"{self._stamp}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "event": record.getMessage() if record.name == LOGGER.name else record.name,
         }
@@ -39,17 +46,44 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=True)
 
 
-class _ForgivingHandler(logging.StreamHandler[IO[str]]):
-    """A full disk or a closed pipe loses a line, not a request."""
+class LineHandler(logging.Handler):
+    """Lines to a stream: in an event loop those of one turn in one write, elsewhere at once.
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Say nothing: there is nowhere to say it."""
+    A full disk or a closed pipe loses lines, not a request.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line until the turn ends."""
+        try:
+            self._lines.append(self.format(record) + "\n")
+            if len(self._lines) == 1:
+                asyncio.get_running_loop().call_soon(self.flush)
+        except RuntimeError:
+            self.flush()
+        except Exception:  # noqa: BLE001 - a line that cannot be made is lost, and the request is not
+            return
+
+    def flush(self) -> None:
+        """Write what is here; logging does so at the end of the process, too."""
+        # There may be no stream, or a closed one, and nowhere to say so.
+        with self.lock or contextlib.nullcontext(), contextlib.suppress(AttributeError, OSError, ValueError):
+            text, self._lines = "".join(self._lines), []
+            self._stream.write(text)
+            self._stream.flush()
 
 
 def setup(level: str) -> None:
     """Send our lines to standard error; other libraries only from WARNING on, and without their words."""
-    handler = _ForgivingHandler(sys.stderr)
+    handler = LineHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
+    # What no line says need not be found out for each: the documented switches of the logging module.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -5,6 +5,7 @@ Without them one header line a second keeps a connection for ever, and a head ma
 
 import asyncio
 import secrets
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -13,6 +14,54 @@ from pointsman.serve.http import EXTENSION
 from pointsman.serve.settings import LimitSettings
 
 _PHRASES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
+
+
+class GatheringTransport(asyncio.Transport):
+    """A connection on which the head of an answer waits for its body, if that follows in the same turn.
+
+    uvicorn writes them one after the other: two system calls, two packets, and a client that wakes up twice.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write a piece, after the head if that is still here; keep a head back until the turn ends."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif isinstance(data, bytes) and data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            self._loop.call_soon(self._flush)
+            return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """Write what is here, then close."""
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether it is closing or closed."""
+        return self._transport.is_closing()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What is known about the connection."""
+        return self._transport.get_extra_info(name, default)
+
+    def pause_reading(self) -> None:
+        """Read nothing for now."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self._transport.resume_reading()
+
+    def _flush(self) -> None:
+        if self._head:
+            data, self._head = self._head, b""
+            self._transport.write(data)
 
 
 def bounded_protocol(limits: LimitSettings) -> type[HttpToolsProtocol]:
@@ -25,7 +74,7 @@ def bounded_protocol(limits: LimitSettings) -> type[HttpToolsProtocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             """Start the clock: a connection that never speaks is closed, too."""
-            super().connection_made(transport)
+            super().connection_made(GatheringTransport(transport, self.loop))
             self._head_size = 0
             self._is_in_head = False
             self._head_timer: asyncio.TimerHandle | None = self.loop.call_later(head_s, self._too_late)
@@ -54,12 +103,21 @@ def bounded_protocol(limits: LimitSettings) -> type[HttpToolsProtocol]:
             """A head begins."""
             self._is_in_head = True
             super().on_message_begin()
-            self.scope["extensions"] = {EXTENSION: {"is_gone": self.transport.is_closing}}
+            self._extension: dict[object, object] = {
+                "is_gone": self.transport.is_closing,
+                "is_whole": False,
+            }
+            self.scope["extensions"] = {EXTENSION: self._extension}
 
         def on_headers_complete(self) -> None:
             """A head is complete."""
             self._is_in_head = False
             super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            """All of a request is there."""
+            self._extension["is_whole"] = True
+            super().on_message_complete()
 
         def send_400_response(self, msg: str) -> None:
             """What is no HTTP is answered in the one shape of errors."""

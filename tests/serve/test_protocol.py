@@ -1,0 +1,51 @@
+"""What goes out on a connection, write by write."""
+
+import asyncio
+from typing import Any
+
+from pointsman.serve.protocol import GatheringTransport
+
+HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+class Wire(asyncio.Transport):
+    """Keeps every write by itself."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+        self.is_closed = False
+
+    def write(self, data: Any) -> None:
+        assert not self.is_closed
+        self.writes.append(bytes(data))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def written(*turns: list[bytes | None]) -> Wire:
+    """The writes that come of some in each turn of an event loop; None closes."""
+
+    async def play() -> Wire:
+        wire = Wire()
+        transport = GatheringTransport(wire, asyncio.get_running_loop())
+        for turn in turns:
+            for data in turn:
+                transport.close() if data is None else transport.write(data)
+            await asyncio.sleep(0)
+        return wire
+
+    return asyncio.run(play())
+
+
+def test_a_head_leaves_with_the_body_that_follows() -> None:
+    assert written([HEAD, b"one", b"two"]).writes == [HEAD + b"one", b"two"]
+
+
+def test_a_head_without_a_body_leaves_when_the_turn_ends() -> None:
+    assert written([HEAD], [b"one"], [HEAD, HEAD], [b"two"]).writes == [HEAD, b"one", HEAD + HEAD, b"two"]
+
+
+def test_a_head_leaves_before_the_connection_closes() -> None:
+    wire = written([HEAD, None])
+    assert (wire.writes, wire.is_closed) == ([HEAD], True)

@@ -2,6 +2,7 @@
 
     python benchmarks/batch.py                    # 1,000,000 rows: about a quarter of an hour on two cores
     python benchmarks/batch.py --rows 20000       # a minute or two, to try it
+    python benchmarks/batch.py --part ray         # 200,000 rows with both engines, twice: some minutes
 
 The queries are the project's own, edited by a seeded generator; --texts FILE takes real ones. Timings go to
 results/batch/batch.json; no figure is stored: docs/deploy/batch.md computes them when it is rendered, which
@@ -21,7 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from batch_page import PAGE, RESULT, with_batch_figures
+from batch_page import PAGE, RESULT, aims, with_batch_figures
 from batch_run import WHO, Job, RunFailedError, killed, timed
 from batch_texts import read_texts, short_queries
 
@@ -41,6 +42,7 @@ def main() -> int:
     )
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the long run (default: 1,000,000)")
     parser.add_argument("--side-rows", type=int, help="of every other timed run (default: rows / 25)")
+    parser.add_argument("--ray-rows", type=int, help="of a run beside Ray (default: rows / 5)")
     parser.add_argument("--kill-rows", type=int, default=5000, help="of a run that is killed (default: 5000)")
     parser.add_argument("--kills", type=int, default=KILLS, help=f"default: {KILLS}")
     parser.add_argument(
@@ -76,6 +78,7 @@ def main() -> int:
                 failed.append(name)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    print(aims(result))
     if args.output == RESULT:
         PAGE.write_text(with_batch_figures(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     return 1 if failed else 0
@@ -108,13 +111,17 @@ def local(args: argparse.Namespace, folder: Path, sample: list[str]) -> dict[str
 
 
 def ray(args: argparse.Namespace, folder: Path, sample: list[str]) -> dict[str, Any]:
-    """The local and the Ray engine in turns, on the same rows."""
+    """The local and the Ray engine in turns, on the same rows; each is first once.
+
+    Ray's own processes start for some seconds and keep a core busy, so these runs are not short.
+    """
     cores, source, pairs = available_threads(), folder / "ray.jsonl", []
-    write_rows(source, sample)
-    for turn in range(2):
-        outputs = {engine: folder / f"{engine}{turn}.jsonl" for engine in ("local", "ray")}
+    rows = args.ray_rows or max(1, args.rows // 5)
+    write_rows(source, islice(texts(args, SEED), rows))
+    for turn, engines in enumerate((("local", "ray"), ("ray", "local"))):
+        outputs = {engine: folder / f"{engine}{turn}.jsonl" for engine in engines}
         runs = {
-            engine: without_samples(run(Job(source, output, args.artifact, engine, cores), len(sample)))
+            engine: without_samples(run(Job(source, output, args.artifact, engine, cores), rows))
             for engine, output in outputs.items()
         }
         equal = outputs["local"].read_bytes() == outputs["ray"].read_bytes()

@@ -28,7 +28,7 @@ def with_batch_figures(text: str, result: Path = RESULT) -> str:
 
 def figures(result: dict[str, Any]) -> str:
     """Markdown: the machine, the aims, the rates, the memory, the kills, the sizing."""
-    sections = [_machine(result), _aims(result)]
+    sections = [_machine(result), aims(result)]
     if "local" in result:
         sections += [_rates(result), _memory(result["local"]), _bytes(result), _sizing(result)]
     if "kills" in result:
@@ -101,7 +101,8 @@ def _machine(result: dict[str, Any]) -> str:
     )
 
 
-def _aims(result: dict[str, Any]) -> str:
+def aims(result: dict[str, Any]) -> str:
+    """What was aimed at and what was measured, as a table."""
     rows = []
     if "local" in result:
         share = share_of_bare(result)

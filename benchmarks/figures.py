@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pointsman.evaluation.environment import capture_environment
+from pointsman.evaluation.environment import Environment
 
 FOLDER = Path(__file__).resolve().parent / "results" / "targets"
 _PLACE = re.compile(r"(<!-- figures: (?P<name>[a-z0-9-]+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
@@ -42,9 +42,13 @@ class Figure:
         return f"{text} {self.unit}".rstrip()
 
 
-def record(name: str, command: str, figures: Sequence[Figure], folder: Path = FOLDER) -> Path:
-    """Write the figures of one target, with the command that prints them and the machine that it ran on."""
-    environment = capture_environment()
+def record(
+    name: str, command: str, figures: Sequence[Figure], environment: Environment, folder: Path = FOLDER
+) -> Path:
+    """Write the figures of one target, with the command that prints them and the machine that it ran on.
+
+    The environment is captured before anything runs: afterwards, the load would be our own.
+    """
     machine = f"{environment.usable} of {environment.processors} processors, {environment.cpu}"
     result: dict[str, Any] = {
         "command": command,
@@ -58,7 +62,9 @@ def record(name: str, command: str, figures: Sequence[Figure], folder: Path = FO
 
 
 def table(name: str, folder: Path = FOLDER) -> str:
-    """The recorded figures of one target as Markdown."""
+    """The recorded figures of one target as Markdown; says so where there are none."""
+    if not (folder / f"{name}.json").exists():
+        return "Not recorded yet.\n"
     result = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     figures = [Figure(**figure) for figure in result["figures"]]
     has_aims = any(figure.aim for figure in figures)

@@ -27,6 +27,7 @@ from dockerfile_root import Stage, base_root, build
 from figures import Figure, record
 from packaging.utils import canonicalize_name
 
+from pointsman.evaluation.environment import capture_environment
 from pointsman.runtime.router import shipped_artifact
 
 QUERY = "Write a comprehensive business plan"
@@ -60,6 +61,7 @@ def main() -> int:
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:
         sys.stderr.write("needs root and debootstrap (Debian: apt-get install debootstrap)\n")
         return 2
+    environment = capture_environment()
     args.work.mkdir(parents=True, exist_ok=True)
     base = base_root(args.work.resolve())
     with tempfile.TemporaryDirectory(dir=args.work) as folder:
@@ -73,7 +75,7 @@ def main() -> int:
         args.json.write_text(text + "\n", encoding="utf-8")
     print(text)
     if args.record:
-        record("docker", "python benchmarks/image.py --record", figures(seen))
+        record("docker", "python benchmarks/image.py --record", figures(seen), environment)
     return 0
 
 

@@ -6,6 +6,7 @@ import pytest
 from benchmarks.figures import Figure, record, with_figures
 
 from pointsman.evaluation.benchmark import Benchmark
+from pointsman.evaluation.environment import capture_environment
 
 ROOT = Path(__file__).parents[2]
 RESULTS = sorted(ROOT.glob("benchmarks/results/**/benchmark.json"))
@@ -28,13 +29,15 @@ def test_figures_of_a_target_stand_between_their_marks(tmp_path: Path) -> None:
         Figure("engine", "none", aim=""),
         Figure("n", 1000),
     ]
-    record("docker", "python this.py", rows, tmp_path)
+    record("docker", "python this.py", rows, capture_environment(), tmp_path)
     page = "before\n<!-- figures: docker -->\nold\n<!-- /figures -->\nafter\n"
     made = with_figures(page, tmp_path)
     assert "| size | 12.3 MB | at most 20 MB |\n| engine | none |  |\n| n | 1,000 |  |\n" in made
     assert "`python this.py`" in made and "old" not in made
     assert with_figures(made, tmp_path) == made
     assert with_figures("no marks\n", tmp_path) == "no marks\n"
+    unknown = "<!-- figures: node -->\n<!-- /figures -->\n"
+    assert "Not recorded yet.\n" in with_figures(unknown, tmp_path)
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)

@@ -2,7 +2,8 @@
 
 They run by `make test-targets`. `POINTSMAN_TARGET_ARTIFACT` names the artifact; the runtimes stand in
 `.targets/`, each in a place of its own. A missing runtime skips its tests, and pytest's summary says so.
-What was compared and measured is printed at the end; with `POINTSMAN_RECORD=1` it is recorded for the pages.
+What was compared and measured is printed at the end; with `POINTSMAN_RECORD=1` it is recorded for the pages,
+unless a test failed.
 """
 
 import json
@@ -18,19 +19,28 @@ from pointsman.artifact.store import Artifact
 from pointsman.decision import Decision
 from pointsman.deploy.package.build import build_package
 from pointsman.deploy.package.catalogue import target_named
+from pointsman.evaluation.environment import Environment, capture_environment
 from pointsman.runtime.router import Router
 
 COUNT = 1000
+ENVIRONMENT = pytest.StashKey[Environment]()
 
 # `make test` needs no foreign runtime, so these tests are collected only when they are asked for.
 collect_ignore_glob = [] if os.environ.get("POINTSMAN_TEST_TARGETS") else ["test_*.py"]
 
 
-def pytest_sessionfinish():
-    for figure in FIGURES:
-        print(f"\n{figure.what}: {figure.shown()}{figure.aim and f' (aim: {figure.aim})'}", end="")
-    if FIGURES and os.environ.get("POINTSMAN_RECORD"):
-        record("targets", "make test-targets RECORD=1", FIGURES)
+def pytest_sessionstart(session: pytest.Session):
+    session.config.stash[ENVIRONMENT] = capture_environment()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int):
+    for name, figures in sorted(FIGURES.items()):
+        # The tests run in any order; a table has one.
+        figures.sort(key=lambda figure: figure.what)
+        for figure in figures:
+            print(f"\n{figure.what}: {figure.shown()}{figure.aim and f' (aim: {figure.aim})'}", end="")
+        if os.environ.get("POINTSMAN_RECORD") and exitstatus == 0:
+            record(name, "make test-targets RECORD=1", figures, session.config.stash[ENVIRONMENT])
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 from tests.fixtures_tiny import build_tiny_artifact
+from tests.targets.comparing import INT8_WITHIN, compare, label_of
 
+from pointsman.artifact.store import Artifact
+from pointsman.decision import Decision
 from pointsman.deploy.batch import ray_pool
 from pointsman.deploy.batch.worker import RouterSpec, answer_texts
 from pointsman.errors import InputError, PointsmanError
@@ -44,6 +47,19 @@ def expected(router: Router) -> list[tuple[int, Any]]:
 def test_the_answers_are_the_local_ones(ray: Any, router: Router) -> None:
     spec = RouterSpec.of(router, None)
     assert list(ray_pool.route_ray(ray, JOBS, spec, 2, 1)) == expected(router)
+
+
+def test_a_thousand_texts_are_decided_as_in_python(
+    ray: Any, artifact: Artifact, texts: list[str], int8: list[Decision]
+) -> None:
+    spec = RouterSpec.of(Router.open(artifact.path, variant="int8"), None)
+    jobs = [(start, texts[start : start + 100]) for start in range(0, len(texts), 100)]
+    answers = [answer for _, some in ray_pool.route_ray(ray, jobs, spec, 2, 1) for answer in some]
+    found = [
+        {"label": label_of(p_cloud), "target": target, "pCloud": p_cloud}
+        for target, _, p_cloud, _, _ in answers
+    ]
+    compare("int8 in Ray's actors, chunks of 100", texts, int8, found, INT8_WITHIN)
 
 
 def test_the_files_are_the_same_bytes(router: Router, tmp_path: Path) -> None:

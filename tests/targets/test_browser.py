@@ -155,7 +155,7 @@ def test_browser_answers_as_python(site, artifact, texts, int8, tmp_path):
     assert result["hosts"] == [result["host"]]
     python = python_milliseconds(artifact, texts[:TIMED])
     rest = result["route"] - result["tokenize"] - result["run"]
-    FIGURES.extend(
+    FIGURES["browser"].extend(
         [
             Figure("int8 in Chromium: tokenizer alone", result["tokenize"], "ms a text"),
             Figure("int8 in Chromium: model alone", result["run"], "ms a text"),

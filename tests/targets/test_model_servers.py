@@ -1,7 +1,7 @@
 """Model servers' folders, each read or run by the peer's own package in an environment of its own."""
 
 import numpy as np
-from tests.targets.comparing import compare, peer
+from tests.targets.comparing import compare, decisions_of, peer
 
 from pointsman.runtime.router import Router
 
@@ -63,7 +63,8 @@ def test_triton_layout_loaded_raw_has_the_names_of_its_configuration(packaged, a
     for encoding in encodings:
         ids = np.array([encoding.ids])
         logits.append(session.run(["logits"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0])
-    assert_as_python("Triton's layout, loaded raw", artifact, np.array(logits), texts, plain)
+    found = decisions_of(artifact, np.array(logits), encodings)
+    compare("fp32 in Triton's layout, loaded raw", texts, plain, found, 1e-3)
 
 
 def test_openvino_answers_as_python(packaged, artifact, texts, plain, tmp_path):
@@ -75,20 +76,5 @@ def test_openvino_answers_as_python(packaged, artifact, texts, plain, tmp_path):
     models = packaged("openvino") / "models"
     took = peer("venv-ov", _OPENVINO, tmp_path / "in.npz", tmp_path / "out.npy", models)
     what = "fp32 in OpenVINO, one thread, lengths 16, 32, 64, 128"
-    assert_as_python(what, artifact, np.load(tmp_path / "out.npy"), texts, plain, float(took))
-
-
-def assert_as_python(what, artifact, logits, texts, expected, milliseconds=None, within=1e-3):
-    """Compare logits of a bare graph with Python's decisions."""
-    from pointsman.runtime.probability import cloud_probability
-
-    manifest = artifact.manifest
-    found = []
-    for p, one in zip(
-        cloud_probability(logits, manifest.labels.cloud_index, manifest.calibration), expected, strict=True
-    ):
-        verdict = manifest.policy.decide(float(p), is_empty=one.tokens <= 2)
-        found.append(
-            {"label": verdict.label, "target": verdict.target, "tokens": one.tokens, "pCloud": float(p)}
-        )
-    compare(what, texts, expected, found, within, milliseconds)
+    found = decisions_of(artifact, np.load(tmp_path / "out.npy"), encodings)
+    compare(what, texts, plain, found, 1e-3, float(took))

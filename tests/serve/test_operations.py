@@ -20,6 +20,7 @@ from tests.fixtures_tiny import CLOUD_TEXT, build_tiny_artifact
 from tests.serve.fake_upstream import STREAM_HEAD, FakeUpstream, Wire, answer, chunk, delta
 from tests.serve.running import Load, Process, Running, settings_for
 
+from pointsman.artifact.hub import HubAddress
 from pointsman.artifact.manifest import Calibration
 from pointsman.artifact.registry import Registry
 from pointsman.artifact.store import Artifact
@@ -78,6 +79,46 @@ class TestReload:
         assert gateway.http.get("/info").json()["model_sha"] == before
         body = {"artifact": str(registry.path / "unheard-of")}
         assert gateway.admin.post("/admin/reload", json=body).status_code == 409
+
+
+class TestTheHub:
+    @pytest.fixture
+    def fetched(self, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What was asked of the Hub; every address answers the tiny router."""
+        asked: list[str] = []
+
+        def fetch(address: HubAddress) -> Path:
+            asked.append(str(address))
+            return artifact
+
+        monkeypatch.setattr("pointsman.artifact.hub.fetch", fetch)
+        return asked
+
+    @pytest.mark.parametrize("path", ["/admin/reload", "/admin/canary"])
+    @pytest.mark.parametrize("address", ["hub:some/router", "./hub:some/router", "hub:some/router@main"])
+    def test_a_request_fetches_nothing_that_the_settings_do_not_name(
+        self, artifact: Path, start: Start, fetched: list[str], path: str, address: str
+    ) -> None:
+        gateway = start(settings_for(artifact))
+        found = gateway.admin.post(path, json={"artifact": address})
+        assert (found.status_code, found.json()["error"]["code"]) == (403, "forbidden")
+        assert not fetched
+
+    def test_what_the_settings_name_is_fetched_again(
+        self, artifact: Path, start: Start, fetched: list[str]
+    ) -> None:
+        gateway = start(settings_for(Path("hub:our/router")))
+        for body in ({}, {"artifact": "hub:our/router"}, {"artifact": str(artifact)}, {"artifact": None}):
+            assert gateway.admin.post("/admin/reload", json=body).status_code == 200
+        # Once at the start and once for each of the first two; then a local one is what is looked up again.
+        assert fetched == ["hub:our/router@main"] * 3
+
+    def test_or_anything_where_the_operator_lets_it(
+        self, artifact: Path, start: Start, fetched: list[str]
+    ) -> None:
+        gateway = start(settings_for(artifact, server={"admin_may_fetch": True}))
+        assert gateway.admin.post("/admin/reload", json={"artifact": "hub:some/router"}).status_code == 200
+        assert fetched == ["hub:some/router@main"]
 
 
 class TestASecondArtifact:

@@ -8,6 +8,12 @@ from pointsman.artifact.store import Artifact
 _HUB = "hub:"
 
 
+def is_on_hub(path: str | Path) -> bool:
+    """Whether an address names the Hub, so that opening it may fetch something."""
+    # A Path reads `hub:a/b` as it stands, so it is told by its beginning in either form.
+    return Path(path).as_posix().startswith(_HUB)
+
+
 def open_artifact(path: str | Path) -> Artifact:
     """The artifact at an address, as it is there now.
 
@@ -21,13 +27,11 @@ def open_artifact(path: str | Path) -> Artifact:
         MissingExtraError: the Hub's client is not installed.
         ArtifactError: the Hub cannot be reached.
     """
-    # A Path reads `hub:a/b` as it stands, so it is told by its beginning in either form.
-    text = Path(path).as_posix()
-    if text.startswith(_HUB):
+    path = Path(path)
+    if is_on_hub(path):
         from pointsman.artifact.hub import HubAddress, fetch  # its client is an extra
 
-        return Artifact.open(fetch(HubAddress.parse(text)))
-    path = Path(path)
+        return Artifact.open(fetch(HubAddress.parse(path.as_posix())))
     registry = Registry(path.parent)
     if path.exists() or not registry.exists:
         return Artifact.open(path)

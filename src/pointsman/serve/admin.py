@@ -6,6 +6,7 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from pointsman.artifact.address import is_on_hub
 from pointsman.errors import PointsmanError
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
@@ -54,7 +55,7 @@ async def reload(gateway: Gateway, exchange: Exchange) -> None:
     artifact = payload.get("artifact")
     if artifact is not None and not isinstance(artifact, str):
         raise GatewayError("invalid_request", "artifact: expected a directory")
-    version = await reload_artifact(gateway, None if artifact is None else Path(artifact))
+    version = await reload_artifact(gateway, None if artifact is None else _named(gateway, artifact))
     await exchange.respond_json({"version": version})
 
 
@@ -68,8 +69,9 @@ async def canary(gateway: Gateway, exchange: Exchange) -> None:
         raise GatewayError("invalid_request", "shadow: expected true or false")
     engine = gateway.engine
     if isinstance(payload.get("artifact"), str):
+        artifact = _named(gateway, payload["artifact"])
         try:
-            engine.second = await asyncio.to_thread(engine.load, Path(payload["artifact"]))
+            engine.second = await asyncio.to_thread(engine.load, artifact)
         except PointsmanError as error:
             raise _refused(error) from None
     elif "artifact" in payload:
@@ -94,6 +96,21 @@ async def reload_artifact(gateway: Gateway, artifact: Path | None) -> str:
     gateway.metrics.reloads.labels("done").inc()
     log("reload done", version=fresh.version)
     return fresh.version
+
+
+def _named(gateway: Gateway, artifact: str) -> Path:
+    """The artifact that a request names.
+
+    Raises:
+        GatewayError: `forbidden`: it would be fetched, and the operator named it nowhere.
+    """
+    path, settings = Path(artifact), gateway.settings
+    known = (settings.inference.artifact, settings.inference.canary_artifact)
+    if is_on_hub(path) and path not in known and not settings.server.admin_may_fetch:
+        raise GatewayError(
+            "forbidden", "only what the settings name is fetched from the Hub; see server.admin_may_fetch"
+        )
+    return path
 
 
 def _refused(error: PointsmanError) -> GatewayError:

@@ -38,6 +38,10 @@ class ServerSettings(Part):
         le=65_535,
         description="port of the admin routes; 0 takes a free one, none turns them off",
     )
+    admin_may_fetch: bool = Field(
+        default=False,
+        description="let the admin routes name any artifact on the Hub, not only what is set here",
+    )
     workers: int = Field(
         default=1,
         ge=1,

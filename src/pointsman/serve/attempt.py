@@ -31,6 +31,11 @@ class Begun:
     call: Call
     usage: bytes = b""
 
+    def drop(self) -> None:
+        """Nobody wants the rest: close its connection."""
+        self.opened.response.close()
+        self.call.end("cancelled")
+
 
 async def attempt(job: Job, upstream: Upstream) -> Begun:
     """Ask an upstream and wait for the first piece of its answer.

@@ -26,7 +26,7 @@ def decision_facts(job: Job, upstream: Upstream | None) -> dict[str, Any]:
         "fallback": job.fallback,
         "decision_ms": round(plan.decision_ms, 3),
     }
-    return facts
+    return {**facts, "hedged": True} if job.is_hedged else facts
 
 
 def decision_headers(job: Job, upstream: Upstream | None) -> list[tuple[bytes, bytes]]:
@@ -48,6 +48,8 @@ def decision_headers(job: Job, upstream: Upstream | None) -> list[tuple[bytes, b
             headers.append((b"x-pointsman-model", model.encode()))
     if job.fallback is not None:
         headers.append((b"x-pointsman-fallback", job.fallback.encode()))
+    if job.is_hedged:
+        headers.append((b"x-pointsman-hedged", b"true"))
     return headers
 
 

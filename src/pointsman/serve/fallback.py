@@ -6,6 +6,7 @@ Only before the first piece: after it, nothing is ever said twice.
 from pointsman.serve.attempt import Begun, attempt
 from pointsman.serve.disclosure import decision_facts, decision_headers
 from pointsman.serve.failures import GatewayError
+from pointsman.serve.hedging import hedged_attempt
 from pointsman.serve.job import Job
 from pointsman.serve.upstreams import CallFailedError, Upstream
 
@@ -31,23 +32,23 @@ async def begin(job: Job) -> Begun:
         GatewayError: there is none; with the decision, and with what the upstream said of coming back.
     """
     chosen, other = job.gateway.upstreams.get(job.plan.target), _stand_in(job)
+    hedge_after_s = job.gateway.settings.routing.hedge_after_s
     failure = CallFailedError("unconfigured")
-    if chosen is not None:
-        try:
+    try:
+        if chosen is not None and other is not None and hedge_after_s is not None:
+            return _counted(job, await hedged_attempt(job, chosen, other, hedge_after_s))
+        if chosen is not None:
             return await attempt(job, chosen)
-        except CallFailedError as failed:
-            # Its traceback would keep what came of the answer until the collector comes.
-            failure = failed.with_traceback(None)
-    if other is not None:
+    except CallFailedError as failed:
+        # Its traceback would keep what came of the answer until the collector comes.
+        failure = failed.with_traceback(None)
+    if other is not None and not job.is_hedged:
         job.fallback = failure.cause
         try:
-            begun = await attempt(job, other)
+            return _counted(job, await attempt(job, other))
         except CallFailedError as failed:
             # The first upstream's wish counts: it is the one that should have answered.
-            failure = failure if failure.cause == "rate_limited" else failed
-        else:
-            _count_fallback(job, other, failure.cause)
-            return begun
+            failure = failure if failure.cause == "rate_limited" else failed.with_traceback(None)
     raise _final(job, failure)
 
 
@@ -65,10 +66,14 @@ def _stand_in(job: Job) -> Upstream | None:
     return job.gateway.upstreams.get(other)
 
 
-def _count_fallback(job: Job, used: Upstream, cause: str) -> None:
-    job.gateway.metrics.fallbacks.labels(job.plan.target, used.name, cause).inc()
-    job.gateway.live.fallbacks += 1
-    job.exchange.facts["fallback"] = cause
+def _counted(job: Job, begun: Begun) -> Begun:
+    """An answer, counted where another than the plan's upstream gave it."""
+    used = begun.opened.upstream.name
+    if used != job.plan.target:
+        job.gateway.metrics.fallbacks.labels(job.plan.target, used, job.fallback).inc()
+        job.gateway.live.fallbacks += 1
+        job.exchange.facts["fallback"] = job.fallback
+    return begun
 
 
 def _final(job: Job, failure: CallFailedError) -> GatewayError:

@@ -17,6 +17,7 @@ class Job:
         payload: the request, as it came.
         deadline: the event loop's time at which it ends.
         fallback: why another upstream than the plan's has to answer; None as long as none has to.
+        is_hedged: both upstreams were asked at once.
         is_cut: the gateway is leaving and has run out of patience.
     """
 
@@ -27,4 +28,5 @@ class Job:
     plan: Plan
     deadline: float
     fallback: str | None = None
+    is_hedged: bool = False
     is_cut: bool = False

@@ -43,6 +43,9 @@ class Metrics:
         self.fallbacks = _counter(
             registry, "fallbacks", "Chats that another upstream answered.", ("wanted", "used", "cause")
         )
+        self.hedges = _counter(
+            registry, "hedges", "Chats whose upstream was slow: who answered.", ("wanted", "outcome")
+        )
         self.upstream = _counter(registry, "upstream_calls", "Calls of upstreams.", ("upstream", "outcome"))
         self.tokens = _counter(registry, "tokens", "Tokens that upstreams reported.", ("upstream", "kind"))
         self.spent = _counter(registry, "spent_money", "Price of what upstreams answered.", ("upstream",))

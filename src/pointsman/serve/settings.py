@@ -159,6 +159,10 @@ class RoutingSettings(Part):
     fallback: tuple[Literal["local-to-cloud", "cloud-to-local"], ...] = Field(
         default=(), description="which upstream may stand in for the other; none unless said here"
     )
+    hedge_after_s: Seconds | None = Field(
+        default=None,
+        description="no first byte for so long: the stand-in is asked, too; off unless set",
+    )
     rules: tuple[Rule, ...] = Field(default=(), description="rules before the model, in order")
     sticky: bool = Field(default=False, description="a conversation stays with the target of its first turn")
     sticky_ttl_s: Seconds = Field(default=3600.0, description="for so long after its last turn")

@@ -36,8 +36,13 @@ def until(holds: Callable[[], object]) -> None:
 
 def admin_of(server: Process, log: Path) -> httpx.Client:
     """The admin address stands in the log line of the parent, the only one that counts the workers."""
-    line = next(line for line in log.read_text().splitlines() if '"workers": 2' in line)
-    port = int(line.split('"admin_port": ')[1].split(",")[0])
+
+    def found() -> list[str]:
+        return [line for line in log.read_text().splitlines() if '"workers": 2' in line]
+
+    # Lines are written at the end of a turn of the event loop, so the greeting may be here before them.
+    until(found)
+    port = int(found()[0].split('"admin_port": ')[1].split(",")[0])
     return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
 
 

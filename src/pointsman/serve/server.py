@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
@@ -28,7 +29,7 @@ from pointsman.serve.settings import GatewaySettings
 from pointsman.serve.upstreams import read_key
 
 _LAST_WORDS_S = 2.0
-SWITCH_S = 0.001
+_SWITCH_S = 0.001
 """The model's thread and the event loop take turns; Python's 5 ms between them would be most of a latency."""
 
 
@@ -55,11 +56,18 @@ def serve(settings: GatewaySettings) -> int:
     """
     check_exposure(settings.server, load_access(settings.auth))
     setup(settings.server.log_level)
-    sys.setswitchinterval(SWITCH_S)
+    tune_process()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         service = Service(settings, on_ready=lambda _: announce(service.greeting()))
         runner.run(service.run())
     return 0
+
+
+def tune_process() -> None:
+    """What only a process that is a gateway and nothing else may set."""
+    sys.setswitchinterval(_SWITCH_S)
+    # A batch is read in less than its threads cost, and they would run on the processors of other workers.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 class Service:

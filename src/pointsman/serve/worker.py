@@ -13,7 +13,7 @@ import sys
 from pointsman.runtime.session import available_threads
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.logs import setup
-from pointsman.serve.server import SWITCH_S, Service, loop_factory
+from pointsman.serve.server import Service, loop_factory, tune_process
 from pointsman.serve.settings import GatewaySettings
 from pointsman.settings import Settings
 
@@ -28,7 +28,7 @@ def work(descriptor: int) -> int:
     """
     settings = _own(GatewaySettings.model_validate_json(sys.stdin.buffer.readline()))
     setup(settings.server.log_level)
-    sys.setswitchinterval(SWITCH_S)
+    tune_process()
     shared = socket.socket(fileno=descriptor)
     shared.setblocking(False)
 

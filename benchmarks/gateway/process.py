@@ -18,6 +18,8 @@ from benchmarks.gateway import wire
 from benchmarks.gateway.faultup import free_port
 
 SERVER_CORE, LOAD_CORE = 0, 1
+CORES = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else (0,)
+"""Every core that this process was given, whichever it pins itself to later."""
 _START_S = 60.0
 
 
@@ -35,7 +37,7 @@ def pin(core: int, pid: int = 0) -> bool:
 def pin_nowhere() -> None:
     """Give a child that only counts every core again; called in it, before it becomes its program."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        os.sched_setaffinity(0, CORES)
 
 
 def environment_without_settings(added: Mapping[str, str]) -> dict[str, str]:
@@ -50,6 +52,8 @@ class Server:
     Args:
         has_greeting: its standard output is a pipe that the caller reads. Otherwise it goes to the log with
             standard error: a pipe that nobody reads stops a server that writes a line a request.
+        log: where standard error goes; None makes a file in the folder.
+        cores: other cores than the server's.
     """
 
     def __init__(
@@ -60,23 +64,28 @@ class Server:
         files: int | None = None,
         *,
         has_greeting: bool = False,
+        log: Path | None = None,
+        cores: Sequence[int] | None = None,
     ) -> None:
-        self.log = folder / "log"
+        self.log = log or folder / "log"
         self.folder = folder
 
         def prepare() -> None:
-            pin(SERVER_CORE)
+            if cores is None:
+                pin(SERVER_CORE)
+            else:
+                os.sched_setaffinity(0, cores)
             if files is not None:
                 import resource
 
                 resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as written:
             self.process = subprocess.Popen(
                 list(command),
                 cwd=folder,
-                stdout=subprocess.PIPE if has_greeting else log,
-                stderr=log,
+                stdout=subprocess.PIPE if has_greeting else written,
+                stderr=written,
                 env=environment_without_settings(environment or {}),
                 preexec_fn=prepare,
                 start_new_session=True,
@@ -99,6 +108,11 @@ class Server:
     def files(self) -> int:
         """Open descriptors."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+    def children(self) -> tuple[int, ...]:
+        """The processes that it started and that still run."""
+        text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii")
+        return tuple(sorted(map(int, text.split())))
 
     @property
     def cpu_s(self) -> float:
@@ -154,6 +168,8 @@ class Gateway(Server):
         *,
         files: int | None = None,
         environment: Mapping[str, str] | None = None,
+        log: Path | None = None,
+        cores: Sequence[int] | None = None,
     ) -> Self:
         """Start one and wait until it answers. Raises RuntimeError with its last words where it does not."""
         folder = Path(tempfile.mkdtemp(prefix="pointsman-harness-"))
@@ -161,15 +177,15 @@ class Gateway(Server):
         command = [sys.executable, "-m", "pointsman", "serve", "--config", str(folder / "gateway.toml")]
         (folder / "gateway.toml").write_text(toml(tree), encoding="utf-8")
         (folder / "tmp").mkdir()
-        made = cls(
-            command, folder, {"TMPDIR": str(folder / "tmp"), **(environment or {})}, files, has_greeting=True
-        )
+        environment = {"TMPDIR": str(folder / "tmp"), **(environment or {})}
+        made = cls(command, folder, environment, files, has_greeting=True, log=log, cores=cores)
         assert made.process.stdout is not None
         loop = asyncio.get_running_loop()
         line = await asyncio.wait_for(loop.run_in_executor(None, made.process.stdout.readline), _START_S)
         if not line.startswith(b"pointsman listens on "):
             await made.stop()
-            raise RuntimeError(f"the gateway did not start: {made.log.read_text()[-500:]}")
+            last_words = made.log.read_text()[-500:] if made.log.is_file() else ""
+            raise RuntimeError(f"the gateway did not start: {last_words}")
         made.port = int(line.rsplit(b":", 1)[1])
         made.admin_port = int(tree["server"]["admin_port"])
         made.auth, made.admin_auth = _bearer(tree, "keys"), _bearer(tree, "admin_keys")

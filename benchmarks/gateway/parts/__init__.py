@@ -11,7 +11,7 @@ from benchmarks.gateway.parts import lifecycle, workers, confined
 from benchmarks.gateway.parts import texts
 from benchmarks.gateway.parts import fuzz, parsers, surface
 from benchmarks.gateway.parts import privacy
-from benchmarks.gateway.parts import memory
+from benchmarks.gateway.parts import memory, soak
 # isort: on
 
 __all__ = ["CHECKS"]

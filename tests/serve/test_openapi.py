@@ -36,7 +36,8 @@ def bodies() -> list[Any]:
         for name, values in OTHERS.items()
         for value in values
     ]
-    return [*keyed, *beside, *SAID, {}]
+    wrapped = [{name: {"query": "plan"}, "threshold": 5} for name in ("query", "data")]
+    return [*keyed, *beside, *wrapped, *SAID, {}]
 
 
 @pytest.mark.parametrize("path", POSTS)

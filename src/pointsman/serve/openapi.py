@@ -78,12 +78,13 @@ _CHATS = {
 }
 _INFER = _one_of({"inputs": {"type": "array", "items": _TENSOR, "minItems": 1, "maxItems": 1}})
 _CLASSIFY = _one_of(_QUERY, _INPUTS, _INPUT, bare=True)
-_WRAPPED = {"anyOf": [_TEXTS, _one_of(_QUERY, _INPUTS, _INPUT)]}
+_WRAPPED = _one_of(_QUERY, _INPUTS, _INPUT)
 _SCORE = _one_of(
-    {**_QUERY, "query": _WRAPPED},
+    _QUERY,
+    {"query": _WRAPPED},
     _INPUTS,
     _INPUT,
-    *({name: _WRAPPED} for name in ("input_data", "data", "queries")),
+    *({name: {"anyOf": [_TEXTS, _WRAPPED]}} for name in ("input_data", "data", "queries")),
     bare=True,
 )
 _BODIES: dict[str, dict[str, Any]] = {

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,25 @@ def test_imports_only_point_downward(path):
         other = room_of(module)
         if other is not None and other != room:
             assert FLOORS[other] < FLOORS[room], f"{room} imports {module}"
+
+
+def test_no_files_import_each_other_in_a_circle():
+    """Not even inside a function or for a type: whoever reads one of them has to read them all."""
+    known = {module_of(path) for path in FILES}
+    graph = {}
+    for path in FILES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = imports_of(path) | {
+            f"{node.module}.{alias.name}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        graph[module_of(path)] = names & known
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 def test_the_light_rooms_know_no_heavy_package():

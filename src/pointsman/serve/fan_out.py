@@ -6,7 +6,7 @@ Keys, limits and what a body may say are judged by the workers' own admin routes
 import asyncio
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -15,12 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
+from pointsman.serve.crew import Crew, Worker
 from pointsman.serve.failures import GatewayError, error_body, error_headers
 from pointsman.serve.http import JSON, ClientGone, Exchange, request_id_of
 from pointsman.serve.logs import log
-
-if TYPE_CHECKING:
-    from pointsman.serve.supervisor import Supervisor, Worker
 
 _FORWARDED = ("authorization", "api-key", "x-api-key", "content-type")
 _EVERYWHERE = frozenset({"/metrics", "/admin/state", "/admin/reload", "/admin/canary"})
@@ -31,8 +29,8 @@ _LOAD_S = 120.0
 class FanOut:
     """An ASGI application in front of the workers' admin routes."""
 
-    def __init__(self, supervisor: "Supervisor") -> None:
-        self._supervisor = supervisor
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
         self._client = httpx.AsyncClient(trust_env=False)
         self._one_change = asyncio.Lock()
 
@@ -42,7 +40,7 @@ class FanOut:
             return
         exchange = Exchange(scope, receive, send, request_id_of(scope))
         try:
-            limits = self._supervisor.settings.limits
+            limits = self._crew.settings.limits
             body = await exchange.body(limits.text_body_bytes, limits.body_timeout_s)
             if exchange.method == "POST":
                 # Two changes at once could end in another order in each worker.
@@ -58,7 +56,7 @@ class FanOut:
 
     async def _read(self, exchange: Exchange, body: bytes) -> None:
         """Ask all; one that does not answer is left out, unless none does."""
-        path, workers = exchange.scope["path"], self._supervisor.in_order()
+        path, workers = exchange.scope["path"], self._crew.in_order()
         if path not in _EVERYWHERE:
             workers = workers[:1]
         asked = await asyncio.gather(
@@ -83,20 +81,20 @@ class FanOut:
     async def _change(self, exchange: Exchange, body: bytes) -> None:
         """Tell one after the other. What the first refuses, nobody is told; who refuses later is replaced."""
         said: dict[int, Any] = {}
-        for worker in self._supervisor.in_order():
+        for worker in self._crew.in_order():
             try:
                 answer = await self._ask(worker, exchange, body, _LOAD_S)
             except httpx.HTTPError as error:
                 log("worker silent", worker=worker.slot, kind=type(error).__name__)
                 if said:
-                    self._supervisor.replace(worker)
+                    self._crew.replace(worker)
                 continue
             if answer.status_code == 200:
                 if not said:
                     self._remember(exchange.scope["path"], json.loads(body or b"{}"))
                 said[worker.slot] = answer.json()
             elif said:
-                self._supervisor.replace(worker)
+                self._crew.replace(worker)
             else:
                 await _relay(exchange, answer)
                 return
@@ -107,16 +105,14 @@ class FanOut:
     def _remember(self, path: str, payload: dict[str, Any]) -> None:
         if path == "/admin/reload":
             if payload.get("artifact") is not None:
-                self._supervisor.keep(artifact=payload["artifact"])
+                self._crew.keep(artifact=payload["artifact"])
             return
         names = {"artifact": "canary_artifact", "share": "canary_share", "shadow": "shadow"}
         changed = {names[key]: value for key, value in payload.items() if key in names}
         kept = {key: value for key, value in changed.items() if value is not None or key == "canary_artifact"}
-        self._supervisor.keep(**kept)
+        self._crew.keep(**kept)
 
-    async def _ask(
-        self, worker: "Worker", exchange: Exchange, body: bytes, timeout_s: float
-    ) -> httpx.Response:
+    async def _ask(self, worker: Worker, exchange: Exchange, body: bytes, timeout_s: float) -> httpx.Response:
         headers = {name: found for name in _FORWARDED if (found := exchange.header(name.encode()))}
         headers["x-request-id"] = exchange.request_id
         url = f"http://127.0.0.1:{worker.admin_port}{exchange.scope['path']}"

@@ -13,18 +13,17 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import SecretStr
 
 from pointsman.errors import SettingsError
+from pointsman.serve.crew import Crew, Worker
 from pointsman.serve.fan_out import FanOut
 from pointsman.serve.keys import check_exposure, load_access
 from pointsman.serve.listening import Listener, listen
 from pointsman.serve.logs import announce, log, setup
-from pointsman.serve.settings import GatewaySettings, InferenceSettings
+from pointsman.serve.settings import GatewaySettings
 
 _LAST_WAIT_S = 10.0
 _FIRST_PAUSE_S = 1.0
@@ -44,27 +43,12 @@ def supervise(settings: GatewaySettings) -> int:
     return asyncio.run(Supervisor(settings).run())
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """A process that answers.
-
-    Attributes:
-        slot: which of the workers it is, from 0; its successor has the same.
-        admin_port: of its own admin routes, on loopback.
-    """
-
-    slot: int
-    process: Process
-    admin_port: int
-
-
 class Supervisor:
     """The parent of the workers."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
-        self.workers: dict[int, Worker] = {}
-        self._now = settings
+        self.crew = Crew(settings)
         self._processes: set[Process] = set()
         self._stop = asyncio.Event()
         self._socket: socket.socket | None = None
@@ -83,11 +67,11 @@ class Supervisor:
         admin: Listener | None = None
         if server.admin_port is not None:
             found = listen(server.admin_host, server.admin_port)
-            admin = Listener(FanOut(self), found, self.settings.limits)
+            admin = Listener(FanOut(self.crew), found, self.settings.limits)
             await admin.start()
         port = self._socket.getsockname()[1]
         ports = {"port": port} if admin is None else {"port": port, "admin_port": admin.port}
-        log("listening", **ports, workers=len(self.workers))
+        log("listening", **ports, workers=len(self.crew.workers))
         announce(f"pointsman listens on http://{server.host}:{port}")
         watchers = [asyncio.create_task(self._watch(slot)) for slot in slots]
         await self._stop.wait()
@@ -97,31 +81,15 @@ class Supervisor:
             await admin.close()
         return 0
 
-    def in_order(self) -> list[Worker]:
-        """The workers that answer now, by slot."""
-        return [self.workers[slot] for slot in sorted(self.workers)]
-
-    def keep(self, **inference: Any) -> None:
-        """Remember what the admin routes changed: a worker that starts later starts with it."""
-        tree = {**self._now.inference.model_dump(), **inference}
-        changed = InferenceSettings.model_validate(tree)
-        self._now = self._now.model_copy(update={"inference": changed})
-
-    def replace(self, worker: Worker) -> None:
-        """Let a worker leave, without dropping anybody; another takes its place."""
-        log("worker replaced", level=logging.WARNING, worker=worker.slot)
-        with contextlib.suppress(ProcessLookupError):
-            worker.process.terminate()
-
     async def _watch(self, slot: int) -> None:
         """Keep one slot filled."""
         pause_s = 0.0
         while not self._stop.is_set():
-            worker = self.workers.get(slot)
+            worker = self.crew.workers.get(slot)
             if worker is not None:
                 code = await worker.process.wait()
                 self._processes.discard(worker.process)
-                del self.workers[slot]
+                del self.crew.workers[slot]
                 if self._stop.is_set():
                     return
                 log("worker ended", level=logging.WARNING, worker=slot, exit_code=code)
@@ -149,7 +117,7 @@ class Supervisor:
         assert process.stdout is not None
         self._processes.add(process)
         with contextlib.suppress(ConnectionError):
-            process.stdin.write(_revealed(self._now) + b"\n")
+            process.stdin.write(_revealed(self.crew.settings) + b"\n")
             await process.stdin.drain()
         if self._stop.is_set():
             process.stdin.close()
@@ -157,7 +125,7 @@ class Supervisor:
         if not line:
             self._processes.discard(process)
             return await process.wait()
-        self.workers[slot] = Worker(slot, process, json.loads(line)["admin_port"])
+        self.crew.workers[slot] = Worker(slot, process, json.loads(line)["admin_port"])
         return None
 
     def _handle_signals(self) -> None:
@@ -170,7 +138,7 @@ class Supervisor:
         """Begin to leave; said a second time, hurry."""
         if not self._stop.is_set():
             self._stop.set()
-            log("draining", workers=len(self.workers))
+            log("draining", workers=len(self.crew.workers))
             for process in self._processes:
                 if process.stdin is not None:
                     process.stdin.close()
@@ -180,7 +148,7 @@ class Supervisor:
                 process.terminate()
 
     def _reload(self) -> None:
-        for worker in self.workers.values():
+        for worker in self.crew.workers.values():
             with contextlib.suppress(ProcessLookupError):
                 worker.process.send_signal(signal.SIGHUP)
 

@@ -1,0 +1,53 @@
+"""The processes that answer from one port, and the settings that the next of them starts with."""
+
+import contextlib
+import logging
+from asyncio.subprocess import Process
+from dataclasses import dataclass
+from typing import Any
+
+from pointsman.serve.logs import log
+from pointsman.serve.settings import GatewaySettings, InferenceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process that answers.
+
+    Attributes:
+        slot: which of the workers it is, from 0; its successor has the same.
+        admin_port: of its own admin routes, on loopback.
+    """
+
+    slot: int
+    process: Process
+    admin_port: int
+
+
+class Crew:
+    """Who answers now.
+
+    Attributes:
+        workers: by slot.
+        settings: what the next worker starts with.
+    """
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.workers: dict[int, Worker] = {}
+        self.settings = settings
+
+    def in_order(self) -> list[Worker]:
+        """The workers that answer now, by slot."""
+        return [self.workers[slot] for slot in sorted(self.workers)]
+
+    def keep(self, **inference: Any) -> None:
+        """Remember what the admin routes changed: a worker that starts later starts with it."""
+        tree = {**self.settings.inference.model_dump(), **inference}
+        changed = InferenceSettings.model_validate(tree)
+        self.settings = self.settings.model_copy(update={"inference": changed})
+
+    def replace(self, worker: Worker) -> None:
+        """Let a worker leave, without dropping anybody; another takes its place."""
+        log("worker replaced", level=logging.WARNING, worker=worker.slot)
+        with contextlib.suppress(ProcessLookupError):
+            worker.process.terminate()

@@ -7,6 +7,7 @@ import time
 
 from benchmarks.gateway import wire
 from benchmarks.gateway.bench import UNCACHED, Bench
+from benchmarks.gateway.bytes_relay import relaying
 from benchmarks.gateway.faultup import Call, events, streams
 from benchmarks.gateway.measure import Finding, check, every, none, noted, within
 from benchmarks.gateway.messages import DONE, END, STREAM_HEAD, chunk, delta
@@ -66,18 +67,20 @@ async def per_piece(bench: Bench) -> Finding:
                     found.append(1000 * (at - sent))
         return found[5:]
 
-    added, used = [], 0.0
-    async with fronting(bench, cloud=script) as front:
+    added, bare, used = [], [], 0.0
+    async with fronting(bench, cloud=script) as front, relaying(front.cloud.port) as bytes_port:
         request = wire.chat("q", model="cloud", stream=True)
         for _ in range(turns):
-            straight = delays(await wire.ask(front.cloud.port, request))
+            straight = quantile(delays(await wire.ask(front.cloud.port, request)), 0.5)
             before = front.gateway.cpu_s
-            relayed = delays(await wire.ask(front.gateway.port, request))
+            relayed = quantile(delays(await wire.ask(front.gateway.port, request)), 0.5)
             used += front.gateway.cpu_s - before
-            added.append(quantile(relayed, 0.5) - quantile(straight, 0.5))
+            added.append(relayed - straight)
+            bare.append(quantile(delays(await wire.ask(bytes_port, request)), 0.5) - straight)
     return Finding(
         (
             within("added per piece, p50", statistics.median(added), 0.1, n=turns * n),
+            noted("the same by a relay of bytes and nothing else", statistics.median(bare), "ms"),
             noted("processor time of the gateway per piece", 1e6 * used / (turns * n), "us"),
         )
     )

@@ -5,47 +5,25 @@ A script is a coroutine that gets the request and the connection and does what i
 
 import asyncio
 import contextlib
-import json
 import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from benchmarks.gateway.messages import DONE, END, STREAM_HEAD, chunk, completion, delta, whole
+from benchmarks.gateway.messages import DONE, END, STREAM_HEAD, Request, chunk, completion, delta, whole
 
 
-class Call:
+class Call(Request):
     """One request as it arrived, and the raw connection to answer it on."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes) -> None:
+        super().__init__(head)
         self._reader = reader
         self._writer = writer
         self.at = time.monotonic()
-        self.head = head
-        lines = head.decode("latin-1").split("\r\n")
-        self.request_line = lines[0]
-        pairs = [line.split(":", 1) for line in lines[1:] if line]
-        self.header_names = [name.lower() for name, _ in pairs]
-        self.headers = {name.lower(): value.strip() for name, value in pairs}
-        self.body = b""
         self.is_ended = False
-
-    @property
-    def path(self) -> str:
-        """The path that was asked for."""
-        return self.request_line.split(" ")[1]
-
-    @property
-    def json(self) -> Any:
-        """The body's value."""
-        return json.loads(self.body)
-
-    @property
-    def text(self) -> str:
-        """The last message's text."""
-        return str(self.json["messages"][-1]["content"])
 
     async def send(self, data: bytes) -> None:
         """Send, and wait while the other side is slow."""
@@ -145,7 +123,7 @@ class FaultUpstream:
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
         call = Call(reader, writer, head[:-4])
-        call.body = await reader.readexactly(int(call.headers.get("content-length", "0")))
+        call.body = await reader.readexactly(call.length)
         return call
 
 

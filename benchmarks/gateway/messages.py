@@ -1,11 +1,49 @@
-"""What an OpenAI-compatible upstream says, as bytes: shared by the harness and the tests."""
+"""What an OpenAI-compatible upstream is asked and says, as bytes: shared by the harness and the tests."""
 
 import json
+from typing import Any
 
 DONE = b"data: [DONE]\n\n"
 STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
 )
+
+
+class Request:
+    """A request as it arrived at an upstream.
+
+    Args:
+        head: its lines, without the blank one that ends them.
+    """
+
+    def __init__(self, head: bytes) -> None:
+        lines = head.decode("latin-1").split("\r\n")
+        pairs = [line.split(":", 1) for line in lines[1:] if line]
+        self.head = head
+        self.request_line = lines[0]
+        self.header_names = [name.lower() for name, _ in pairs]
+        self.headers = {name.lower(): value.strip() for name, value in pairs}
+        self.body = b""
+
+    @property
+    def path(self) -> str:
+        """The path and query that were asked for."""
+        return self.request_line.split(" ")[1]
+
+    @property
+    def length(self) -> int:
+        """The bytes of the body, as announced."""
+        return int(self.headers.get("content-length", "0"))
+
+    @property
+    def json(self) -> Any:
+        """The body's value."""
+        return json.loads(self.body)
+
+    @property
+    def text(self) -> str:
+        """The last message's text."""
+        return str(self.json["messages"][-1]["content"])
 
 
 def whole(body: bytes, status: int = 200, headers: str = "", kind: str = "application/json") -> bytes:

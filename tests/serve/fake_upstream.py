@@ -1,37 +1,34 @@
 """An upstream on a real socket, scripted per request; it keeps what it was sent."""
 
 import contextlib
-import json
 import socket
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from benchmarks.gateway.messages import DONE, END, STREAM_HEAD, chunk, completion, delta, whole
+from benchmarks.gateway.faultup import free_port
+from benchmarks.gateway.messages import DONE, END, STREAM_HEAD, Request, chunk, completion, delta, whole
 
-__all__ = ["DONE", "STREAM_HEAD", "FakeUpstream", "Wire", "answer", "chunk", "completion", "delta", "stream"]
+__all__ = [
+    "DONE",
+    "STREAM_HEAD",
+    "FakeUpstream",
+    "Wire",
+    "answer",
+    "chunk",
+    "completion",
+    "delta",
+    "free_port",
+    "stream",
+]
 
 
-class Wire:
+class Wire(Request):
     """One request as it arrived, and the raw connection to answer it on."""
 
-    def __init__(self, connection: socket.socket, head: bytes, body: bytes) -> None:
+    def __init__(self, connection: socket.socket, head: bytes) -> None:
+        super().__init__(head)
         self._connection = connection
-        self.body = body
-        lines = head.decode("latin-1").split("\r\n")
-        self.request_line = lines[0]
-        pairs = [line.split(":", 1) for line in lines[1:] if line]
-        self.header_names = [name.lower() for name, _ in pairs]
-        self.headers = {name.lower(): value.strip() for name, value in pairs}
-
-    @property
-    def path(self) -> str:
-        return self.request_line.split(" ")[1]
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
     def send(self, data: bytes) -> None:
         self._connection.sendall(data)
@@ -115,10 +112,11 @@ class FakeUpstream:
                 return None
             data += piece
         head, _, body = data.partition(b"\r\n\r\n")
-        length = Wire(connection, head, b"").headers.get("content-length", "0")
-        while len(body) < int(length):
+        wire = Wire(connection, head)
+        while len(body) < wire.length:
             body += connection.recv(65536)
-        return Wire(connection, head, body)
+        wire.body = body
+        return wire
 
 
 def answer(status: int = 200, body: bytes | None = None, headers: str = "") -> Script:
@@ -145,9 +143,3 @@ def stream(pieces: Sequence[bytes]) -> Script:
 def hang_up(wire: Wire) -> None:
     """Close without a word."""
     wire.reset()
-
-
-def free_port() -> int:
-    """A port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as made:
-        return int(made.getsockname()[1])

@@ -29,6 +29,13 @@ class Front:
         """One request on a connection of its own."""
         return await wire.ask(self.gateway.port, request, timeout_s)
 
+    async def chats(
+        self, n: int, width: int, model: str = "cloud", timeout_s: float = 60.0, **fields: Any
+    ) -> list[wire.Answer]:
+        """`n` chats, each on a connection of its own and with a text of its own, `width` at a time."""
+        requests = [wire.chat(f"q{index}", model=model, **fields) for index in range(n)]
+        return await at_once(lambda index: self.ask(requests[index], timeout_s), range(n), width)
+
 
 @contextlib.asynccontextmanager
 async def fronting(

@@ -12,7 +12,7 @@ from benchmarks.gateway.faultup import Call, events, streams
 from benchmarks.gateway.measure import Finding, check, every, none, noted, within
 from benchmarks.gateway.messages import DONE, END, STREAM_HEAD, chunk, delta
 from benchmarks.gateway.openload import quantile
-from benchmarks.gateway.parts.fronts import at_once, fronting
+from benchmarks.gateway.parts.fronts import fronting
 
 
 @check("S4", "A relayed chat's first byte comes at most 1 ms after the decision")
@@ -93,9 +93,7 @@ async def thousand(bench: Bench) -> Finding:
     pieces = events(count)
     whole = b"".join(pieces)
     async with fronting(bench, cloud=streams(pieces, gap_s)) as front:
-        found = await at_once(
-            lambda i: front.ask(wire.chat(f"q{i}", model="cloud", stream=True), 300), range(n), n
-        )
+        found = await front.chats(n, n, timeout_s=300, stream=True)
         most, memory = front.cloud.most_open, front.gateway.rss_mb
     return Finding(
         (

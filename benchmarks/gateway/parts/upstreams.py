@@ -38,8 +38,8 @@ async def dead(bench: Bench) -> Finding:
         if script is None:
             tables["upstreams"] = {"cloud": {"url": f"http://127.0.0.1:{free_port()}/v1"}}
         async with fronting(bench, cloud=script, upstream=upstream, **tables) as front:
-            plain = await at_once(lambda i: front.ask(wire.chat(f"p{i}", model="local")), range(n // 2), 8)
-            found = await at_once(lambda i: front.ask(wire.chat(f"q{i}", model="cloud")), range(n), 8)
+            plain = await front.chats(n // 2, 8, "local")
+            found = await front.chats(n, 8)
             good = sum(a.status == 200 and a.headers.get("x-pointsman-upstream") == "local" for a in found)
             took = [1000 * (a.ended_at - a.sent_at) for a in found]
             base = [1000 * (a.ended_at - a.sent_at) for a in plain]
@@ -56,7 +56,7 @@ async def silent(bench: Bench) -> Finding:
     n = bench.pick(20, 100, 500)
     upstream = {"first_byte_timeout_s": 1.0, "breaker_failures": NEVER_OPEN}
     async with fronting(bench, cloud=hangs, upstream=upstream, routing={"fallback": BOTH_WAYS}) as front:
-        found = await at_once(lambda i: front.ask(wire.chat(f"q{i}", model="cloud")), range(n), n)
+        found = await front.chats(n, n)
         await asyncio.sleep(0.3)
         left = front.cloud.open
     good = sum(a.status == 200 for a in found)
@@ -96,7 +96,7 @@ async def mistakes(bench: Bench) -> Finding:
     async with fronting(bench, routing={"fallback": BOTH_WAYS}) as front:
         for status in statuses:
             front.cloud.script = answers(b'{"error":{"message":"no"}}', status)
-            found = await at_once(lambda i: front.ask(wire.chat(f"q{i}", model="cloud")), range(n), 8)
+            found = await front.chats(n, 8)
             passed += sum(a.status == status for a in found)
         called, elsewhere = len(front.cloud.seen), len(front.local.seen)
     total = n * len(statuses)
@@ -121,7 +121,7 @@ async def retries(bench: Bench) -> Finding:
     upstream = {"retries": 3, "breaker_failures": NEVER_OPEN}
     dead = {"cloud": {"url": f"http://127.0.0.1:{free_port()}/v1"}}
     async with fronting(bench, upstream=upstream, upstreams=dead) as front:
-        found = await at_once(lambda i: front.ask(wire.chat(f"q{i}", model="cloud")), range(n), 16)
+        found = await front.chats(n, 16)
         metrics = await front.gateway.metrics()
     calls = metrics['pointsman_upstream_calls_total{outcome="unreachable",upstream="cloud"}']
     told = sum(a.status == 502 and a.headers.get("x-should-retry") == "false" for a in found)
@@ -326,7 +326,7 @@ async def storm(bench: Bench) -> Finding:
     n, allowed = bench.pick(200, 400, 1000), 64
     upstream = {"first_byte_timeout_s": 1.5, "breaker_failures": NEVER_OPEN}
     async with fronting(bench, cloud=hangs, upstream=upstream, limits={"chats": allowed}) as front:
-        found = await at_once(lambda i: front.ask(wire.chat(f"q{i}", model="cloud")), range(n), n)
+        found = await front.chats(n, n)
         most = front.cloud.most_open
         await asyncio.sleep(0.3)
         left = front.cloud.open

@@ -21,14 +21,16 @@ class Begun:
     """An answer of which the first piece is here: a whole body, or the first whole events of a stream.
 
     Attributes:
-        events: holds back the unfinished end of a stream; None for a whole body.
-        usage: the last piece of a stream that said something of tokens.
+        value: of a whole body, where it is a JSON object.
+        events: of a stream: holds back its unfinished end.
+        usage: of a stream: the last piece that said something of tokens.
     """
 
     opened: Opened
-    data: bytes
-    events: sse.EventRelay | None
     call: Call
+    data: bytes
+    value: dict[str, Any] | None = None
+    events: sse.EventRelay | None = None
     usage: bytes = b""
 
     def drop(self) -> None:
@@ -62,7 +64,7 @@ async def _begun(job: Job, upstream: Upstream, call: Call) -> Begun:
             try:
                 if opened.is_stream:
                     return await _first_events(opened, call)
-                return Begun(opened, await _all(job, opened, patience), None, call)
+                return await _whole_body(job, opened, call, patience)
             except BaseException:
                 opened.response.close()
                 raise
@@ -76,11 +78,11 @@ async def _first_events(opened: Opened, call: Call) -> Begun:
     events = sse.EventRelay()
     while piece := await opened.response.read():
         if data := events.feed(piece):
-            return Begun(opened, data, events, call, data if b"total_tokens" in data else b"")
+            return Begun(opened, call, data, None, events, data if b"total_tokens" in data else b"")
     raise opened.broke("invalid")
 
 
-async def _all(job: Job, opened: Opened, patience: Patience) -> bytes:
+async def _whole_body(job: Job, opened: Opened, call: Call, patience: Patience) -> Begun:
     response, idle_s = opened.response, opened.upstream.settings.idle_timeout_s
     most = job.gateway.settings.limits.answer_bytes
     announced = response.headers.get("content-length", "")
@@ -92,18 +94,19 @@ async def _all(job: Job, opened: Opened, patience: Patience) -> bytes:
         if len(body) + len(piece) > most:
             raise opened.broke("invalid")
         body += piece
-    data = bytes(body)
-    if response.status < 300 and not is_object(data):
+    value = _object(body)
+    if response.status < 300 and value is None:
         raise opened.broke("invalid")
-    return data
+    return Begun(opened, call, bytes(body), value)
 
 
-def is_object(data: bytes) -> bool:
-    """Whether a body is a JSON object."""
+def _object(body: bytearray) -> dict[str, Any] | None:
+    """A JSON object, or None for anything else."""
     try:
-        return isinstance(json.loads(data), dict)
+        value = json.loads(body)
     except (ValueError, RecursionError):
-        return False
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _body_for(payload: dict[str, Any], upstream: Upstream) -> bytes:

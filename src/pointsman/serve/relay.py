@@ -5,10 +5,9 @@ A failure from here on is one event in the stream, without the `[DONE]` that mea
 
 import asyncio
 import contextlib
-import json
 
 from pointsman.serve import sse
-from pointsman.serve.attempt import Begun, is_object
+from pointsman.serve.attempt import Begun
 from pointsman.serve.disclosure import answer_headers, decision_facts, preamble, with_field
 from pointsman.serve.failures import GatewayError, error_object
 from pointsman.serve.job import Job
@@ -29,13 +28,12 @@ async def relay(job: Job, begun: Begun) -> None:
 
 
 async def _whole(job: Job, begun: Begun) -> None:
-    opened = begun.opened
-    if opened.response.status < 300:
-        usage = json.loads(begun.data).get("usage")
-        begun.call.used(*account_usage(job.gateway, opened.upstream.name, usage))
-    data = begun.data
-    if is_object(data):
+    opened, data = begun.opened, begun.data
+    if begun.value is not None:
         data = with_field(data, decision_facts(job, opened.upstream))
+        if opened.response.status < 300:
+            usage = account_usage(job.gateway, opened.upstream.name, begun.value.get("usage"))
+            begun.call.used(*usage)
     await job.exchange.respond(opened.response.status, data, answer_headers(job, opened))
 
 

@@ -15,9 +15,10 @@ import httpx
 from pointsman import __version__
 from pointsman.errors import SettingsError
 from pointsman.serve.breaker import Breaker, RetryBudget
+from pointsman.serve.connection import MalformedError
 from pointsman.serve.metrics import Metrics
 from pointsman.serve.settings import GatewaySettings, UpstreamSettings
-from pointsman.serve.transport import HttpTransport, MalformedError, NotConnectedError, Response
+from pointsman.serve.transport import HttpTransport, NotConnectedError, Response
 
 FORWARDED = (b"accept", b"traceparent", b"tracestate", b"openai-beta", b"x-request-id")
 """Request headers that go on to an upstream; all others stay here, the client's key above all."""

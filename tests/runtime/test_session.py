@@ -142,6 +142,27 @@ def test_the_quota_of_cgroup_1_does_too(tmp_path: Path, quota: str, period: str,
     assert available_threads(tmp_path) == threads
 
 
+def test_the_quota_of_any_group_around_the_process_counts(tmp_path: Path) -> None:
+    """As systemd has it: the service's own group is deep in the tree, and the root has no quota at all."""
+    service = tmp_path / "system.slice" / "pointsman.service"
+    service.mkdir(parents=True)
+    groups = tmp_path / "groups"
+    groups.write_text("0::/system.slice/pointsman.service\n", encoding="ascii")
+    assert available_threads(tmp_path, groups) == AFFINITY
+    (service / "cpu.max").write_text("max 100000\n", encoding="ascii")
+    (service.parent / "cpu.max").write_text("100000 100000\n", encoding="ascii")
+    assert available_threads(tmp_path, groups) == 1
+    older = tmp_path / "cpu" / "docker" / "c0ffee"
+    older.mkdir(parents=True)
+    (older / "cpu.cfs_quota_us").write_text("100000", encoding="ascii")
+    (older / "cpu.cfs_period_us").write_text("100000", encoding="ascii")
+    groups.write_text("12:pids:/x\n4:cpu,cpuacct:/docker/c0ffee\n0::/\n", encoding="ascii")
+    assert available_threads(tmp_path, groups) == 1
+    for strange in ("0::/../../elsewhere\n", "nonsense\n", ""):
+        groups.write_text(strange, encoding="ascii")
+        assert available_threads(tmp_path, groups) == AFFINITY
+
+
 def test_without_a_cgroup_the_affinity_counts(tmp_path: Path) -> None:
     assert available_threads(tmp_path / "nothing") == AFFINITY
 

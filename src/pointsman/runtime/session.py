@@ -7,9 +7,9 @@ to the container. Here an absent provider is an error, and threads come from aff
 import math
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -58,26 +58,41 @@ class SessionConfig:
             raise RuntimeUnavailableError(f"providers: expected at least one of {sorted(PROVIDERS)}.")
 
 
-def available_threads(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Processors that this process may really use: its affinity, cut by the cgroup's quota; at least 1."""
+def available_threads(cgroup: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> int:
+    """Processors that this process may really use: its affinity, cut by the quota of its cgroup; at least 1.
+
+    Args:
+        cgroup: where the cgroups' files are.
+        groups: the file that says in which groups this process is; the quota of every group around it counts.
+    """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota(cgroup)
-    return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
+    folders = _cgroups(cgroup, groups)
+    quotas = [quota for folder in folders if (quota := _quota(folder)) is not None]
+    return max(1, min([affinity, *map(math.ceil, quotas)]))
 
 
-def _cgroup_quota(cgroup: Path) -> float | None:
-    """CPUs granted by cgroup v2 (`cpu.max`) or v1 (`cpu.cfs_quota_us`); None where there is no limit."""
-    try:
-        quota, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
+def _cgroups(cgroup: Path, groups: Path) -> list[Path]:
+    """The folders of the groups that may limit this process's processors, of cgroup v2 and of v1."""
+    within = {cgroup: PurePosixPath("/"), cgroup / "cpu": PurePosixPath("/")}
+    with suppress(OSError, ValueError):
+        for line in groups.read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            # Seen from a namespace, a group outside of it begins with `/..`.
+            if controllers in ("", "cpu", "cpu,cpuacct") and ".." not in path:
+                within[cgroup / "cpu" if controllers else cgroup] = PurePosixPath(path)
+    return [top / group.relative_to("/") for top, path in within.items() for group in (path, *path.parents)]
+
+
+def _quota(folder: Path) -> float | None:
+    """CPUs granted by a group's `cpu.max` (v2) or `cpu.cfs_quota_us` (v1); None where there is no limit."""
+    with suppress(OSError, ValueError):
+        quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
         return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        quota_us = int((cgroup / "cpu" / "cpu.cfs_quota_us").read_text(encoding="ascii"))
-        period_us = int((cgroup / "cpu" / "cpu.cfs_period_us").read_text(encoding="ascii"))
+    with suppress(OSError, ValueError):
+        quota_us = int((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"))
+        period_us = int((folder / "cpu.cfs_period_us").read_text(encoding="ascii"))
         return quota_us / period_us if quota_us > 0 and period_us > 0 else None
-    except (OSError, ValueError):
-        return None
+    return None
 
 
 class Session:

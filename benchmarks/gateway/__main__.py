@@ -2,7 +2,7 @@
 
     python -m benchmarks.gateway --size small|medium|full [--only A1,B] [--output DIR]
 
-Small is for every change (a few minutes; only counts decide), medium takes a quarter of an hour, full is
+Small is for every change (a few minutes; only counts decide), medium takes twenty minutes, full is
 what `make soak` runs. Results are JSON in DIR, where a run with --only replaces its checks;
 docs/reliability.md is rendered from the medium or full ones. The exit code is 1 where a count missed its
 target, or with --strict a time.

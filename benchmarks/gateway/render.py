@@ -14,7 +14,7 @@ PARTS = {
     "F": "Hostile texts",
     "G": "The HTTP surface",
     "H": "Secrets and privacy",
-    "I": "Memory",
+    "I": "Memory, threads and processes",
 }
 
 HEAD = """# Reliability of the gateway
@@ -29,7 +29,7 @@ HOW = """## Run it yourself
 | command | what it does |
 | --- | --- |
 | `make reliability-small` | every check, small, as continuous integration runs it |
-| `python -m benchmarks.gateway --size medium` | every check, a quarter of an hour on two quiet cores |
+| `python -m benchmarks.gateway --size medium` | every check, twenty minutes on two quiet cores |
 | `make soak` | the full sizes |
 | `python -m benchmarks.gateway --only A2,B` | one check, or one part |
 | `make peers` | installs what S3 compares with, and G1 and G4 fuzz with, each in its own environment |
@@ -49,10 +49,12 @@ NOT_RUN = """## What is not here
 
 * Other systems: all of this is Linux, loopback, two cores. Delay and loss come from the scripted
   upstream.
-* C4 and C9 (a killed worker, a full disk for logs), I2 and I5 (a soak of mixed faults, forks): not in
-  this harness. The mode with several processes has tests of its own in `tests/serve/test_workers.py`.
-* Parts D, E and F5 (artifacts, hostile models and tokenizers) concern the artifact, not the gateway; see
-  `tests/artifact/` and [the artifact's format](artifact-format.md).
+* The rest of part F, and parts D, E and J: they concern the artifact and the package, or need a stand-in
+  inside the process, so the test suite tries them: a panic in the model's thread in
+  `tests/serve/test_faults.py`, crashes and tampering in `tests/artifact/`, imports in
+  `tests/serve/test_import.py`. That sessions are freed on a reload (I3) is C7's figure for memory.
+* Quotas of real control groups (I4): the threads are checked against affinities here, and against a
+  group's files in `tests/runtime/test_session.py`.
 * Servers that S3 does not compare with: Infinity 0.0.78 installs, but its optimum engine finds no ONNX
   file in a local directory; text-embeddings-inference and Triton were not tried.
 """

@@ -8,7 +8,7 @@ from benchmarks.gateway.parts import speed, peers, relay
 from benchmarks.gateway.parts import load
 from benchmarks.gateway.parts import upstreams, streams, hedging, who_answers
 from benchmarks.gateway.parts import lifecycle, workers, confined
-from benchmarks.gateway.parts import texts
+from benchmarks.gateway.parts import texts, tokenizers
 from benchmarks.gateway.parts import fuzz, parsers, surface
 from benchmarks.gateway.parts import privacy
 from benchmarks.gateway.parts import memory, soak

@@ -194,3 +194,20 @@ def test_blocks_that_are_no_model_are_an_error_and_not_a_wait() -> None:
 def test_a_session_made_of_blocks_keeps_no_copy_of_the_file() -> None:
     kept = [value for value in vars(Session([summed(TABLE)])._session).values() if isinstance(value, bytes)]
     assert kept == []
+
+
+def test_a_provider_that_may_read_again_gets_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO opens a model's file by its name once more: a pipe would keep it waiting for ever."""
+    given: list[object] = []
+
+    def noted(source: object, **_: object) -> None:
+        given.append(source)
+        raise RuntimeError("it is not here")
+
+    monkeypatch.setattr(ort, "InferenceSession", noted)
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CPU, "OpenVINOExecutionProvider"])
+    model = summed(TABLE)
+    blocks = [model[:100], model[100:]]
+    with pytest.raises(ArtifactError, match="it is not here"):
+        Session(blocks, SessionConfig(providers=("openvino", "cpu")))
+    assert given == [model] and not blocks

@@ -128,7 +128,7 @@ class Session:
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            with _source(model) as source:
+            with _source(model, wanted) as source:
                 self._session = ort.InferenceSession(
                     source,
                     sess_options=options,
@@ -206,9 +206,16 @@ class Session:
         return logits
 
 
-def _source(model: bytes | Path | list[bytes]) -> AbstractContextManager[str | bytes]:
+def _source(
+    model: bytes | Path | list[bytes], wanted: Sequence[tuple[str, Mapping[str, str]]]
+) -> AbstractContextManager[str | bytes]:
     if isinstance(model, list):
-        return readable_once(model)
+        if all(name == CPU for name, _ in wanted):
+            return readable_once(model)
+        # Others may open the file by its name once more (OpenVINO does), and would wait for ever.
+        whole = b"".join(model)
+        model.clear()
+        return nullcontext(whole)
     return nullcontext(model if isinstance(model, bytes) else str(model))
 
 

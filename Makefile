@@ -114,7 +114,7 @@ $(TARGETS)/.ready: $(TARGETS)/.quick constraints-mlflow.txt
 	for name in ov ovep tr mlflow kserve litellm schema; do $(PYTHON) -m venv $(TARGETS)/venv-$$name || exit 1; done
 	$(TARGETS)/venv-tr/bin/pip install --quiet 'tritonclient[grpc]' onnx onnxruntime-extensions onnxruntime tokenizers
 	$(TARGETS)/venv-ov/bin/pip install --quiet openvino numpy
-	$(TARGETS)/venv-ovep/bin/pip install --quiet onnxruntime-openvino numpy
+	$(TARGETS)/venv-ovep/bin/pip install --quiet onnxruntime-openvino numpy tokenizers python-dotenv
 	$(TARGETS)/venv-litellm/bin/pip install --quiet 'litellm[proxy]>=1.108' onnxruntime tokenizers python-dotenv
 	$(TARGETS)/venv-schema/bin/pip install --quiet 'schemathesis>=4'
 	$(TARGETS)/venv-mlflow/bin/pip install --quiet --constraint constraints-mlflow.txt --editable '.[mlflow]'

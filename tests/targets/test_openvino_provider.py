@@ -5,11 +5,14 @@ processors only, so it is no provider on others.
 """
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from benchmarks.figures import Figure
-from tests.targets.comparing import FIGURES, INT8_WITHIN, SHOWN, compare, decisions_of, peer
+from tests.targets.comparing import FIGURES, INT8_WITHIN, ROOT, SHOWN, compare, decisions_of, peer, runtime
 
 from pointsman.deploy.package.model_servers import LENGTHS
 from pointsman.runtime.router import Router
@@ -106,3 +109,55 @@ def test_the_provider_answers_as_python(artifact, texts, tmp_path, variant, leng
     what = f"{SHOWN[variant]} by ONNX Runtime's OpenVINO provider, lengths {name.partition('lengths ')[2]}"
     compare(what, texts, router.route_many(texts), found, within)
     assert ran in (None, (taken, left))
+
+
+_ROUTER = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[4])
+from pointsman.runtime.router import Router
+from pointsman.runtime.session import SessionConfig
+options = {"openvino": {"device_type": "CPU", "precision": "FP32"}}
+session = SessionConfig(threads=1, providers=("openvino",), provider_options=options)
+router = Router.open(Path(sys.argv[1]), variant=sys.argv[2], session=session)
+decisions = router.route_many(json.load(open(sys.argv[3])))
+print(json.dumps([decision.to_dict() for decision in decisions]))
+"""
+
+
+def test_a_router_runs_on_the_provider(artifact, texts, plain, tmp_path):
+    (tmp_path / "texts.json").write_text(json.dumps(texts[:100]))
+    said = peer("venv-ovep", _ROUTER, artifact.path, "plain", tmp_path / "texts.json", ROOT / "src")
+    found = [{**one, "pCloud": one["p_cloud"]} for one in json.loads(said.splitlines()[-1])]
+    compare("fp32 by `Router` on the OpenVINO provider", texts[:100], plain[:100], found, 1e-3)
+
+
+_BENCH = """
+import json, sys
+import numpy as np
+from pointsman.convert.benchmark_stock import open_stock
+given = np.load(sys.argv[2])
+ids, mask = given["ids"], given["mask"]
+kinds = ("onnx", "openvino")
+logits = [open_stock({"kind": kind, "model": sys.argv[1], "threads": 1}).run(ids, mask) for kind in kinds]
+print(json.dumps(float(np.abs(logits[0] - logits[1]).max())))
+"""
+
+
+def test_the_benchmarks_openvino_is_openvino_and_answers_as_onnx_runtime(artifact, texts, tmp_path):
+    [site] = runtime("venv-ov", "lib").glob("python*/site-packages")
+    encodings = Router.open(artifact.path).encode(texts[:32])
+    ids = np.zeros((32, 128), np.int64)
+    for row, encoding in enumerate(encodings):
+        ids[row, : len(encoding.ids)] = encoding.ids
+    np.savez(tmp_path / "in.npz", ids=ids, mask=(ids != 0).astype(np.int64))
+    model = artifact.path / artifact.manifest.variants["plain"]
+    done = subprocess.run(
+        [sys.executable, "-c", _BENCH, model, tmp_path / "in.npz"],
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{site}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert float(done.stdout) < 1e-3

@@ -1,5 +1,6 @@
 """Several processes behind one port, as an operator and as the kernel treat them."""
 
+import json
 import os
 import shutil
 import signal
@@ -116,6 +117,28 @@ def test_admin_routes_reach_every_worker_and_those_to_come(
         until(lambda: all(now != then for now, then in zip(exact(), loaded, strict=True)))
         assert versions() == {wanted}
     assert server.stop() == 0
+
+
+@pytest.mark.parametrize("admin_key", [None, "9f2c47d1a86b4e30b5c8f7a1d2e3946b"])
+def test_every_worker_shows_what_all_have_seen(spawn: Spawn, admin_key: str | None) -> None:
+    keys = {} if admin_key is None else {"POINTSMAN_AUTH__ADMIN_KEYS": json.dumps([admin_key])}
+    server = spawn(*TWO, **keys)
+    questions = 12
+    for index in range(questions):
+        body = {"query": f"{CLOUD_TEXT} {index}"}
+        assert httpx.post(f"{server.url}/predict", json=body, trust_env=False).status_code == 200
+    shown = [httpx.get(f"{server.url}/live.json", trust_env=False).json() for _ in range(6)]
+    for one in shown:
+        assert one["workers"] == {"answered": 2, "of": 2}
+        assert (one["requests"], one["targets"]["cloud"], len(one["recent"])) == (12, 12, 12)
+        assert sum(second["cloud"] for second in one["seconds"]) == questions
+        assert [e["time"] for e in one["recent"]] == sorted((e["time"] for e in one["recent"]), reverse=True)
+        assert one["cache"]["misses"] == questions
+    frozen = min(children(server.process.pid))
+    os.kill(frozen, signal.SIGSTOP)
+    alone = httpx.get(f"{server.url}/live.json", trust_env=False, timeout=20).json()
+    os.kill(frozen, signal.SIGCONT)
+    assert alone["workers"] == {"answered": 1, "of": 2}
 
 
 def test_a_bad_artifact_is_one_line_and_exit_code_3(artifact: Path, tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 import contextlib
 import logging
+import secrets
 from asyncio.subprocess import Process
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic import SecretStr
 
 from pointsman.serve.logs import log
 from pointsman.serve.settings import GatewaySettings, InferenceSettings
@@ -30,10 +33,16 @@ class Crew:
     Attributes:
         workers: by slot.
         settings: what the next worker starts with.
+        key: what their admin routes take from each other, beside the operator's keys.
     """
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.workers: dict[int, Worker] = {}
+        self.key = secrets.token_hex(32)
+        auth = settings.auth
+        if auth.admin_keys or auth.admin_keys_file is not None:
+            keys = (*auth.admin_keys, SecretStr(self.key))
+            settings = settings.model_copy(update={"auth": auth.model_copy(update={"admin_keys": keys})})
         self.settings = settings
 
     def in_order(self) -> list[Worker]:

@@ -21,8 +21,10 @@ from pointsman.serve.http import JSON, ClientGone, Exchange, request_id_of
 from pointsman.serve.logs import log
 
 _FORWARDED = ("authorization", "api-key", "x-api-key", "content-type")
-_EVERYWHERE = frozenset({"/metrics", "/admin/state", "/admin/reload", "/admin/canary"})
+_EVERYWHERE = frozenset({"/metrics", "/admin/state", "/admin/live", "/admin/reload", "/admin/canary"})
 _READ_S = 5.0
+_GLANCE_S = 1.0
+"""For what a page asks for every other second: a worker that hangs is left out soon."""
 _LOAD_S = 120.0
 
 
@@ -59,8 +61,9 @@ class FanOut:
         path, workers = exchange.scope["path"], self._crew.in_order()
         if path not in _EVERYWHERE:
             workers = workers[:1]
+        wait_s = _GLANCE_S if path == "/admin/live" else _READ_S
         asked = await asyncio.gather(
-            *(self._ask(worker, exchange, body, _READ_S) for worker in workers), return_exceptions=True
+            *(self._ask(worker, exchange, body, wait_s) for worker in workers), return_exceptions=True
         )
         answers = {
             worker.slot: answer
@@ -75,6 +78,9 @@ class FanOut:
         elif path == "/metrics":
             data = _joined({slot: answer.text for slot, answer in answers.items()})
             await exchange.respond(200, data, [(b"content-type", CONTENT_TYPE_LATEST.encode())])
+        elif path == "/admin/live":
+            records = [record for answer in answers.values() for record in answer.json()["workers"]]
+            await exchange.respond_json({"workers": records})
         else:
             await exchange.respond_json(_with_workers({s: a.json() for s, a in answers.items()}))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 
 from pointsman.decision import Decision
+from pointsman.serve.colleagues import Colleagues
 from pointsman.serve.engine import Answer, Engine
 from pointsman.serve.keys import Access, load_access
 from pointsman.serve.live import Live
@@ -38,6 +39,8 @@ class Gateway:
     rules: tuple[CompiledRule, ...]
     sticky: Sticky
     tracing: Tracing
+    colleagues: Colleagues | None = None
+    """The other processes behind the same port, where there are any."""
     is_draining: bool = False
     in_flight: int = 0
     chats: int = 0

@@ -1,10 +1,13 @@
 """The last two minutes, for the page's live view: counts a second, latencies, recent decisions.
 
-Bounded memory; the text of a decision is kept only where the operator allows it.
+Bounded memory; the text of a decision is kept only where the operator allows it. Several processes' records
+are one view.
 """
 
 import time
 from collections import deque
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from pointsman.decision import Decision
@@ -24,7 +27,7 @@ class Live:
 
     def __init__(self, *, show_text: bool) -> None:
         self._show_text = show_text
-        self._seconds: deque[list[float]] = deque(maxlen=SECONDS)
+        self._seconds: deque[list[int]] = deque(maxlen=SECONDS)
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
         self._recent: deque[dict[str, Any]] = deque(maxlen=_RECENT)
         self.requests = 0
@@ -59,31 +62,48 @@ class Live:
             entry["text"] = text[:_TEXT_CHARS]
         self._recent.append(entry)
 
-    def snapshot(self) -> dict[str, Any]:
-        """Everything, ready for JSON; latencies in milliseconds."""
-        ordered = sorted(self._latencies)
+    def record(self) -> dict[str, Any]:
+        """Everything, ready for JSON and for `view`; latencies in milliseconds."""
         return {
             "requests": self.requests,
             "errors": self.errors,
             "fallbacks": self.fallbacks,
             "targets": dict(self.targets),
             "saved": self.saved,
-            "latency_ms": {f"p{q}": _quantile_ms(ordered, q / 100) for q in (50, 95, 99)},
-            "seconds": [
-                {"at": int(at), "requests": int(n), "local": int(local), "cloud": int(cloud)}
-                for at, n, local, cloud in self._seconds
-            ],
-            "recent": list(reversed(self._recent)),
+            "latencies_ms": [round(1000 * elapsed_s, 3) for elapsed_s in self._latencies],
+            "seconds": list(self._seconds),
+            "recent": list(self._recent),
         }
 
-    def _now(self) -> list[float]:
+    def _now(self) -> list[int]:
         second = int(time.time())
         if not self._seconds or self._seconds[-1][0] != second:
             self._seconds.append([second, 0, 0, 0])
         return self._seconds[-1]
 
 
-def _quantile_ms(ordered: list[float], share: float) -> float | None:
-    if not ordered:
-        return None
-    return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)
+def view(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the page shows of several processes: sums, the quantiles of all latencies, the newest first."""
+    latencies = sorted(chain.from_iterable(record["latencies_ms"] for record in records))
+    seconds: dict[int, list[int]] = {}
+    for at, *counts in chain.from_iterable(record["seconds"] for record in records):
+        known = seconds.setdefault(at, [0, 0, 0])
+        seconds[at] = [a + b for a, b in zip(known, counts, strict=True)]
+    recent = sorted(chain.from_iterable(record["recent"] for record in records), key=lambda one: one["time"])
+    return {
+        **{
+            name: sum(record[name] for record in records)
+            for name in ("requests", "errors", "fallbacks", "saved")
+        },
+        "targets": {name: sum(record["targets"][name] for record in records) for name in ("local", "cloud")},
+        "latency_ms": {f"p{q}": _quantile(latencies, q / 100) for q in (50, 95, 99)},
+        "seconds": [
+            {"at": at, "requests": n, "local": local, "cloud": cloud}
+            for at, (n, local, cloud) in sorted(seconds.items())[-SECONDS:]
+        ],
+        "recent": recent[: -_RECENT - 1 : -1],
+    }
+
+
+def _quantile(ordered: list[float], share: float) -> float | None:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None

@@ -7,6 +7,7 @@ from pointsman.serve.classify import policy_of
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.http import Exchange
+from pointsman.serve.live import view
 
 _KINDS = {
     "index.html": b"text/html; charset=utf-8",
@@ -39,12 +40,14 @@ async def asset(gateway: Gateway, exchange: Exchange) -> None:
 
 
 async def live(gateway: Gateway, exchange: Exchange) -> None:
-    """`/live.json`: what happened in the last two minutes, and what is loaded."""
+    """`/live.json`: what happened in the last two minutes, in every process, and what is loaded."""
     generation = gateway.engine.current
     manifest = generation.router.manifest
-    snapshot: dict[str, Any] = gateway.live.snapshot()
-    cache = generation.cache
-    snapshot |= {
+    records = await gateway.colleagues.records() if gateway.colleagues is not None else []
+    records = records or [_record(gateway)]
+    snapshot = {
+        **view(records),
+        "workers": {"answered": len(records), "of": gateway.settings.server.workers},
         "model": {"name": manifest.name, "version": generation.version, "variant": generation.router.variant},
         "policy": policy_of(gateway),
         "curve": generation.drift.points,
@@ -52,16 +55,35 @@ async def live(gateway: Gateway, exchange: Exchange) -> None:
         "upstreams": {
             name: {
                 "model": upstream.settings.model,
-                "state": "open" if upstream.breaker.is_open else "closed",
+                "state": "open" if any(name in record["resting"] for record in records) else "closed",
             }
             for name in gateway.upstreams.names()
             if (upstream := gateway.upstreams.get(name)) is not None
         },
-        "queue": gateway.engine.batcher.depth,
-        "cache": {"hits": cache.hits, "misses": cache.misses},
+        "queue": sum(record["queue"] for record in records),
+        "cache": {name: sum(record["cache"][name] for record in records) for name in ("hits", "misses")},
         "shows_text": gateway.settings.server.show_text,
     }
     await exchange.respond_json(snapshot, headers=[(b"cache-control", b"no-store")])
+
+
+async def figures(gateway: Gateway, exchange: Exchange) -> None:
+    """`/admin/live`: this process's part of what `/live.json` shows."""
+    await exchange.respond_json({"workers": [_record(gateway)]})
+
+
+def _record(gateway: Gateway) -> dict[str, Any]:
+    cache = gateway.engine.current.cache
+    return {
+        **gateway.live.record(),
+        "queue": gateway.engine.batcher.depth,
+        "cache": {"hits": cache.hits, "misses": cache.misses},
+        "resting": [
+            name
+            for name in gateway.upstreams.names()
+            if (upstream := gateway.upstreams.get(name)) is not None and upstream.breaker.is_open
+        ],
+    }
 
 
 async def _file(gateway: Gateway, exchange: Exchange, name: str) -> None:

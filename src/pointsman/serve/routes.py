@@ -60,6 +60,7 @@ PUBLIC: tuple[Route, ...] = (
 ADMIN: tuple[Route, ...] = (
     Route("GET", "/metrics", admin.metrics, "admin"),
     Route("GET", "/admin/state", admin.state, "admin"),
+    Route("GET", "/admin/live", page.figures, "admin"),
     Route("POST", "/admin/reload", admin.reload, "admin"),
     Route("POST", "/admin/canary", admin.canary, "admin"),
     *_HEALTH,

@@ -52,22 +52,28 @@ class Supervisor:
         self._processes: set[Process] = set()
         self._stop = asyncio.Event()
         self._socket: socket.socket | None = None
+        self._inside: Listener | None = None
+        """Where the workers ask for each other, whatever the operator's admin address is."""
 
     async def run(self) -> int:
         """Serve until told to stop; the exit code is that of the first worker where it cannot start."""
         server = self.settings.server
         self._socket = listen(server.host, server.port)
         self._handle_signals()
+        fan_out = FanOut(self.crew)
+        self._inside = Listener(fan_out, listen("127.0.0.1", 0), self.settings.limits)
+        await self._inside.start()
         # The first one alone: what is wrong with the artifact is said once, and nothing else was started.
         code = await self._start(0)
         if code is not None:
+            await self._inside.close()
             return 0 if self._stop.is_set() else code
         slots = range(server.workers)
         await asyncio.gather(*(self._start(slot) for slot in slots[1:]))
         admin: Listener | None = None
         if server.admin_port is not None:
             found = listen(server.admin_host, server.admin_port)
-            admin = Listener(FanOut(self.crew), found, self.settings.limits)
+            admin = Listener(fan_out, found, self.settings.limits)
             await admin.start()
         port = self._socket.getsockname()[1]
         ports = {"port": port} if admin is None else {"port": port, "admin_port": admin.port}
@@ -77,8 +83,9 @@ class Supervisor:
         await self._stop.wait()
         await self._leave()
         await asyncio.gather(*watchers)
-        if admin is not None:
-            await admin.close()
+        for listener in (admin, self._inside):
+            if listener is not None:
+                await listener.close()
         return 0
 
     async def _watch(self, slot: int) -> None:
@@ -104,6 +111,7 @@ class Supervisor:
     async def _start(self, slot: int) -> int | None:
         """Start one and wait until it answers; its exit code where it ends instead."""
         assert self._socket is not None
+        assert self._inside is not None
         descriptor = self._socket.fileno()
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "pointsman", "serve", "--worker-socket", str(descriptor)),
@@ -117,7 +125,8 @@ class Supervisor:
         assert process.stdout is not None
         self._processes.add(process)
         with contextlib.suppress(ConnectionError):
-            process.stdin.write(_revealed(self.crew.settings) + b"\n")
+            parent = {"port": self._inside.port, "key": self.crew.key}
+            process.stdin.write(json.dumps(parent).encode() + b"\n" + _revealed(self.crew.settings) + b"\n")
             await process.stdin.drain()
         if self._stop.is_set():
             process.stdin.close()

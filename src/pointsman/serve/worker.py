@@ -1,8 +1,8 @@
 """One of several processes behind one port.
 
-Its parent writes the settings as one line to standard input and keeps that open: its end means that the whole
-gateway ends, and a parent that died is such an end, too. One line goes to standard output as soon as requests
-are answered: the port of this process's own admin routes.
+Its parent writes two lines to standard input, where to ask for the other workers and the settings, and keeps
+it open: its end means that the whole gateway ends, and a parent that died is such an end, too. One line goes
+to standard output once requests are answered: the port of this process's own admin routes.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import socket
 import sys
 
 from pointsman.runtime.session import available_threads
+from pointsman.serve.colleagues import Colleagues
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.logs import setup
 from pointsman.serve.server import Service, loop_factory, tune_process
@@ -26,14 +27,16 @@ def work(descriptor: int) -> int:
     Raises:
         PointsmanError: it cannot start.
     """
+    parent = json.loads(sys.stdin.buffer.readline() or b"{}")
     settings = _own(GatewaySettings.model_validate_json(sys.stdin.buffer.readline()))
     setup(settings.server.log_level)
     tune_process()
     shared = socket.socket(fileno=descriptor)
     shared.setblocking(False)
 
-    def ready(_: Gateway) -> None:
+    def ready(gateway: Gateway) -> None:
         loop = asyncio.get_running_loop()
+        gateway.colleagues = Colleagues(**parent)
 
         def parent_left() -> None:
             loop.remove_reader(_STDIN)

@@ -165,7 +165,8 @@ function showLive(live) {
   policy = live.policy;
   curve = live.curve;
   $("model").textContent = `${live.model.name} (${live.model.variant}, ${live.model.version}): cloud from ` +
-    `${policy.cloud_threshold}, ${policy.safe_target} below confidence ${policy.confidence_threshold}`;
+    `${policy.cloud_threshold}, ${policy.safe_target} below confidence ${policy.confidence_threshold}` +
+    (live.workers.of > 1 ? `; ${live.workers.answered} of ${live.workers.of} processes` : "");
   const names = Object.entries(live.upstreams);
   $("upstreams").replaceChildren(...(names.length
     ? names.map(([name, up]) => {

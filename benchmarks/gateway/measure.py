@@ -86,6 +86,24 @@ def noted(name: str, value: float, unit: str = "", n: int = 0) -> Measure:
     return Measure(name, value, unit, n=n)
 
 
+class Tally:
+    """Cases one after the other, and how many of them had each of these faults."""
+
+    def __init__(self, *faults: str) -> None:
+        self._counts = dict.fromkeys(faults, 0)
+        self._n = 0
+
+    def case(self, *found: bool) -> None:
+        """Count one case; `found` says of each fault whether it had it."""
+        self._n += 1
+        for fault, has_it in zip(self._counts, found, strict=True):
+            self._counts[fault] += bool(has_it)
+
+    def measures(self) -> tuple[Measure, ...]:
+        """That there were none, of so many."""
+        return tuple(none(fault, count, self._n) for fault, count in self._counts.items())
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What one check found.

@@ -84,7 +84,7 @@ def verdict(entry: Entry) -> str:
 
 def render(results: Results) -> str:
     """The page."""
-    entries = results.entries
+    entries = sorted(results.entries, key=lambda entry: (list(PARTS).index(entry.id[0]), int(entry.id[1:])))
     counts = sum(len([m for m in entry.measures if m.target is not None]) for entry in entries)
     missed = [entry for entry in entries if not entry.holds]
     parts = [HEAD, _summary(results, counts, missed), _scoreboard(entries)]

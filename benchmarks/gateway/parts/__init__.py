@@ -9,7 +9,7 @@ from benchmarks.gateway.parts import load
 from benchmarks.gateway.parts import upstreams, streams, hedging, who_answers
 from benchmarks.gateway.parts import lifecycle, workers, confined
 from benchmarks.gateway.parts import texts, tokenizers
-from benchmarks.gateway.parts import fuzz, parsers, surface
+from benchmarks.gateway.parts import fuzz, parsers, surface, reach
 from benchmarks.gateway.parts import privacy
 from benchmarks.gateway.parts import memory, soak
 # isort: on

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from benchmarks.gateway import wire
 from benchmarks.gateway.bench import Bench
 from benchmarks.gateway.faultup import FaultUpstream, Script, answers
+from benchmarks.gateway.measure import Measure, every
 from benchmarks.gateway.process import Gateway, merged
 
 T = TypeVar("T")
@@ -67,6 +68,11 @@ async def at_once(work: Callable[[int], Awaitable[T]], numbers: Iterable[int], w
             return await work(number)
 
     return await asyncio.gather(*(one(number) for number in numbers))
+
+
+async def still_alive(gateway: Gateway) -> Measure:
+    """That the next good request is answered, after everything else."""
+    return every("alive afterwards", await gateway.is_alive(), 1)
 
 
 def has_error_event(body: bytes) -> bool:

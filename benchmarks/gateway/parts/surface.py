@@ -3,16 +3,11 @@
 import asyncio
 import json
 import re
-import secrets
-import string
 
 from benchmarks.gateway import wire
 from benchmarks.gateway.bench import Bench
-from benchmarks.gateway.faultup import FaultUpstream, answers
-from benchmarks.gateway.measure import Finding, at_most, check, every, none
-from benchmarks.gateway.parts.fronts import at_once, fronting
-
-from pointsman.serve.routes import ADMIN, PUBLIC
+from benchmarks.gateway.measure import Finding, Tally, at_most, check, none
+from benchmarks.gateway.parts.fronts import fronting, still_alive
 
 TESTS = "tests/serve/test_limits.py"
 CANARY = "canary-g-41aa"
@@ -103,7 +98,9 @@ def quirks() -> list[tuple[bytes, dict[str, str], set[int]]]:
 async def json_quirks(bench: Bench) -> Finding:
     """The table of quirks on every route that takes JSON."""
     paths = ("/predict", "/classify", "/v1/chat/completions", "/score", "/", "/explain")
-    wrong = echoed = large = n = 0
+    tally = Tally(
+        "another status than the table's", "answers that repeat the input", "errors of more than 2 KB"
+    )
     async with fronting(bench) as front:
         for path in paths:
             for body, headers, allowed in quirks():
@@ -112,19 +109,14 @@ async def json_quirks(bench: Bench) -> Finding:
                 ok = answer.status in allowed or (is_chat and answer.status in (200, 413, 415, 400))
                 if not ok:
                     print(f"      {path} {body[:40]!r} {answer.status} {answer.body[:120]!r}")
-                wrong += not ok or answer.status >= 500
-                echoed += answer.status >= 400 and CANARY.encode() in answer.body
-                large += answer.status >= 400 and len(answer.body) > 2048
-                n += 1
-        alive = await front.gateway.is_alive()
-    return Finding(
-        (
-            none("another status than the table's", wrong, n),
-            none("answers that repeat the input", echoed, n),
-            none("errors of more than 2 KB", large, n),
-            every("alive afterwards", alive, 1),
-        )
-    )
+                is_error = answer.status >= 400
+                tally.case(
+                    not ok or answer.status >= 500,
+                    is_error and CANARY.encode() in answer.body,
+                    is_error and len(answer.body) > 2048,
+                )
+        alive = await still_alive(front.gateway)
+    return Finding((*tally.measures(), alive))
 
 
 def wire_cases() -> list[tuple[str, bytes]]:
@@ -171,15 +163,13 @@ def wire_cases() -> list[tuple[str, bytes]]:
 async def on_the_wire(bench: Bench) -> Finding:
     """Each case raw; after it, pipelined requests whose ids must come back in order; then chunk floods."""
     floods = bench.pick(5, 40, 100)
-    server_errors = doubled = desync = 0
+    tally, desync = Tally("answered 5xx", "cases with two answers"), 0
     chunks = 20_000
     async with await bench.gateway() as gateway:
-        cases = wire_cases()
-        for name, data in cases:
+        for name, data in wire_cases():
             got = await raw(gateway.port, data, 3.0)
-            server_errors += got.startswith((b"HTTP/1.1 5", b"HTTP/1.0 5"))
             heads = len(_STATUS_LINE.findall(got))
-            doubled += heads > 1
+            tally.case(got.startswith((b"HTTP/1.1 5", b"HTTP/1.0 5")), heads > 1)
             if heads > 1:
                 print(f"      {name}: {got[:300]!r}")
         rounds = bench.pick(10, 100, 500)
@@ -196,194 +186,14 @@ async def on_the_wire(bench: Bench) -> Finding:
         for _ in range(floods):
             await raw(gateway.port, flood, 20)
         grown = gateway.rss_mb - before
-        alive = await gateway.is_alive()
+        alive = await still_alive(gateway)
     return Finding(
         (
-            none("answered 5xx", server_errors, len(cases)),
-            none("cases with two answers", doubled, len(cases)),
+            *tally.measures(),
             none("pipelines out of step", desync, rounds),
             at_most(f"memory after chunk floods of {chunks} pieces", grown, 1.0, "MiB", floods),
-            every("alive afterwards", alive, 1),
+            alive,
         )
-    )
-
-
-@check(
-    "G5",
-    "Access is decided on the route that was matched, however its address is spelled",
-    tests="tests/serve/test_access.py",
-)
-async def spellings(bench: Bench) -> Finding:
-    """Every protected route in every spelling, with hosts and headers that lie, without a key."""
-    keys = {"keys": [secrets.token_hex(32)], "admin_keys": [secrets.token_hex(32)]}
-    hosts = ["x", "127.0.0.1/livez?", "x/livez#", "localhost:80@evil", ""]
-    liars = {
-        "x-original-url": "/livez",
-        "x-rewrite-url": "/livez",
-        "x-forwarded-for": "127.0.0.1",
-        "x-forwarded-prefix": "/livez",
-        "forwarded": "for=127.0.0.1",
-    }
-    opened = n = 0
-    free = {(route.method, route.path) for route in PUBLIC if route.access == "open"}
-    async with await bench.gateway({"auth": keys}) as gateway:
-        for port, routes in ((gateway.port, PUBLIC), (gateway.admin_port, ADMIN)):
-            for route in routes:
-                if route.access == "open":
-                    continue
-                path = route.path.replace("{", "").replace("}", "")
-                spelled = [
-                    path,
-                    f"/{path}",
-                    f"{path}/",
-                    f"/livez/..{path}",
-                    f"/.{path}",
-                    f"{path};a=b",
-                    f"{path}%00",
-                    f"{path}?key=x",
-                    path.replace("/", "/%2e/", 1),
-                    path.upper(),
-                    f"/livez%2f..{path}",
-                    f"{path}#/livez",
-                    path.replace("/v", "/%76", 1),
-                ]
-                for spelling in spelled:
-                    host = hosts[n % len(hosts)]
-                    for method in (route.method, "HEAD", "OPTIONS"):
-                        if method == "HEAD" and ("GET", route.path) in free:
-                            continue  # The page at `/` is for everybody; only its POST is not.
-                        body = b"{}" if method == "POST" else None
-                        answer = await wire.ask(
-                            port, wire.request(spelling, body, {"host": host, **liars}, method), 10
-                        )
-                        opened += 200 <= answer.status < 400
-                        n += 1
-    return Finding((none("let in without a key", opened, n),))
-
-
-@check(
-    "G6",
-    "Only headers from a list pass, in either direction, and our key goes up exactly once",
-    tests="tests/serve/test_chat.py",
-)
-async def headers(bench: Bench) -> Finding:
-    """Random headers of the client; random headers of the upstream."""
-    n = bench.pick(100, 1_000, 5_000)
-    draw = bench.random("G6")
-    key = f"sk-up-{secrets.token_hex(16)}"
-    pool = [
-        "Authorization",
-        "Cookie",
-        "X-Api-Key",
-        "X-Forwarded-For",
-        "Forwarded",
-        "Via",
-        "Proxy-Authorization",
-        "TE",
-        "Trailer",
-        "X-Evil",
-        "Accept",
-        "Traceparent",
-        "OpenAI-Beta",
-        "X-Request-Id",
-    ]
-    back = "set-cookie: a=b\r\nserver: secret-name\r\nx-ratelimit-limit: 9\r\nx-internal: y\r\nvia: z\r\n"
-    leaked = keys_up = down = 0
-    local = {"local": {"api_key": key}, "cloud": {"api_key": key}}
-    async with fronting(bench, cloud=answers(headers=back), upstreams=local) as front:
-
-        async def one(index: int) -> wire.Answer:
-            chosen = {name: f"v{index}-{draw.random()}" for name in draw.sample(pool, draw.randint(0, 8))}
-            chosen |= {
-                "".join(draw.choices(string.ascii_lowercase, k=6)): "x" for _ in range(draw.randint(0, 3))
-            }
-            return await front.ask(wire.chat("q", chosen, model="cloud"))
-
-        found = await at_once(one, range(n), 8)
-        allowed = {
-            "accept",
-            "traceparent",
-            "tracestate",
-            "openai-beta",
-            "x-request-id",
-            "host",
-            "content-type",
-            "accept-encoding",
-            "user-agent",
-            "authorization",
-            "content-length",
-        }
-        for call in front.cloud.seen:
-            leaked += not set(call.header_names) <= allowed
-            keys_up += (
-                call.header_names.count("authorization") == 1
-                and call.headers["authorization"] == f"Bearer {key}"
-            )
-        for answer in found:
-            down += any(name in answer.headers for name in ("set-cookie", "x-internal", "via"))
-            down += "secret-name" in str(answer.headers)
-    return Finding(
-        (
-            none("requests with another header at the upstream", leaked, n),
-            every("requests with our key, once", keys_up, n),
-            none("answers with another header of the upstream", down, n),
-        ),
-        (bench.seed,),
-    )
-
-
-@check("G7", "No request can name an upstream", tests="tests/serve/test_chat.py")
-async def elsewhere(bench: Bench) -> Finding:
-    """Addresses in every field, header and query that a gateway of this kind has ever read."""
-    reached = n = 0
-    async with FaultUpstream(answers()) as evil, fronting(bench) as front:
-        address = f"http://127.0.0.1:{evil.port}/v1"
-        names = [
-            "api_base",
-            "base_url",
-            "api_key",
-            "api_type",
-            "azure_endpoint",
-            "custom_llm_provider",
-            "api_version",
-            "url",
-            "endpoint",
-            "proxy",
-            "host",
-            "upstream",
-        ]
-        fields: list[dict[str, object]] = [{name: address} for name in names]
-        fields += [
-            {outer: {name: address}}
-            for outer in ("extra_body", "metadata", "litellm_params", "extra_headers")
-            for name in names
-        ]
-        fields += [{"model": address}, {"model": f"openai/{address}"}, {"model": f"local@{address}"}]
-        headers = [
-            {name: address}
-            for name in (
-                "x-upstream",
-                "x-base-url",
-                "x-forwarded-host",
-                "host",
-                "x-api-base",
-                "helicone-target-url",
-                "x-portkey-custom-host",
-            )
-        ]
-        requests = [wire.chat("q", None, **field) for field in fields]
-        requests += [wire.chat("q", header) for header in headers]
-        queries = [f"/v1/chat/completions?{name}={address}" for name in names]
-        body = json.dumps({"model": "auto", "messages": [{"role": "user", "content": "q"}]}).encode()
-        requests += [wire.request(path, body) for path in queries]
-        requests.append(wire.request(f"{address}/chat/completions", body))
-        for request in requests:
-            await front.ask(request)
-            n += 1
-        reached = evil.connections
-        alive = await front.gateway.is_alive()
-    return Finding(
-        (none("connections to the named address", reached, n), every("alive afterwards", alive, 1))
     )
 
 
@@ -399,7 +209,7 @@ async def splitting(bench: Bench) -> Finding:
         "%0d%0aset-cookie:%20x=1",
         '"}\n{"event":"x"',
     ]
-    injected = n = 0
+    heads, lines = Tally("injected header lines"), Tally("log lines that are not one JSON object")
     async with fronting(bench) as front:
         for mark in marks:
             safe = mark.encode("utf-8", "replace").decode("latin-1")
@@ -414,18 +224,11 @@ async def splitting(bench: Bench) -> Finding:
             ):
                 got = await raw(front.gateway.port, data, 3.0)
                 head = got.partition(b"\r\n\r\n")[0].lower()
-                injected += b"\r\nset-cookie" in head or b"\x1b" in head
-                n += 1
-        lines = front.gateway.log.read_bytes().splitlines()
-        broken = sum(not _is_json(line) or b"\x1b" in line for line in lines)
-        alive = await front.gateway.is_alive()
-    return Finding(
-        (
-            none("injected header lines", injected, n),
-            none("log lines that are not one JSON object", broken, len(lines)),
-            every("alive afterwards", alive, 1),
-        )
-    )
+                heads.case(b"\r\nset-cookie" in head or b"\x1b" in head)
+        for line in front.gateway.log.read_bytes().splitlines():
+            lines.case(not _is_json(line) or b"\x1b" in line)
+        alive = await still_alive(front.gateway)
+    return Finding((*heads.measures(), *lines.measures(), alive))
 
 
 def _is_json(line: bytes) -> bool:

@@ -8,9 +8,9 @@ import time
 import numpy as np
 from benchmarks.gateway import wire
 from benchmarks.gateway.bench import UNCACHED, Bench
-from benchmarks.gateway.measure import Finding, at_most, check, every, none, noted, within
+from benchmarks.gateway.measure import Finding, Tally, at_most, check, every, none, noted, within
 from benchmarks.gateway.openload import Pool, quantile
-from benchmarks.gateway.parts.fronts import at_once
+from benchmarks.gateway.parts.fronts import at_once, still_alive
 
 from pointsman import Router
 from pointsman.runtime.session import SessionConfig
@@ -73,9 +73,9 @@ async def nothing_to_read(bench: Bench) -> Finding:
     async with await bench.gateway() as gateway:
         found = [await wire.ask(gateway.port, wire.predict(text)) for text in EMPTY]
         found += [await wire.ask(gateway.port, wire.predict(["analyze", text])) for text in EMPTY]
-        alive = await gateway.is_alive()
+        alive = await still_alive(gateway)
     good = sum(a.status == 400 and a.code() == "empty_input" for a in found)
-    return Finding((every("answered 400 empty_input", good, len(found)), every("alive afterwards", alive, 1)))
+    return Finding((every("answered 400 empty_input", good, len(found)), alive))
 
 
 @check(
@@ -87,29 +87,29 @@ async def any_text(bench: Bench) -> Finding:
     """A table of odd texts, then random ones from all of Unicode, lone surrogates too."""
     n = bench.pick(300, 5_000, 100_000)
     draw = bench.random("F2")
-    strange = 0
+    tally = Tally("neither a decision nor 400")
     async with await bench.gateway({**UNCACHED, "limits": {"queue_timeout_ms": 10_000}}) as gateway:
         pool = Pool(gateway.port)
         per = 8
         for text in ODD:
-            strange += (await pool.ask(wire.predict(text))).status not in (200, 400)
+            tally.case((await pool.ask(wire.predict(text))).status not in (200, 400))
         bodies = [[random_text(draw) for _ in range(per)] for _ in range(n // per)]
 
         async def one(index: int) -> wire.Answer:
             return await pool.ask(wire.predict(bodies[index]))
 
-        found = await at_once(one, range(len(bodies)), 4)
-        strange += sum(a.status not in (200, 400) for a in found)
-        alive = await gateway.is_alive()
+        for answer in await at_once(one, range(len(bodies)), 4):
+            tally.case(answer.status not in (200, 400))
+        alive = await still_alive(gateway)
         pool.close()
     router = Router.open(session=SessionConfig(threads=1))
     special = {router.encode([""])[0].ids[0], router.encode([""])[0].ids[-1]}
     inside = sum(bool(special & set(router.encode([f"x {text} y"])[0].ids[1:-1])) for text in ODD[8:10])
     return Finding(
         (
-            none("neither a decision nor 400", strange, n + len(ODD)),
+            *tally.measures(),
             none("special tokens smuggled in by a text", inside, 2),
-            every("alive afterwards", alive, 1),
+            alive,
         ),
         (bench.seed,),
     )
@@ -159,7 +159,7 @@ async def long_texts(bench: Bench) -> Finding:
             ).encode()
             await wire.ask(gateway.port, wire.request("/predict", fits))
         grown = gateway.rss_mb - before
-        alive = await gateway.is_alive()
+        alive = await still_alive(gateway)
     slowest = quantile([value for found in times.values() for value in found], 0.99)
     ratio = quantile(times[1_000_000], 0.5) / max(quantile(times[100_000], 0.5), 1e-6)
     return Finding(
@@ -169,7 +169,7 @@ async def long_texts(bench: Bench) -> Finding:
             at_most("memory of the gateway", grown, 5.0, "MiB"),
             within("tokenizing, p99", slowest, 20.0, n=rounds * 3 * len(SHAPES)),
             within("1 MB over 100 KB", ratio, 1.5, ""),
-            every("alive afterwards", alive, 1),
+            alive,
         )
     )
 

@@ -53,10 +53,11 @@ def ways() -> list[tuple[dict[str, str], dict[str, object]]]:
     tests="tests/serve/test_faults.py::TestLocalOnly",
 )
 async def local_only(bench: Bench) -> Finding:
-    """Every policy, model name, fault and kind of answer; the cloud must not even be connected to."""
+    """Every policy, model name, fault and answer, with hedging; the cloud must not even be connected to."""
     n = bench.pick(140, 700, 2000)
     rules = [{"name": "private", "send": "local-only", "keywords": ["payroll"]}]
-    routing = {"fallback": BOTH_WAYS, "rules": rules, "default_target": "cloud", "cloud_threshold": 0.1}
+    leave = {"fallback": BOTH_WAYS, "hedge_after_s": 0.05}
+    routing = {**leave, "rules": rules, "default_target": "cloud", "cloud_threshold": 0.1}
     upstream = {"first_byte_timeout_s": 0.3, "breaker_failures": 3, "breaker_open_s": 0.05}
     cases = list(itertools.islice(itertools.cycle(itertools.product(faults().items(), ways())), n))
     bench.random("B13").shuffle(cases)

@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
         while not self._has_head:
             if self._error is not None:
                 raise self._error()
-            await self._wait()
+            await self._news()
 
     async def read(self) -> bytes:
         """What has come of the body since the last call, at least a byte; nothing at its end."""
@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
                 return b""
             if self._error is not None:
                 raise self._error()
-            await self._wait()
+            await self._news()
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._held = 0
@@ -99,12 +99,10 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return data
 
-    async def _wait(self) -> None:
+    def _news(self) -> asyncio.Future[None]:
+        """Done when anything has happened."""
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -7,7 +7,7 @@ import asyncio
 import json
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -82,9 +82,9 @@ class Exchange:
         self.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *own]})
 
-    async def chunk(self, data: bytes, *, more: bool = True) -> None:
+    def chunk(self, data: bytes, *, more: bool = True) -> Awaitable[None]:
         """Send a piece of the body."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        return self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     async def respond(self, status: int, body: bytes, headers: Headers = (JSON,)) -> None:
         """Send a whole answer; to HEAD the head of it."""

@@ -25,7 +25,7 @@ class Patience:
     def renew(self, wait_s: float) -> None:
         """Wait so long from now on."""
         self._until = min(self._deadline, self._loop.time() + wait_s)
-        if self._until < self._timer.when():
+        if self._until < self._rings_at:
             self._timer.cancel()
             self._arm()
 
@@ -41,7 +41,8 @@ class Patience:
         await self._timeout.__aexit__(kind, error, trace)
 
     def _arm(self) -> None:
-        self._timer = self._loop.call_at(self._until, self._ring)
+        self._rings_at = self._until
+        self._timer = self._loop.call_at(self._rings_at, self._ring)
 
     def _ring(self) -> None:
         if self._until > self._loop.time():

@@ -1,4 +1,4 @@
-"""When not to call an upstream: a circuit breaker, its own wish (Retry-After), and a budget for retries.
+"""When not to call an upstream: a breaker, its own wish (Retry-After), the budget of retries and hedges.
 
 Pure bookkeeping over a clock; it refuses to know HTTP.
 """
@@ -58,7 +58,7 @@ class Breaker:
 
 
 class RetryBudget:
-    """Retries may be a share of the requests, beside a few to begin with.
+    """Retries, and the hedges that are sent because this upstream is slow, may be a share of its requests.
 
     Args:
         share: retries per request, 0..1.
@@ -75,7 +75,7 @@ class RetryBudget:
         self._balance = min(self._most, self._balance + self._share)
 
     def spend(self) -> bool:
-        """Whether one more retry is in the budget; if so it is spent."""
+        """Whether one more retry or hedge is in the budget; if so it is spent."""
         if self._balance < 1.0:
             return False
         self._balance -= 1.0

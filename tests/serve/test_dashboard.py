@@ -36,7 +36,12 @@ def test_every_query_names_a_series_and_labels_that_exist(plain: Running) -> Non
     known = {name + suffix for name, kind in kinds.items() for suffix in _SUFFIXES[kind]}
     asked = {name for query in queries() for name in re.findall(r"pointsman_\w+", query)}
     assert asked <= known
-    assert {"pointsman_drift_index", "pointsman_saved_money_total", "pointsman_fallbacks_total"} <= asked
+    assert {
+        "pointsman_drift_index",
+        "pointsman_saved_money_total",
+        "pointsman_fallbacks_total",
+        "pointsman_hedges_total",
+    } <= asked
 
 
 @pytest.mark.parametrize("query", queries())

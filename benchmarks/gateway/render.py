@@ -49,10 +49,9 @@ NOT_RUN = """## What is not here
 
 * Other systems: all of this is Linux, loopback, two cores. Delay and loss come from the scripted
   upstream.
-* The rest of part F, and parts D, E and J: they concern the artifact and the package, or need a stand-in
-  inside the process, so the test suite tries them: a panic in the model's thread in
-  `tests/serve/test_faults.py`, crashes and tampering in `tests/artifact/`, imports in
-  `tests/serve/test_import.py`. That sessions are freed on a reload (I3) is C7's figure for memory.
+* Parts D, E and J concern the artifact and the package, so the test suite tries them: crashes and
+  tampering in `tests/artifact/`, imports in `tests/serve/test_import.py`. That sessions are freed on
+  a reload (I3) is C7's figure for memory.
 * Quotas of real control groups (I4): the threads are checked against affinities here, and against a
   group's files in `tests/runtime/test_session.py`.
 * Servers that S3 does not compare with: Infinity 0.0.78 installs, but its optimum engine finds no ONNX

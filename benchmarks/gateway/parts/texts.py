@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Callable
 
 import numpy as np
 from benchmarks.gateway import wire
@@ -199,3 +200,38 @@ async def batches(bench: Bench) -> Finding:
         ),
         (bench.seed,),
     )
+
+
+_TWINS = str.maketrans("aceiopxy", "\u0430\u0441\u0435\u0456\u043e\u0440\u0445\u0443")
+"""Cyrillic letters that look like Latin ones."""
+
+
+def spellings(draw: random.Random) -> dict[str, Callable[[str], str]]:
+    """Ways to write the same for a reader, and something else for a machine."""
+
+    def between(text: str, odd: str) -> str:
+        return "".join(letter + odd * (draw.random() < 0.3) for letter in text)
+
+    return {
+        "zero-width spaces": lambda text: between(text, "\u200b"),
+        "soft hyphens": lambda text: between(text, "\u00ad"),
+        "accents that combine": lambda text: between(text, "\u0301"),
+        "letters that look alike": lambda text: text.translate(_TWINS),
+        "spaces before it": lambda text: " \n" * 400 + text,
+        "invisible letters before it": lambda text: "\u200b" * 4_000 + text,
+    }
+
+
+@check("F7", "How often a hostile spelling turns a decision is known", tests="tests/runtime/test_router.py")
+async def hostile_spellings(bench: Bench) -> Finding:
+    """The shipped queries, as they are and spelled so that only a machine sees the difference."""
+    n = bench.pick(100, 1_000, 1_000)
+    router = Router.open(session=SessionConfig(threads=1))
+    texts = [bench.text(index) for index in range(n)]
+    plain = [decision.target for decision in router.route_many(texts)]
+    measures = []
+    for name, spell in spellings(bench.random("F7")).items():
+        found = await asyncio.to_thread(router.route_many, [spell(text) for text in texts])
+        flips = sum(decision.target != target for decision, target in zip(found, plain, strict=True))
+        measures.append(noted(f"decisions turned by {name}", 100 * flips / n, "%", n))
+    return Finding(tuple(measures), (bench.seed,))

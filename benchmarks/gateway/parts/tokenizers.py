@@ -1,15 +1,25 @@
-"""F5: tokenizer files that are mangled or made to hurt, each read in a process that may die of it."""
+"""F5 and F6: tokenizer files that are mangled or made to hurt, and panics in the middle of the work."""
 
 import asyncio
+import contextlib
 import json
+import os
 import sys
+import time
 from collections import Counter
+from collections.abc import Iterator
 
 from benchmarks.gateway.bench import Bench
-from benchmarks.gateway.measure import Finding, check, none, noted
+from benchmarks.gateway.mangled import mangled
+from benchmarks.gateway.measure import Finding, check, every, none, noted
 from benchmarks.gateway.parts.peers import ROOT
+from tokenizers import Tokenizer
+
+from pointsman.serve.batcher import Batcher, BatchFailedError
 
 HUNG_S = 20.0
+PANICS = 0
+"""The crafted file that is taken, and panics at the first text."""
 
 
 @check(
@@ -62,3 +72,53 @@ async def _read(seed: int, first: int, last: int, outcomes: Counter[str]) -> int
             return first + died
         outcomes[json.loads(line)["outcome"]] += 1
         first += 1
+
+
+@check(
+    "F6",
+    "A panic in the model's thread fails its own batch, and the next one is answered",
+    reference="a thread guarded by `except Exception` dies of it",
+    tests="tests/serve/test_faults.py::TestTheClassifierFails",
+)
+async def panics(bench: Bench) -> Finding:
+    """Real panics of the tokenizer library in the gateway's batcher, one before each good job."""
+    n = bench.pick(50, 1_000, 1_000)
+    broken = Tokenizer.from_buffer(mangled(PANICS, bench.seed))
+
+    def run(key: str, texts: list[str]) -> list[str]:
+        return [broken.encode(text).ids for text in texts] if key == "bad" else texts
+
+    batcher: Batcher[str, str] = Batcher(run, cost=len, max_batch=8, max_cost=10**6, max_queue=64)
+    batcher.start()
+    panicked = good = 0
+    with _no_stderr():
+        for index in range(n):
+            try:
+                await batcher.submit("bad", [f"text {index}"], time.monotonic() + 10)
+            except BatchFailedError:
+                panicked += 1
+            good += await batcher.submit("good", [f"text {index}"], time.monotonic() + 10) == [
+                f"text {index}"
+            ]
+    is_alive = batcher.is_alive
+    batcher.stop()
+    return Finding(
+        (
+            every("panics told to whoever asked", panicked, n),
+            every("the next job answered", good, n),
+            every("the thread is alive", is_alive, 1),
+        )
+    )
+
+
+@contextlib.contextmanager
+def _no_stderr() -> Iterator[None]:
+    """The library writes of every panic past Python's own standard error."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

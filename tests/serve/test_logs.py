@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from pointsman.serve.logs import JsonFormatter, LineHandler
+from pointsman.serve.logs import JsonFormatter, LineHandler, Tally
 
 
 class Stream(io.StringIO):
@@ -66,3 +66,17 @@ def test_a_stream_that_is_closed_loses_lines_and_nothing_else(logger: logging.Lo
     handler._stream = open_again
     logger.info("kept")
     assert [json.loads(text)["event"] for text in open_again.writes] == ["kept"]
+
+
+def test_who_is_turned_away_shares_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    async def flood() -> None:
+        tally = Tally()
+        for _ in range(50):
+            tally.add("overloaded")
+        tally.add("rate_limited")
+        tally.tell()
+        tally.tell()
+
+    with caplog.at_level(logging.INFO, "pointsman.serve"):
+        asyncio.run(flood())
+    assert [record.facts for record in caplog.records] == [{"overloaded": 50, "rate_limited": 1}]  # type: ignore[attr-defined]

@@ -19,6 +19,8 @@ from pointsman.serve.logs import LOGGER, log
 
 _STATUS_GONE = 499
 """In logs and metrics only: the client left before the answer."""
+_TURNED_AWAY = {"overloaded", "queue_timeout", "rate_limited"}
+"""Codes that come in floods."""
 
 
 class Application:
@@ -113,7 +115,11 @@ class Application:
         gateway.metrics.request_s.labels(exchange.route).observe(elapsed_s)
         if exchange.facts.pop("live", False):
             gateway.live.request(elapsed_s, is_error=exchange.status >= 400)
-        if LOGGER.isEnabledFor(logging.INFO):
+        if not LOGGER.isEnabledFor(logging.INFO):
+            return
+        if (code := exchange.facts.get("code")) in _TURNED_AWAY:
+            gateway.tally.add(code)
+        else:
             log(
                 "request",
                 request_id=exchange.request_id,

@@ -14,7 +14,7 @@ from pointsman.serve.colleagues import Colleagues
 from pointsman.serve.engine import Answer, Engine
 from pointsman.serve.keys import Access, load_access
 from pointsman.serve.live import Live
-from pointsman.serve.logs import log
+from pointsman.serve.logs import Tally, log
 from pointsman.serve.metrics import EngineCollector, Metrics
 from pointsman.serve.rate import RateLimit
 from pointsman.serve.rules import CompiledRule, compile_rules
@@ -41,6 +41,7 @@ class Gateway:
     tracing: Tracing
     colleagues: Colleagues | None = None
     """The other processes behind the same port, where there are any."""
+    tally: Tally = field(default_factory=Tally)
     is_draining: bool = False
     in_flight: int = 0
     chats: int = 0

@@ -11,9 +11,11 @@ import logging
 import os
 import sys
 import time
+from collections import Counter
 from typing import IO, Any
 
 LOGGER = logging.getLogger("pointsman.serve")
+_TALLY_S = 1.0
 _QUIET = ("httpx", "httpcore", "uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "multipart")
 
 
@@ -99,6 +101,25 @@ def log(event: str, level: int = logging.INFO, **facts: Any) -> None:
     """One line: an event from this package and its facts."""
     if LOGGER.isEnabledFor(level):
         LOGGER.log(level, event, extra={"facts": facts})
+
+
+class Tally:
+    """Requests that were turned away, one line a second for all: a line each costs more than turning away."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def add(self, code: str) -> None:
+        """Count one; called in an event loop."""
+        if not self._counts:
+            asyncio.get_running_loop().call_later(_TALLY_S, self.tell)
+        self._counts[code] += 1
+
+    def tell(self) -> None:
+        """Write the line, if there is anything to say."""
+        if self._counts:
+            counts, self._counts = self._counts, Counter()
+            log("turned_away", **counts)
 
 
 def announce(line: str) -> None:

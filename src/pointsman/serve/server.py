@@ -179,6 +179,7 @@ class Service:
         gateway.engine.close()
         gateway.upstreams.close()
         await asyncio.to_thread(gateway.tracing.close)
+        gateway.tally.tell()
         log("stopped")
 
     async def _until_quiet(self, listener: "Listener", most_s: float) -> bool:

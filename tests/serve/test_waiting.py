@@ -199,6 +199,50 @@ class TestTheThread:
         assert batcher.stats.refused == 1
         batcher.stop()
 
+    def test_who_waited_in_vain_makes_the_next_one_refused_sooner(self, model: Model) -> None:
+        batcher = model.batcher()
+        patience = batcher._patience
+
+        async def ask() -> None:
+            model.go.clear()
+            first = asyncio.ensure_future(batcher.submit("v", ["first"], soon()))
+            await model.is_asked(1)
+            late = asyncio.ensure_future(batcher.submit("v", ["late"], time.monotonic() + 0.005))
+            await asyncio.sleep(0.02)
+            model.go.set()
+            await first
+            with pytest.raises(GatewayError, match="in time"):
+                await late
+
+        run(ask())
+        assert batcher._patience < patience
+        sooner = batcher._patience
+        run(batcher.submit("v", ["fine"], soon()))
+        batcher.stop()
+        assert sooner < batcher._patience <= patience
+
+    def test_while_it_refuses_no_batch_starts_before_the_loop_is_through(self, model: Model) -> None:
+        batcher = model.batcher(max_queue=1)
+        handled: list[str] = []
+
+        async def ask() -> None:
+            model.go.clear()
+            first = asyncio.ensure_future(batcher.submit("v", ["first"], soon()))
+            await model.is_asked(1)
+            second = asyncio.ensure_future(batcher.submit("v", ["second"], soon()))
+            await asyncio.sleep(0)
+            with pytest.raises(GatewayError):
+                await batcher.submit("v", ["refused"], soon())
+            model.go.set()
+            # The loop is busy, and something has come that it has not seen yet.
+            asyncio.get_running_loop().call_soon(lambda: handled.append(str(len(model.batches))))
+            time.sleep(0.2)
+            await asyncio.gather(first, second)
+
+        run(ask())
+        assert (handled, len(model.batches)) == (["1"], 2)
+        batcher.stop()
+
     def test_what_nobody_waits_for_is_not_run(self, model: Model) -> None:
         batcher = model.batcher()
         is_there = True

@@ -19,9 +19,12 @@ from pointsman.serve.waiting import Job, Place, WaitingLine
 K = TypeVar("K")
 T = TypeVar("T")
 
-_SHARE_OF_PATIENCE = 0.5
+_PATIENCE = 0.5
 """Whoever would spend more of its time than this in the queue is refused at once, not when it is over."""
-_MEMORY = 0.9
+_PATIENCE_LOST, _PATIENCE_WON = 0.9, 0.001
+"""Multiplied by the one where somebody waited in vain; with every other batch it grows by the other."""
+_SHORT_TURN_S, _MOST_YIELD_S = 0.005, 1.0
+_MEMORY = 0.98
 """How much of the measured pace is kept at each batch."""
 
 
@@ -80,6 +83,8 @@ class Batcher(Generic[K, T]):
         self._came, self._came_cost = 0, 0
         self._left, self._left_cost = 0, 0
         self._pace_s = self._pace_cost = 0.0
+        self._patience = _PATIENCE
+        self._refused_before = 0
         self._is_stopping = False
         self._thread: threading.Thread | None = None
         self.stats = BatcherStats()
@@ -91,7 +96,7 @@ class Batcher(Generic[K, T]):
 
     @property
     def wait_s(self) -> float:
-        """How long the texts that wait will keep the model busy, by its pace of late."""
+        """Processor time that the texts that wait will take, by the model's pace of late."""
         if not self._pace_cost:
             return 0.0
         return (self._came_cost - self._left_cost) * self._pace_s / self._pace_cost
@@ -128,7 +133,7 @@ class Batcher(Generic[K, T]):
         """
         now, waiting = time.monotonic(), self.depth
         is_full = waiting + len(texts) > self._max_queue
-        if waiting and (is_full or self.wait_s > _SHARE_OF_PATIENCE * (expires - now)):
+        if waiting and (is_full or self.wait_s > self._patience * (expires - now)):
             self.stats.refused += 1
             raise GatewayError("overloaded", "too many texts are waiting for the classifier; try again")
         future: asyncio.Future[list[T]] = asyncio.get_running_loop().create_future()
@@ -143,13 +148,13 @@ class Batcher(Generic[K, T]):
 
     def _work(self) -> None:
         while self._gather():
+            self._yield()
             now = time.monotonic()
             self._dismiss(now)
             places = self._line.next_batch()
             if places:
                 self._take(places, now)
                 self._answer(places)
-                self._measure(time.monotonic() - now, sum(place.cost for place in places))
 
     def _gather(self) -> bool:
         """Put whoever came in line, and wait for somebody if nobody did; False to end."""
@@ -171,14 +176,41 @@ class Batcher(Generic[K, T]):
                 self._line.add(job)
         return bool(self._line) or not self._is_stopping
 
+    def _yield(self) -> None:
+        """While requests are refused, start no batch before the event loop is through with what has come.
+
+        On one processor the two would share it evenly, and a loop that needs more falls behind: requests wait
+        where nobody counts them, and to refuse one takes seconds. A turn that is short again says that it is
+        through.
+        """
+        refused = self.stats.refused
+        if refused == self._refused_before or not self._line:
+            return
+        self._refused_before = refused
+        loop, begun = self._line.first.future.get_loop(), time.monotonic()
+        now = begun
+        while now - begun < _MOST_YIELD_S:
+            turn, before = threading.Event(), now
+            try:
+                loop.call_soon_threadsafe(turn.set)
+            except RuntimeError:
+                return  # The loop is closed.
+            turn.wait(_MOST_YIELD_S)
+            now = time.monotonic()
+            if now - before < _SHORT_TURN_S:
+                return
+
     def _dismiss(self, now: float) -> None:
         """Let go of whoever has waited too long, and of what nobody waits for."""
         gone = self._line.leave(lambda job: _is_void(job, now))
         if not gone:
+            self._patience = min(_PATIENCE, self._patience + _PATIENCE_WON)
             return
         self._count_out(gone)
         jobs = {id(place.job): place.job for place in gone if not place.job.is_over}
         self.stats.expired += len(jobs)
+        if any(job.expires <= now for job in jobs.values()):
+            self._patience *= _PATIENCE_LOST
         late = GatewayError("queue_timeout", "the classifier did not get to it in time; try again")
         self._deliver([(job, late) for job in jobs.values()])
 
@@ -223,7 +255,7 @@ class Batcher(Generic[K, T]):
 
     def _attempt(self, places: list[Place]) -> list[T] | BaseException:
         texts = [place.text for place in places]
-        started = time.monotonic()
+        started, used = time.monotonic(), time.thread_time()
         try:
             results = self._run(places[0].job.key, texts)
         except Exception as error:  # noqa: BLE001 - it is handed to who asked
@@ -234,12 +266,17 @@ class Batcher(Generic[K, T]):
             self.stats.runs += 1
             self.stats.texts += len(texts)
             self.stats.run_s += time.monotonic() - started
+            self._measure(time.thread_time() - used, sum(place.cost for place in places))
         if len(results) != len(texts):
             return BatchFailedError("as many results as texts were expected")
         return results
 
-    def _measure(self, took_s: float, cost: int) -> None:
-        self._pace_s = _MEMORY * self._pace_s + took_s
+    def _measure(self, used_s: float, cost: int) -> None:
+        """Remember the processor time of a batch.
+
+        By the clock it would grow with what is refused meanwhile, and have still more refused.
+        """
+        self._pace_s = _MEMORY * self._pace_s + used_s
         self._pace_cost = _MEMORY * self._pace_cost + cost
 
     def _deliver(self, answers: Sequence[tuple[Job[K, T], list[T] | BaseException]]) -> None:

@@ -28,9 +28,10 @@ from pointsman.serve.settings import GatewaySettings
 from pointsman.settings import Settings
 
 _PROBES = ("hello", "Compare three strategies and derive the best one, step by step.", "?", "word " * 400)
-_BYTES_A_TOKEN = 4
-"""Of English words; a Chinese character is three bytes, and about a token."""
-_SPECIAL_TOKENS = 2
+_BYTES_A_TOKEN = 5
+"""Of English words with their spaces; a Chinese character is three bytes, and about a token."""
+_TOKENS_A_TEXT = 6
+"""What any text costs: two special tokens, and as much work as four more."""
 _FAILURE_LIMIT = 5
 """So many failures of the model in a row, and the gateway is not ready any more."""
 
@@ -274,10 +275,10 @@ class Engine:
         return decided
 
     def _tokens(self, text: str) -> int:
-        """About how many tokens the model will read of a text: enough to tell a short one from a long one."""
+        """What reading a text costs, in tokens, by its length: tokenizing it here would cost too much."""
         most = self.current.router.manifest.limits.max_tokens
         size = len(text[: _BYTES_A_TOKEN * most].encode("utf-8", "surrogatepass"))
-        return min(most, _SPECIAL_TOKENS + size // _BYTES_A_TOKEN)
+        return _TOKENS_A_TEXT + min(most, size // _BYTES_A_TOKEN)
 
     def _choose(self) -> Generation:
         if self.second is not None and self.canary_share and self._random.random() < self.canary_share:

@@ -88,7 +88,7 @@ class InferenceSettings(Part):
     threads: int | None = Field(default=None, ge=1, description="default: what this process may use")
     max_batch: Count = Field(default=32, le=1024, description="texts in one run of the model at most")
     batch_tokens: Count = Field(
-        default=128,
+        default=192,
         le=65536,
         description="tokens in one run of the model at most, about; a longer text goes alone",
     )

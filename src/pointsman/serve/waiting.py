@@ -15,8 +15,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 K = TypeVar("K")
 T = TypeVar("T")
 
-GIVES_WAY_S = 0.0004
-"""A text gives way to what comes within so many seconds a token of its own: ten times what one takes."""
+GIVES_WAY_S = 0.0002
+"""A text gives way to what comes within so many seconds a token of its own: five times what one takes."""
 _LIKE = 2
 """Mates are at most so many times as long as the text that leads their batch."""
 
@@ -81,6 +81,11 @@ class WaitingLine(Generic[K, T]):
 
     def __len__(self) -> int:
         return len(self._places)
+
+    @property
+    def first(self) -> Job[K, T]:
+        """Whose text is due first; somebody must wait."""
+        return self._places[0].job
 
     def add(self, job: Job[K, T]) -> None:
         """Put the texts of a job in line."""

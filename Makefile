@@ -94,16 +94,18 @@ $(TARGETS)/npm: | $(TARGETS)/.quick
 	  @huggingface/transformers@4 @huggingface/tokenizers@0.2 onnxruntime-web@1.30 typescript@5
 	mv $@.part $@
 
-# ONNX Runtime for C, C++ and Java: the library that Node's package brings, and the headers and classes that a
-# package for Unity brings (Debian 13 has headers, too, as libonnxruntime-dev, but of an older release).
-UNITY := node_modules/com.github.asus4.onnxruntime/Plugins
-HEADERS := $(UNITY)/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers
+# ONNX Runtime for C, C++ and Java: the library that Node's package brings, and the headers, the classes and
+# onnxruntime-extensions that packages for Unity bring (Debian 13 has older headers as libonnxruntime-dev).
+UNITY := node_modules/com.github.asus4.onnxruntime
+HEADERS := $(UNITY)/Plugins/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers
 
 $(TARGETS)/ort: | $(TARGETS)/npm
 	rm -rf $@.part && mkdir -p $@.part/lib
-	npm install --no-audit --no-fund --prefix $@.part com.github.asus4.onnxruntime@0.4.9
-	cd $@.part && cp -r '$(HEADERS)' include && $(PYTHON) -m zipfile -e $(UNITY)/Android/onnxruntime.aar aar
-	mv $@.part/aar/classes.jar $@.part/lib/onnxruntime.jar
+	cd $@.part && npm install --no-audit --no-fund --prefix . \
+	  com.github.asus4.onnxruntime@0.4.9 com.github.asus4.onnxruntime-extensions@0.4.9
+	cd $@.part && cp -r '$(HEADERS)' include && $(PYTHON) -m zipfile -e $(UNITY)/Plugins/Android/onnxruntime.aar aar
+	cd $@.part && mv aar/classes.jar lib/onnxruntime.jar
+	cd $@.part && cp $(UNITY)-extensions/Plugins/Linux/$$(node -p process.arch)/libortextensions.so lib
 	cp $(TARGETS)/npm/node_modules/onnxruntime-node/bin/napi-v*/linux/$$(node -p process.arch)/libonnxruntime.so.1 $@.part/lib
 	ln -s libonnxruntime.so.1 $@.part/lib/libonnxruntime.so
 	rm -rf $@.part/aar $@.part/node_modules $@.part/package*.json

@@ -43,6 +43,13 @@ def test_every_target_is_written_and_leaves_no_placeholder(name: str, full: Arti
             ".js",
             ".py",
             ".pbtxt",
+            ".c",
+            ".cpp",
+            ".java",
+            ".cs",
+            ".csproj",
+            ".rs",
+            ".toml",
         }:
             text = path.read_text(encoding="utf-8")
             if "app/" not in path.as_posix() and "code/pointsman" not in path.as_posix():

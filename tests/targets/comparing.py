@@ -34,6 +34,11 @@ def runtime(*parts: str) -> Path:
     return place
 
 
+def ort_place() -> Path:
+    """Where ONNX Runtime's headers and library are: Debian's own place, or the folder that make fills."""
+    return Path("/usr") if Path("/usr/include/onnxruntime").exists() else runtime("ort")
+
+
 def compare(
     what: str,
     texts: list[str],

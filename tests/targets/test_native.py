@@ -1,23 +1,18 @@
-"""The program in C, compiled and run against Python.
-
-`.targets/ort` holds ONNX Runtime's `include/` and `lib/`, where Debian's libonnxruntime-dev is not installed.
-"""
+"""The program in C, compiled and run against Python."""
 
 import json
 import subprocess
-from pathlib import Path
 
-from tests.targets.comparing import INT8_WITHIN, compare, label_of, runtime
+from tests.targets.comparing import INT8_WITHIN, compare, label_of, ort_place
 from tests.targets.test_text_in import hostile
 
 from pointsman.runtime.router import Router
 
 
 def built(folder):
-    place = Path("/usr") if Path("/usr/include/onnxruntime").exists() else runtime("ort")
     if not (folder / "router").exists():
         done = subprocess.run(
-            ["make", f"ORT={place}", "CFLAGS=-O2 -Wall -Wextra -Werror"],
+            ["make", f"ORT={ort_place()}", "CFLAGS=-O2 -Wall -Wextra -Werror"],
             cwd=folder, capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -52,6 +52,8 @@ _ODD = ("[SEP]", "[UNK]", "[CLS]", "[MASK]", "[PAD]", "[", "]", "SEP", "e\u0301"
         "x" * 100, "y" * 101, "##ing", "##", "!", "\u00a0", "a", "plan",
         " ", "\n", "\t", "\r", "\x1c")  # fmt: skip
 
+ODD_TEXTS = ["", " \t", "\u200b", "東京", "[SEP]", "x" * 7000, "hello " * 3000]
+
 
 def hostile(count, texts, vocabulary):
     """Unicode of every plane, special tokens in words, marks without letters, pieces glued together."""
@@ -106,11 +108,10 @@ def test_decisions_are_those_of_python(packaged, texts, int8, tmp_path):
 
 
 def test_the_policy_is_the_artifacts(packaged, artifact, tmp_path):
-    odd = ["", " \t", "\u200b", "東京", "[SEP]", "x" * 7000, "hello " * 3000]
-    found = run(packaged("text-in"), odd, tmp_path)["found"]
-    expected = Router.open(artifact.path, variant="int8").route_many(odd)
+    found = run(packaged("text-in"), ODD_TEXTS, tmp_path)["found"]
+    expected = Router.open(artifact.path, variant="int8").route_many(ODD_TEXTS)
     compare(
-        "int8 with the tokenizer in the graph, odd texts", odd, expected,
+        "int8 with the tokenizer in the graph, odd texts", ODD_TEXTS, expected,
         [{**one, "pCloud": one["p_cloud"]} for one in found], INT8_WITHIN,
     )  # fmt: skip
 

@@ -2,13 +2,21 @@
 
 import difflib
 
-from pointsman.deploy.package import containers, javascript, mobile, model_servers, native, text_in
+from pointsman.deploy.package import (
+    containers,
+    javascript,
+    languages,
+    mobile,
+    model_servers,
+    native,
+    text_in,
+)
 from pointsman.deploy.package.target import Target
 from pointsman.errors import InputError
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for room in (containers, javascript, mobile, model_servers, native, text_in)
+    for room in (containers, javascript, mobile, model_servers, native, languages, text_in)
     for target in room.TARGETS
 }
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import onnx
 
 CONTRIB = "ai.onnx.contrib"
-_FILE = "router.onnx"
+FILE = "router.onnx"
 _IR_VERSION = 9
 
 
@@ -257,7 +257,7 @@ def write(artifact: Artifact, stage: Path) -> None:
         raise MissingExtraError("needs onnx. Install it with: pip install 'pointsman[export]'")
     import onnx
 
-    path = stage / _FILE
+    path = stage / FILE
     onnx.save(compose(artifact, onnx.load(path)), path)
 
 
@@ -267,7 +267,7 @@ TARGETS = (
         purpose="one ONNX file, text in and decision out, for languages without a WordPiece tokenizer",
         needs="onnxruntime and onnxruntime-extensions; onnx where it is packaged",
         tested="token ids of texts of every kind and of hostile Unicode against the artifact's tokenizer",
-        variants={_FILE: ("int8", "plain")},
+        variants={FILE: ("int8", "plain")},
         step=write,
     ),
 )

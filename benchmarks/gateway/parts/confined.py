@@ -95,7 +95,7 @@ async def processors(bench: Bench) -> Finding:
 @check("I6", "Without memory it refuses, and it is back when there is some again")
 async def no_memory(bench: Bench) -> Finding:
     """The largest batches, with 16 MiB more than the process has, and then with nothing more."""
-    rounds = bench.pick(1, 3, 10)
+    rounds = bench.pick(1, 2, 10)
     n, strange, back, unanswered = 60, 0, 0, 0
     body = "plan " * 800
     tree = {**UNCACHED, "limits": {"queue_timeout_ms": 20_000, "queue": 4096}}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -117,6 +118,19 @@ def test_admin_routes_reach_every_worker_and_those_to_come(
         until(lambda: all(now != then for now, then in zip(exact(), loaded, strict=True)))
         assert versions() == {wanted}
     assert server.stop() == 0
+
+
+def test_no_other_program_reaches_a_workers_own_admin_routes(spawn: Spawn, tmp_path: Path) -> None:
+    server = spawn("--workers", "2")
+
+    def ports() -> list[str]:
+        return re.findall('"admin_port": ([0-9]+)', (tmp_path / "log").read_text())
+
+    until(lambda: len(ports()) == 2)
+    for port in ports():
+        for path in ("/admin/state", "/admin/live", "/metrics"):
+            assert httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False).status_code == 401
+    assert httpx.get(f"{server.url}/live.json", trust_env=False).json()["workers"]["answered"] == 2
 
 
 @pytest.mark.parametrize("admin_key", [None, "9f2c47d1a86b4e30b5c8f7a1d2e3946b"])

@@ -33,17 +33,17 @@ class Crew:
     Attributes:
         workers: by slot.
         settings: what the next worker starts with.
-        key: what their admin routes take from each other, beside the operator's keys.
+        key: what their own admin routes take from this family of processes, beside the operator's keys.
+        is_open: the operator set no admin key, so the admin address is for everybody who reaches it.
     """
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.workers: dict[int, Worker] = {}
         self.key = secrets.token_hex(32)
         auth = settings.auth
-        if auth.admin_keys or auth.admin_keys_file is not None:
-            keys = (*auth.admin_keys, SecretStr(self.key))
-            settings = settings.model_copy(update={"auth": auth.model_copy(update={"admin_keys": keys})})
-        self.settings = settings
+        self.is_open = not auth.admin_keys and auth.admin_keys_file is None
+        keys = (*auth.admin_keys, SecretStr(self.key))
+        self.settings = settings.model_copy(update={"auth": auth.model_copy(update={"admin_keys": keys})})
 
     def in_order(self) -> list[Worker]:
         """The workers that answer now, by slot."""

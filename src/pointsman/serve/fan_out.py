@@ -29,10 +29,16 @@ _LOAD_S = 120.0
 
 
 class FanOut:
-    """An ASGI application in front of the workers' admin routes."""
+    """An ASGI application in front of the workers' admin routes.
 
-    def __init__(self, crew: Crew) -> None:
+    Args:
+        crew: the workers.
+        lends_key: ask them with their own key, because whoever comes here needs none.
+    """
+
+    def __init__(self, crew: Crew, *, lends_key: bool = False) -> None:
         self._crew = crew
+        self._lends_key = lends_key
         self._client = httpx.AsyncClient(trust_env=False)
         self._one_change = asyncio.Lock()
 
@@ -120,6 +126,8 @@ class FanOut:
 
     async def _ask(self, worker: Worker, exchange: Exchange, body: bytes, timeout_s: float) -> httpx.Response:
         headers = {name: found for name in _FORWARDED if (found := exchange.header(name.encode()))}
+        if self._lends_key:
+            headers["authorization"] = f"Bearer {self._crew.key}"
         headers["x-request-id"] = exchange.request_id
         url = f"http://127.0.0.1:{worker.admin_port}{exchange.scope['path']}"
         return await self._client.request(

@@ -60,8 +60,7 @@ class Supervisor:
         server = self.settings.server
         self._socket = listen(server.host, server.port)
         self._handle_signals()
-        fan_out = FanOut(self.crew)
-        self._inside = Listener(fan_out, listen("127.0.0.1", 0), self.settings.limits)
+        self._inside = Listener(FanOut(self.crew), listen("127.0.0.1", 0), self.settings.limits)
         await self._inside.start()
         # The first one alone: what is wrong with the artifact is said once, and nothing else was started.
         code = await self._start(0)
@@ -73,6 +72,7 @@ class Supervisor:
         admin: Listener | None = None
         if server.admin_port is not None:
             found = listen(server.admin_host, server.admin_port)
+            fan_out = FanOut(self.crew, lends_key=self.crew.is_open)
             admin = Listener(fan_out, found, self.settings.limits)
             await admin.start()
         port = self._socket.getsockname()[1]

@@ -5,13 +5,54 @@ each list in turn for so long, `gap_s` apart, and writes `{"texts_per_s", "cpu_u
 "calls"}`; `cpu_us` is processor time a text.
 """
 
+import asyncio
 import json
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from benchmarks.gateway.openload import quantile
 from benchmarks.gateway.process import SERVER_CORE, pin
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Alone:
+    """The bare router in its process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls) -> "Alone":
+        """Start it; the first answer comes when the model is loaded."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "benchmarks.gateway.alone",
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=2**22,
+        )
+        made = cls(process)
+        await made.measure([["hello"]], 0.2)
+        return made
+
+    async def measure(self, batches: list[list[str]], seconds: float, gap_s: float = 0.0) -> dict[str, Any]:
+        """Call `route_many` on the batches in turn for so long."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        asked = {"texts": batches, "seconds": seconds, "gap_s": gap_s}
+        self._process.stdin.write(json.dumps(asked).encode() + b"\n")
+        return dict(json.loads(await self._process.stdout.readline()))
+
+    async def stop(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
 
 
 def measure(batches: Sequence[list[str]], seconds: float, gap_s: float) -> dict[str, float]:

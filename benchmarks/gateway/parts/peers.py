@@ -1,48 +1,20 @@
 """S: other servers of the same ONNX file, on the same core, in the same run."""
 
 import asyncio
-import os
 import sys
-import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from benchmarks.gateway import wire
+from benchmarks.gateway.alone import Alone
 from benchmarks.gateway.bench import UNCACHED, Bench
-from benchmarks.gateway.faultup import free_port
 from benchmarks.gateway.measure import Finding, Measure, check, noted, reaches
 from benchmarks.gateway.openload import closed_loop, open_loop
-from benchmarks.gateway.parts.speed import Alone
-from benchmarks.gateway.process import Server
+from benchmarks.gateway.peer import INSTALLED, ROOT, Peer, start
 
-from pointsman.artifact.store import Artifact
-from pointsman.runtime.router import shipped_artifact
-
-ROOT = Path(__file__).resolve().parents[3]
-INSTALLED = ROOT / ".peers"
-"""`make peers` puts each peer's environment here."""
 P99_MS = 100.0
 SHARES = tuple(percent / 100 for percent in range(95, 35, -5))
-_START_S = 90.0
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """One server: how to start it, and how to ask it.
-
-    Attributes:
-        what: what a reader should know about how it is run.
-        command: from the artifact, the ONNX file and a port.
-    """
-
-    name: str
-    what: str
-    python: Path
-    command: Callable[[Path, Path, int], list[str]]
-    ask: Callable[[str], bytes]
 
 
 def _by_query(text: str) -> bytes:
@@ -77,28 +49,6 @@ PEERS = (
         wire.predict,
     ),
 )
-
-
-async def start(peer: Peer) -> tuple[Server, int]:
-    """Start a peer and wait until it answers. Raises RuntimeError with its last words."""
-    artifact = shipped_artifact()
-    manifest = Artifact.open(artifact).manifest
-    model = artifact / manifest.variants[manifest.default_variant]
-    port, folder = free_port(), Path(tempfile.mkdtemp(prefix="pointsman-harness-"))
-    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = {"ARTIFACT": str(artifact), "MODEL": str(model)}
-    if peer.python == Path(sys.executable):
-        environment["PYTHONPATH"] = paths
-    server = Server([str(peer.python), *peer.command(artifact, model, port)], folder, environment)
-    until = time.monotonic() + _START_S
-    while time.monotonic() < until and server.process.poll() is None:
-        try:
-            if (await wire.ask(port, peer.ask("hello"), 5.0)).status == 200:
-                return server, port
-        except (OSError, TimeoutError):
-            await asyncio.sleep(0.1)
-    await server.stop()
-    raise RuntimeError(f"{peer.name} did not start: {server.log.read_text(errors='replace')[-300:]}")
 
 
 async def sustained(port: int, request_at: Callable[[int], bytes], seconds: float) -> tuple[float, float]:

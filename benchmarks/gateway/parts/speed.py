@@ -1,56 +1,16 @@
 """S: how much serving costs over the bare router."""
 
-import asyncio
-import json
 import statistics
-import sys
-from pathlib import Path
-from typing import Any
 
 from benchmarks.gateway import wire
+from benchmarks.gateway.alone import Alone
 from benchmarks.gateway.bench import UNCACHED, Bench
 from benchmarks.gateway.measure import Finding, Measure, check, noted, reaches, within
 from benchmarks.gateway.openload import closed_loop, open_loop
+from benchmarks.gateway.peer import EMPTY, start
 
-ROOT = Path(__file__).resolve().parents[3]
 BATCHES = (1, 8, 32)
 SHARE = 0.7
-
-
-class Alone:
-    """The bare router in its process."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    @classmethod
-    async def start(cls) -> "Alone":
-        """Start it; the first answer comes when the model is loaded."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "benchmarks.gateway.alone",
-            cwd=ROOT,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=2**22,
-        )
-        made = cls(process)
-        await made.measure([["hello"]], 0.2)
-        return made
-
-    async def measure(self, batches: list[list[str]], seconds: float, gap_s: float = 0.0) -> dict[str, Any]:
-        """Call `route_many` on the batches in turn for so long."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        asked = {"texts": batches, "seconds": seconds, "gap_s": gap_s}
-        self._process.stdin.write(json.dumps(asked).encode() + b"\n")
-        return dict(json.loads(await self._process.stdout.readline()))
-
-    async def stop(self) -> None:
-        """End it."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        await self._process.wait()
 
 
 @check("S1", "Serving keeps at least 70 % of the bare router's throughput, on the same core and batch sizes")
@@ -104,19 +64,30 @@ async def throughput(bench: Bench) -> Finding:
 
 @check("S2", "At low load a decision over HTTP costs at most 1 ms more than a call of `route`")
 async def added_latency(bench: Bench) -> Finding:
-    """50 requests a second against the same calls in a process, in turns; medians of the turns."""
+    """50 requests a second against the same calls in a process, in turns; medians of the turns.
+
+    Beside them, as often and by the same client: an empty FastAPI route, and our own that asks no model.
+    """
     turns, seconds = bench.pick(1, 3, 5), bench.pick(2.0, 4.0, 10.0)
     alone = await Alone.start()
     texts = [[bench.text(i)] for i in range(256)]
-    added, served, bare, p99 = [], [], [], []
+    added, served, bare, p99, empty, idle = [], [], [], [], [], []
+    framework, port = await start(EMPTY)
     async with await bench.gateway(UNCACHED) as gateway:
         for turn in range(turns):
+            floor = await open_loop(port, bench.predict, 50, seconds, seed=bench.seed + turn)
+            empty.append(floor.quantile_ms(0.5))
+            alive = await open_loop(
+                gateway.port, lambda _: wire.get("/livez"), 50, seconds, seed=bench.seed + turn
+            )
+            idle.append(alive.quantile_ms(0.5))
             load = await open_loop(gateway.port, bench.predict, 50, seconds, seed=bench.seed + turn)
             found = await alone.measure(texts, seconds, 0.018)
             served.append(load.quantile_ms(0.5))
             p99.append(load.quantile_ms(0.99))
             bare.append(found["p50_ms"])
             added.append(served[-1] - bare[-1])
+    await framework.stop()
     await alone.stop()
     return Finding(
         (
@@ -124,6 +95,9 @@ async def added_latency(bench: Bench) -> Finding:
             noted("over HTTP, p50", statistics.median(served), "ms"),
             noted("over HTTP, p99", statistics.median(p99), "ms"),
             noted("route, p50", statistics.median(bare), "ms"),
+            noted(f"{EMPTY.name}, p50", statistics.median(empty), "ms"),
+            noted("/livez, p50", statistics.median(idle), "ms"),
         ),
         (bench.seed,),
+        f"{EMPTY.name}: {EMPTY.what}. That much HTTP costs this client before anybody decides.",
     )

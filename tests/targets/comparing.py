@@ -49,7 +49,8 @@ def compare(
 ) -> None:
     """Assert equal labels and targets and close probabilities, and note the figures.
 
-    `found` has `label`, `target` and `pCloud` for each text, and `tokens` where the runtime tells them.
+    `found` has `label`, `target` and `p_cloud` (JavaScript's is `pCloud`) for each text, and `tokens` where the
+    runtime tells them.
     """
     assert len(found) == len(expected)
     told = [name for name in ("label", "target", "tokens") if name in found[0]]
@@ -59,7 +60,8 @@ def compare(
         for text, one, other in zip(texts, expected, found, strict=True)
         if any(getattr(one, name) != other[name] for name in told)
     ]
-    worst = max(abs(one.p_cloud - other["pCloud"]) for one, other in zip(expected, found, strict=True))
+    p_cloud = "pCloud" if "pCloud" in found[0] else "p_cloud"
+    worst = max(abs(one.p_cloud - other[p_cloud]) for one, other in zip(expected, found, strict=True))
     shown = f"{len(differing)} of {len(found):,} decisions differ, p(cloud) by at most {worst:.1e}"
     if milliseconds is not None:
         shown += f", {milliseconds:.3g} ms a text"
@@ -81,7 +83,7 @@ def decisions_of(artifact: Artifact, logits: np.ndarray, encodings: Sequence[Enc
     for p, encoding in zip(probabilities.tolist(), encodings, strict=True):
         tokens = len(encoding.ids)
         verdict = manifest.policy.decide(p, is_empty=tokens <= 2)
-        found.append({"label": verdict.label, "target": verdict.target, "tokens": tokens, "pCloud": p})
+        found.append({"label": verdict.label, "target": verdict.target, "tokens": tokens, "p_cloud": p})
     return found
 
 

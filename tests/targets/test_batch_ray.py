@@ -56,7 +56,7 @@ def test_a_thousand_texts_are_decided_as_in_python(
     jobs = [(start, texts[start : start + 100]) for start in range(0, len(texts), 100)]
     answers = [answer for _, some in ray_pool.route_ray(ray, jobs, spec, 2, 1) for answer in some]
     found = [
-        {"label": label_of(p_cloud), "target": target, "pCloud": p_cloud}
+        {"label": label_of(p_cloud), "target": target, "p_cloud": p_cloud}
         for target, _, p_cloud, _, _ in answers
     ]
     compare("int8 in Ray's actors, chunks of 100", texts, int8, found, INT8_WITHIN)

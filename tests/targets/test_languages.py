@@ -30,7 +30,7 @@ def decisions(folder, texts):
     assert done.returncode == 0, done.stderr
     rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
     return [
-        {"label": label_of(float(p)), "target": target, "pCloud": float(p), "tokens": int(tokens)}
+        {"label": label_of(float(p)), "target": target, "p_cloud": float(p), "tokens": int(tokens)}
         for target, p, tokens in rows
     ]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.targets.comparing import ROOT, runtime
+from tests.targets.comparing import ROOT, compare, runtime
 
 from pointsman.artifact.registry import Registry
 from pointsman.artifact.store import Artifact, rewrite_manifest
@@ -77,6 +77,7 @@ def test_a_registered_artifact_decides_the_same_and_comes_back(
     model = pointsman(call, "register", artifact.path, "router", "--alias", "stable")["model"]
     decisions: list[Decision] = Router.open(artifact).route_many(texts)
     found = predicted(call, PREDICT, "models:/router@stable", texts, tmp_path / "texts.json")
+    compare("the default file in MLflow, pyfunc", texts, decisions, found, 1e-3)
     assert found == [decision.to_dict() for decision in decisions]
     pointsman(call, "load", model, "--output", tmp_path / "back")
     back = Artifact.open(tmp_path / "back")

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from tests.targets.comparing import compare
 
 from pointsman.artifact.store import Artifact
 from pointsman.deploy.batch.ray_pool import connect
@@ -48,6 +49,7 @@ def test_answers_are_the_routers(address: str, artifact: Artifact, texts: list[s
     decisions = Router.open(artifact).route_many(texts)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda text: ask(address, {"query": text})[1], texts))
+    compare("the default file in Ray Serve, over HTTP", texts, decisions, found, 1e-3)
     version = artifact.manifest.id[:12]
     assert found == [{**decision.to_dict(), "version": version} for decision in decisions]
     status, many = ask(address, {"query": texts[:32]})

@@ -49,7 +49,7 @@ def compare(
 ) -> None:
     """Assert equal labels and targets and close probabilities, and note the figures.
 
-    `found` has `label`, `target` and `p_cloud` (JavaScript's is `pCloud`) for each text, and `tokens` where the
+    `found` has `label`, `target` and `p_cloud` (in JavaScript `pCloud`) for each text, and `tokens` where the
     runtime tells them.
     """
     assert len(found) == len(expected)

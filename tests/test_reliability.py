@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from benchmarks.gateway.__main__ import chosen, read, record
+from benchmarks.gateway.eaters import EATERS, HeaderFilter, seeds, words
 from benchmarks.gateway.measure import Entry, Results, at_least, at_most, every, none, noted, within
 from benchmarks.gateway.openload import quantile
 from benchmarks.gateway.parts import CHECKS
+from benchmarks.gateway.parts.parsers import PARSERS
 from benchmarks.gateway.process import Server, merged, toml
 from benchmarks.gateway.render import PAGE, render
 
@@ -57,6 +59,17 @@ def test_nothing_of_n_has_a_bound() -> None:
     assert none("lost", 0, 300).bound == pytest.approx(0.01)
     assert none("lost", 1, 300).bound is None
     assert every("all", 300, 300).bound is None
+
+
+@pytest.mark.parametrize("name", EATERS)
+def test_what_is_fuzzed_takes_good_input_and_cut_and_turned_input(name: str) -> None:
+    assert set(EATERS) == set(PARSERS)
+    eat = EATERS[name]()
+    for data in [*seeds(name)[:20], *(word.encode() for word in words(name)[:20])]:
+        for mangled in (data, data[: len(data) // 2], data[::-1]):
+            eat(mangled)
+    if isinstance(eat, HeaderFilter):
+        eat.close()
 
 
 @pytest.mark.parametrize(("share", "value"), [(0.0, 1), (0.5, 6), (0.99, 10), (1.0, 10)])

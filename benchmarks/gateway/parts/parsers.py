@@ -19,7 +19,7 @@ PARSERS = {
     "configuration": "configurations",
     "headers": "header lists",
 }
-"""The targets of `guided.py`, and what each of them eats."""
+"""Those of `eaters.py`, and what each of them eats."""
 _RUNS = re.compile(rb"stat::number_of_executed_units:\s*(\d+)")
 
 

@@ -23,6 +23,28 @@ FLOORS = {
 }
 """A room may import from its own and from lower floors; rooms of one floor are strangers."""
 
+SERVE_FLOORS = {
+    "settings": 0,
+    "failures": 0,
+    "logs": 0,
+    "edge": 1,
+    "inference": 1,
+    "observability": 2,
+    "routing": 2,
+    "upstream": 3,
+    "gateway": 4,
+    "dispatch": 5,
+    "chat": 6,
+    "classification": 6,
+    "operations": 7,
+    "routes": 8,
+    "app": 8,
+    "processes": 9,
+    "reference": 9,
+    "litellm_plugin": 9,
+}
+"""The same inside the gateway, the largest room: its own rooms and the files that stand between them."""
+
 FOUNDATION = {"errors", "settings", "labels", "decision", "policy"}
 HEAVY = {"torch", "transformers", "onnx", "sklearn", "matplotlib", "fastapi", "httpx", "pyarrow", "ray"}
 LIGHT_ROOMS = {"foundation", "artifact", "runtime"}
@@ -70,6 +92,21 @@ def test_imports_only_point_downward(path):
         other = room_of(module)
         if other is not None and other != room:
             assert FLOORS[other] < FLOORS[room], f"{room} imports {module}"
+
+
+def test_the_gateways_rooms_are_in_their_table_and_import_only_downward():
+    serve = SOURCE / "serve"
+    found = {path.relative_to(serve).parts[0].removesuffix(".py") for path in FILES if serve in path.parents}
+    assert found - {"__init__"} == set(SERVE_FLOORS)
+    for path in FILES:
+        room = module_of(path).split(".")[2:3]
+        if serve not in path.parents or room == ["__init__"]:
+            continue
+        for module in imports_of(path):
+            other = module.split(".")
+            if other[:2] == ["pointsman", "serve"] and other[2:3] != room:
+                assert other[2:], f"{path}: import the file, not the room"
+                assert SERVE_FLOORS[other[2]] < SERVE_FLOORS[room[0]], f"{path} imports {module}"
 
 
 def test_no_files_import_each_other_in_a_circle():

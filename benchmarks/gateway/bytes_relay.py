@@ -77,7 +77,7 @@ async def relaying(upstream: int) -> AsyncIterator[int]:
 
 if __name__ == "__main__":
     pin(SERVER_CORE)
-    from pointsman.serve.server import loop_factory
+    from pointsman.serve.processes.server import loop_factory
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(int(sys.argv[1])))

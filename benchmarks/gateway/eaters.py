@@ -21,12 +21,12 @@ from pointsman.artifact.layout import MANIFEST
 from pointsman.artifact.manifest import Manifest
 from pointsman.errors import ManifestError, SettingsError
 from pointsman.runtime.router import shipped_artifact
+from pointsman.serve.edge.strict_json import parse
 from pointsman.serve.failures import GatewayError
-from pointsman.serve.loading import known_keys, load_settings, masked
-from pointsman.serve.metrics import Metrics
-from pointsman.serve.sse import EventRelay, last_value
-from pointsman.serve.strict_json import parse
-from pointsman.serve.upstreams import FORWARDED, Upstreams
+from pointsman.serve.inference.loading import known_keys, load_settings, masked
+from pointsman.serve.observability.metrics import Metrics
+from pointsman.serve.upstream.sse import EventRelay, last_value
+from pointsman.serve.upstream.upstreams import FORWARDED, Upstreams
 
 SECRET = "fuzzed-key-8d6b4f2a0c9e7b5d3f1a"
 _LINE_END = re.compile(rb"\r\n?")

@@ -21,7 +21,7 @@ from pointsman.artifact.store import Artifact
 from pointsman.deploy.package.build import build_package
 from pointsman.deploy.package.catalogue import target_named
 from pointsman.serve.gateway import build
-from pointsman.serve.loading import load_settings
+from pointsman.serve.inference.loading import load_settings
 from pointsman.serve.routes import PUBLIC
 from pointsman.serve.settings import GatewaySettings
 

@@ -17,8 +17,8 @@ from typing import IO, Any, Self
 import httpx
 
 from pointsman.serve.gateway import Gateway
-from pointsman.serve.loading import load_settings
-from pointsman.serve.server import Service
+from pointsman.serve.inference.loading import load_settings
+from pointsman.serve.processes.server import Service
 from pointsman.serve.settings import GatewaySettings
 
 

@@ -6,7 +6,7 @@ from tests.serve.running import Running, settings_for
 
 from pointsman.errors import SettingsError
 from pointsman.serve.dispatch import Route
-from pointsman.serve.keys import check_exposure, hashed_line, load_access
+from pointsman.serve.edge.keys import check_exposure, hashed_line, load_access
 from pointsman.serve.routes import ADMIN, PUBLIC
 
 USER = "u-3f9a1c77b2d84e5f9a0b1c2d3e4f5a6b"

@@ -10,7 +10,7 @@ from tests.fixtures_tiny import CLOUD_TEXT
 from tests.serve.running import Running
 
 from pointsman.evaluation.choosing import held_out_curve
-from pointsman.serve.drift import Drift
+from pointsman.serve.inference.drift import Drift
 
 _SUFFIXES = {"counter": ("",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 

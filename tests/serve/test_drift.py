@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pointsman.evaluation.choosing import held_out_curve
-from pointsman.serve.drift import WINDOW, Drift
+from pointsman.serve.inference.drift import WINDOW, Drift
 
 
 def scores(shift: float, count: int, seed: int) -> np.ndarray:

@@ -24,8 +24,8 @@ from tests.serve.fake_upstream import (
 )
 from tests.serve.running import Running, settings_for
 
-from pointsman.serve.sse import MAX_EVENT_BYTES
-from pointsman.serve.upstreams import CallFailedError
+from pointsman.serve.upstream.sse import MAX_EVENT_BYTES
+from pointsman.serve.upstream.upstreams import CallFailedError
 
 Start = Callable[..., Running]
 BOTH_WAYS = {"fallback": ["local-to-cloud", "cloud-to-local"]}

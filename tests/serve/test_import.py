@@ -23,8 +23,8 @@ print(json.dumps({"seen": seen, "modules": sorted(sys.modules)}))
 
 def imported(more: str = "") -> dict[str, list[str]]:
     names = [
-        f"pointsman.serve.{path.stem}"
-        for path in sorted(SERVE.glob("*.py"))
+        ".".join(["pointsman.serve", *path.relative_to(SERVE).with_suffix("").parts])
+        for path in sorted(SERVE.rglob("*.py"))
         # The plugin is imported by LiteLLM, which is no part of the gateway.
         if path.stem not in ("__init__", "litellm_plugin")
     ]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pointsman.errors import SettingsError
-from pointsman.serve.loading import load_settings, masked
-from pointsman.serve.upstreams import read_key
+from pointsman.serve.inference.loading import load_settings, masked
+from pointsman.serve.upstream.upstreams import read_key
 
 FILE = """
 [server]

@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from tests.serve.running import Running, settings_for
 
-from pointsman.serve.openapi import describe
+from pointsman.serve.operations.openapi import describe
 from pointsman.serve.routes import PUBLIC
 
 MESSAGE = {"role": "user", "content": "plan"}

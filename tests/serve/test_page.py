@@ -19,7 +19,7 @@ import pytest
 from tests.fixtures_tiny import CLOUD_TEXT
 from tests.serve.running import Running
 
-from pointsman.serve.drift import Drift
+from pointsman.serve.inference.drift import Drift
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pointsman.serve.patience import Patience
+from pointsman.serve.edge.patience import Patience
 
 LONG_S = 3600.0
 

@@ -15,11 +15,11 @@ from prometheus_client import CollectorRegistry
 from tests.serve.fake_upstream import FakeUpstream, answer
 from tests.serve.running import settings_for
 
+from pointsman.serve.edge.strict_json import parse
 from pointsman.serve.failures import GatewayError
-from pointsman.serve.metrics import Metrics
-from pointsman.serve.sse import EventRelay
-from pointsman.serve.strict_json import parse
-from pointsman.serve.upstreams import FORWARDED, Upstreams
+from pointsman.serve.observability.metrics import Metrics
+from pointsman.serve.upstream.sse import EventRelay
+from pointsman.serve.upstream.upstreams import FORWARDED, Upstreams
 
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 lines = st.sampled_from(

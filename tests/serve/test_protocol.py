@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from pointsman.serve.protocol import GatheringTransport
+from pointsman.serve.edge.protocol import GatheringTransport
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 

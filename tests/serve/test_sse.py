@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointsman.serve.sse import MAX_EVENT_BYTES, EventRelay
+from pointsman.serve.upstream.sse import MAX_EVENT_BYTES, EventRelay
 
 PIECES = st.lists(
     st.sampled_from([b"data: x", b"\n", b"\r", b"\r\n", b"\n\n", b": c", b"\xc3\xbc", b""]), max_size=30

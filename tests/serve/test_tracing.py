@@ -13,7 +13,7 @@ from tests.serve.fake_upstream import FakeUpstream, answer, delta, stream
 from tests.serve.running import Running, settings_for
 
 from pointsman.errors import MissingExtraError
-from pointsman.serve import tracing
+from pointsman.serve.observability import tracing
 
 pytest.importorskip("opentelemetry.sdk")
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http")

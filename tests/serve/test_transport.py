@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.serve.fake_upstream import STREAM_HEAD, FakeUpstream, Script, Wire, chunk, free_port
 
-from pointsman.serve.connection import MalformedError
-from pointsman.serve.transport import HttpTransport, NotConnectedError, Response
+from pointsman.serve.upstream.connection import MalformedError
+from pointsman.serve.upstream.transport import HttpTransport, NotConnectedError, Response
 
 
 async def ask(transport: HttpTransport) -> Response:

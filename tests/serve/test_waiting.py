@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointsman.serve.batcher import Batcher
 from pointsman.serve.failures import GatewayError
-from pointsman.serve.waiting import GIVES_WAY_S, Job, Place, WaitingLine
+from pointsman.serve.inference.batcher import Batcher
+from pointsman.serve.inference.waiting import GIVES_WAY_S, Job, Place, WaitingLine
 
 T = TypeVar("T")
 MOST_TEXTS, MOST_COST = 8, 64

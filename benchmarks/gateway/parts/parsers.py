@@ -9,7 +9,7 @@ from benchmarks.gateway.parts.fronts import at_once
 from benchmarks.gateway.parts.peers import INSTALLED, ROOT
 from benchmarks.gateway.process import environment_without_settings, pin_nowhere
 
-from pointsman.serve.sse import EventRelay
+from pointsman.serve.upstream.sse import EventRelay
 
 PYTHON = INSTALLED / "atheris" / "bin" / "python"
 PARSERS = {

@@ -19,8 +19,8 @@ from benchmarks.gateway.messages import STREAM_HEAD, chunk, completion, delta
 from benchmarks.gateway.parts.fronts import BOTH_WAYS, NEVER_OPEN, Front, at_once, fronting
 
 from pointsman.errors import SettingsError
-from pointsman.serve.keys import KeyRing, check_exposure, load_access
-from pointsman.serve.loading import load_settings
+from pointsman.serve.edge.keys import KeyRing, check_exposure, load_access
+from pointsman.serve.inference.loading import load_settings
 from pointsman.serve.routes import ADMIN, PUBLIC
 
 PROMPT, SAID, CLIENT_KEY, UPSTREAM_KEY = (

@@ -15,7 +15,7 @@ from benchmarks.gateway.measure import Finding, check, every, none, noted
 from benchmarks.gateway.parts.peers import ROOT
 from tokenizers import Tokenizer
 
-from pointsman.serve.batcher import Batcher, BatchFailedError
+from pointsman.serve.inference.batcher import Batcher, BatchFailedError
 
 HUNG_S = 20.0
 PANICS = 0

@@ -15,7 +15,7 @@ from benchmarks.gateway.messages import STREAM_HEAD, chunk
 from benchmarks.gateway.openload import quantile
 from benchmarks.gateway.parts.fronts import BOTH_WAYS, NEVER_OPEN, at_once, fronting
 
-from pointsman.serve.breaker import Breaker
+from pointsman.serve.upstream.breaker import Breaker
 
 TESTS = "tests/serve/test_faults.py"
 CONNECT_S = 0.5

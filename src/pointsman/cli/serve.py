@@ -61,30 +61,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
-    from pointsman.serve.loading import load_settings, masked
+    from pointsman.serve.inference.loading import load_settings, masked
 
     if args.hash_key:
-        from pointsman.serve.keys import hashed_line
+        from pointsman.serve.edge.keys import hashed_line
 
         print(hashed_line(sys.stdin.readline().strip()))
         return 0
     if args.worker_socket is not None:
-        from pointsman.serve.worker import work
+        from pointsman.serve.processes.worker import work
 
         return work(args.worker_socket)
     settings = load_settings(_flags(args), args.config)
     if args.check:
-        from pointsman.serve.server import check
+        from pointsman.serve.processes.server import check
 
         print(masked(settings))
         check(settings)
         print("settings are valid", file=sys.stderr)
         return 0
     if settings.server.workers > 1:
-        from pointsman.serve.supervisor import supervise
+        from pointsman.serve.processes.supervisor import supervise
 
         return supervise(settings)
-    from pointsman.serve.server import serve
+    from pointsman.serve.processes.server import serve
 
     return serve(settings)
 

@@ -11,10 +11,10 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from pointsman.serve.dispatch import Route, Table
+from pointsman.serve.edge.http import JSON, ClientGone, Exchange, request_id_of
+from pointsman.serve.edge.keys import KeyRing
 from pointsman.serve.failures import GatewayError, as_gateway_error, error_body, error_headers
 from pointsman.serve.gateway import Gateway
-from pointsman.serve.http import JSON, ClientGone, Exchange, request_id_of
-from pointsman.serve.keys import KeyRing
 from pointsman.serve.logs import LOGGER, log
 
 _STATUS_GONE = 499

@@ -9,9 +9,9 @@ from typing import Literal
 
 from starlette.routing import compile_path
 
+from pointsman.serve.edge.http import Exchange
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
-from pointsman.serve.http import Exchange
 
 Handler = Callable[[Gateway, Exchange], Awaitable[None]]
 Access = Literal["open", "user", "admin"]

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 
 from pointsman.decision import Decision
-from pointsman.serve.colleagues import Colleagues
-from pointsman.serve.engine import Answer, Engine
-from pointsman.serve.keys import Access, load_access
-from pointsman.serve.live import Live
+from pointsman.serve.edge.keys import Access, load_access
+from pointsman.serve.edge.rate import RateLimit
+from pointsman.serve.inference.engine import Answer, Engine
 from pointsman.serve.logs import Tally, log
-from pointsman.serve.metrics import EngineCollector, Metrics
-from pointsman.serve.rate import RateLimit
-from pointsman.serve.rules import CompiledRule, compile_rules
+from pointsman.serve.observability.colleagues import Colleagues
+from pointsman.serve.observability.live import Live
+from pointsman.serve.observability.metrics import EngineCollector, Metrics
+from pointsman.serve.observability.tracing import Tracing, make_tracing
+from pointsman.serve.routing.rules import CompiledRule, compile_rules
+from pointsman.serve.routing.sticky import Sticky
 from pointsman.serve.settings import GatewaySettings
-from pointsman.serve.sticky import Sticky
-from pointsman.serve.tracing import Tracing, make_tracing
-from pointsman.serve.upstreams import Upstreams
+from pointsman.serve.upstream.upstreams import Upstreams
 from pointsman.settings import Settings
 
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
 from pointsman.serve.failures import KINDS
-from pointsman.serve.loading import known_keys
+from pointsman.serve.inference.loading import known_keys
 from pointsman.serve.routes import ADMIN, PUBLIC
 from pointsman.serve.settings import Rule
 

@@ -1,10 +1,12 @@
 """Every route there is, and who may use it: the two tables of the two listeners."""
 
-from pointsman.serve import admin, chat, classify, explain, health, inference_protocol, page
+from pointsman.serve.chat import completions as chat
+from pointsman.serve.classification import classify, explain, inference_protocol
 from pointsman.serve.dispatch import Route
+from pointsman.serve.edge.http import Exchange
 from pointsman.serve.gateway import Gateway
-from pointsman.serve.http import Exchange
-from pointsman.serve.openapi import describe
+from pointsman.serve.operations import admin, health, page
+from pointsman.serve.operations.openapi import describe
 
 
 async def _document(gateway: Gateway, exchange: Exchange) -> None:

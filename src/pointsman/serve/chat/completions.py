@@ -1,0 +1,102 @@
+"""The chat routes: a place for the chat, a plan, an upstream that answers, its answer passed on.
+
+Nothing is sent before an upstream's answer has begun; from then on only that answer is.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+from pointsman.serve.chat.fallback import begin, no_upstream
+from pointsman.serve.chat.job import Job
+from pointsman.serve.chat.plan import plan_chat
+from pointsman.serve.chat.relay import relay
+from pointsman.serve.edge.http import Exchange
+from pointsman.serve.edge.leaving import while_connected
+from pointsman.serve.edge.strict_json import parse_object
+from pointsman.serve.failures import GatewayError
+from pointsman.serve.gateway import Gateway
+
+
+async def completions(gateway: Gateway, exchange: Exchange) -> None:
+    """`/v1/chat/completions`, and the path of an Azure deployment, whose name is the model."""
+    await _serve(gateway, exchange, "/chat/completions")
+
+
+async def text_completions(gateway: Gateway, exchange: Exchange) -> None:
+    """`/v1/completions`."""
+    await _serve(gateway, exchange, "/completions")
+
+
+async def responses(gateway: Gateway, exchange: Exchange) -> None:
+    """`/v1/responses`."""
+    await _serve(gateway, exchange, "/responses")
+
+
+async def models(gateway: Gateway, exchange: Exchange) -> None:
+    """`/v1/models`: what a request's model may say."""
+    created = int(gateway.engine.current.loaded_at)
+    names = ["auto", *gateway.upstreams.names()]
+    data = [{"id": name, "object": "model", "created": created, "owned_by": "pointsman"} for name in names]
+    await exchange.respond_json({"object": "list", "data": data})
+
+
+async def _serve(gateway: Gateway, exchange: Exchange, path: str) -> None:
+    limits = gateway.settings.limits
+    exchange.facts["live"] = True
+    if gateway.chats >= limits.chats:
+        raise GatewayError("overloaded", "too many chats are in flight; try again")
+    gateway.chats += 1
+    try:
+        payload = parse_object(await exchange.json_body(limits.body_bytes, limits.body_timeout_s))
+        if "deployment" in exchange.params:
+            payload["model"] = exchange.params["deployment"]
+        if not gateway.upstreams:
+            raise no_upstream()
+        await while_connected(exchange, _chat(gateway, exchange, path, payload))
+    finally:
+        gateway.chats -= 1
+
+
+async def _chat(gateway: Gateway, exchange: Exchange, path: str, payload: dict[str, Any]) -> None:
+    allowed_s = _allowed_s(gateway, exchange)
+    deadline = asyncio.get_running_loop().time() + allowed_s
+    started = time.monotonic()
+    with gateway.tracing.decision() as span:
+        plan = await plan_chat(gateway, exchange, payload, started + allowed_s)
+        span.say(**plan.trace_facts())
+    gateway.count_decision("chat", plan.target, plan.reason, plan.answer)
+    exchange.facts |= {"target": plan.target, "reason": plan.reason}
+    await _unless_cut(Job(gateway, exchange, path, payload, plan, deadline))
+
+
+async def _unless_cut(job: Job) -> None:
+    """Answer a chat; while that lasts, the gateway's end can cut it."""
+    task = asyncio.current_task()
+    assert task is not None
+
+    def cut() -> None:
+        job.is_cut = True
+        task.cancel()
+
+    job.gateway.streams.add(cut)
+    try:
+        await relay(job, await begin(job))
+    except asyncio.CancelledError:
+        if not job.is_cut:
+            raise
+        task.uncancel()
+        raise GatewayError("draining", "the gateway is shutting down; try again") from None
+    finally:
+        job.gateway.streams.discard(cut)
+
+
+def _allowed_s(gateway: Gateway, exchange: Exchange) -> float:
+    """Seconds for the whole chat: the operator's, or less where the client says so."""
+    most = gateway.settings.limits.deadline_s
+    asked = exchange.header(b"x-pointsman-deadline-ms")
+    if asked is None:
+        return most
+    if not asked.isdecimal() or len(asked) > 9 or int(asked) == 0:
+        raise GatewayError("invalid_request", "x-pointsman-deadline-ms: expected whole milliseconds")
+    return min(most, int(asked) / 1000)

@@ -1,0 +1,90 @@
+"""Which upstream answers: the plan's, or the other one where that failed and the operator allows it.
+
+Only before the first piece: after it, nothing is ever said twice.
+"""
+
+from pointsman.serve.chat.attempt import Begun, attempt
+from pointsman.serve.chat.disclosure import decision_facts, decision_headers
+from pointsman.serve.chat.hedging import hedged_attempt
+from pointsman.serve.chat.job import Job
+from pointsman.serve.failures import GatewayError
+from pointsman.serve.upstream.upstreams import CallFailedError, Upstream
+
+_CODES = {
+    "unreachable": ("upstream_unreachable", "the upstream cannot be reached"),
+    "open": ("upstream_unreachable", "the upstream failed again and again; it is given a rest"),
+    "reset": ("upstream_unreachable", "the upstream closed the connection"),
+    "timeout": ("upstream_timeout", "the upstream did not answer in time"),
+    "invalid": ("upstream_invalid", "the upstream gave no usable answer"),
+    "status": ("upstream_invalid", "the upstream answered with an error of its own"),
+    "rate_limited": ("upstream_rate_limited", "the upstream has too much to do"),
+    "unconfigured": (
+        "no_upstream",
+        "no upstream is configured for this target; set upstreams.local and .cloud",
+    ),
+}
+
+
+async def begin(job: Job) -> Begun:
+    """The first answer that begins, of the plan's upstream or of the one that may stand in for it.
+
+    Raises:
+        GatewayError: there is none; with the decision, and with what the upstream said of coming back.
+    """
+    chosen, other = job.gateway.upstreams.get(job.plan.target), _stand_in(job)
+    hedge_after_s = job.gateway.settings.routing.hedge_after_s
+    failure = CallFailedError("unconfigured")
+    try:
+        if chosen is not None and other is not None and hedge_after_s is not None:
+            return _counted(job, await hedged_attempt(job, chosen, other, hedge_after_s))
+        if chosen is not None:
+            return await attempt(job, chosen)
+    except CallFailedError as failed:
+        # Its traceback would keep what came of the answer until the collector comes.
+        failure = failed.with_traceback(None)
+    if other is not None and not job.is_hedged:
+        job.fallback = failure.cause
+        try:
+            return _counted(job, await attempt(job, other))
+        except CallFailedError as failed:
+            # The first upstream's wish counts: it is the one that should have answered.
+            failure = failure if failure.cause == "rate_limited" else failed.with_traceback(None)
+    raise _final(job, failure)
+
+
+def no_upstream() -> GatewayError:
+    """Nothing is configured that could answer a chat."""
+    return GatewayError(*_CODES["unconfigured"])
+
+
+def _stand_in(job: Job) -> Upstream | None:
+    """The other upstream, where the plan and the operator let it answer."""
+    wanted = job.plan.target
+    other = "cloud" if wanted == "local" else "local"
+    if job.plan.is_bound or f"{wanted}-to-{other}" not in job.gateway.settings.routing.fallback:
+        return None
+    return job.gateway.upstreams.get(other)
+
+
+def _counted(job: Job, begun: Begun) -> Begun:
+    """An answer, counted where another than the plan's upstream gave it."""
+    used = begun.opened.upstream.name
+    if used != job.plan.target:
+        job.gateway.metrics.fallbacks.labels(job.plan.target, used, job.fallback).inc()
+        job.gateway.live.fallbacks += 1
+        job.exchange.facts["fallback"] = job.fallback
+    return begun
+
+
+def _final(job: Job, failure: CallFailedError) -> GatewayError:
+    code, message = _CODES[failure.cause]
+    plan = job.plan
+    if plan.is_bound and plan.target == "local" and failure.cause != "rate_limited":
+        code, message = (
+            "local_unavailable",
+            "the local upstream is not available, and nothing else may answer",
+        )
+    error = GatewayError(code, message, retry_after_s=failure.retry_after_s)
+    error.headers = decision_headers(job, None)
+    error.extra = {"pointsman": decision_facts(job, None)}
+    return error

@@ -1,0 +1,40 @@
+"""Stop working for a client that has gone."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from pointsman.serve.edge.http import ClientGone, Exchange
+
+T = TypeVar("T")
+
+
+async def while_connected(exchange: Exchange, work: Coroutine[Any, Any, T]) -> T:
+    """Do `work`, and cancel it when the client closes the connection.
+
+    The body must have been read.
+
+    Raises:
+        ClientGone: nobody waits any more.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    is_gone = False
+
+    async def watch() -> None:
+        nonlocal is_gone
+        while (await exchange.receive())["type"] != "http.disconnect":
+            pass
+        is_gone = True
+        task.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        return await work
+    except asyncio.CancelledError:
+        # Somebody else may want the same; then it is theirs.
+        if is_gone and not task.uncancel():
+            raise ClientGone from None
+        raise
+    finally:
+        watcher.cancel()

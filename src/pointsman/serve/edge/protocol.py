@@ -1,0 +1,153 @@
+"""HTTP/1.1 by uvicorn, with what it leaves open: time and size limits on the head of a request.
+
+Without them one header line a second keeps a connection for ever, and a head may be of any size.
+"""
+
+import asyncio
+import secrets
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from pointsman.serve.edge.http import EXTENSION
+from pointsman.serve.failures import GatewayError, error_body
+from pointsman.serve.settings import LimitSettings
+
+_PHRASES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
+
+
+class GatheringTransport(asyncio.Transport):
+    """A connection on which the head of an answer waits for its body, if that follows in the same turn.
+
+    uvicorn writes them one after the other: two system calls, two packets, and a client that wakes up twice.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write a piece, after the head if that is still here; keep a head back until the turn ends."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif isinstance(data, bytes) and data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            self._loop.call_soon(self._flush)
+            return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """Write what is here, then close."""
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether it is closing or closed."""
+        return self._transport.is_closing()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What is known about the connection."""
+        return self._transport.get_extra_info(name, default)
+
+    def pause_reading(self) -> None:
+        """Read nothing for now."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self._transport.resume_reading()
+
+    def _flush(self) -> None:
+        if self._head:
+            data, self._head = self._head, b""
+            self._transport.write(data)
+
+
+def bounded_protocol(limits: LimitSettings) -> type[HttpToolsProtocol]:
+    """The protocol class for these limits."""
+    head_bytes = limits.header_bytes + 16 * limits.header_count + 8192
+    head_s = limits.header_timeout_s
+
+    class BoundedProtocol(HttpToolsProtocol):
+        """A connection whose heads have to arrive in time and stay small."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            """Start the clock: a connection that never speaks is closed, too."""
+            super().connection_made(GatheringTransport(transport, self.loop))
+            self._head_size = 0
+            self._is_in_head = False
+            self._head_timer: asyncio.TimerHandle | None = self.loop.call_later(head_s, self._too_late)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            """Stop the clock."""
+            self._stop_timer()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            """Feed the parser; a head that is not complete yet is measured."""
+            super().data_received(data)
+            if self.transport.is_closing():
+                return
+            if not self._is_in_head:
+                self._stop_timer()
+                self._head_size = 0
+                return
+            self._head_size += len(data)
+            if self._head_size > head_bytes:
+                self._refuse(431, "headers_too_large", "too many headers, or too long ones")
+            elif self._head_timer is None:
+                self._head_timer = self.loop.call_later(head_s, self._too_late)
+
+        def on_message_begin(self) -> None:
+            """A head begins."""
+            self._is_in_head = True
+            super().on_message_begin()
+            self._extension: dict[object, object] = {
+                "is_gone": self.transport.is_closing,
+                "is_whole": False,
+            }
+            self.scope["extensions"] = {EXTENSION: self._extension}
+
+        def on_headers_complete(self) -> None:
+            """A head is complete."""
+            self._is_in_head = False
+            super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            """All of a request is there."""
+            self._extension["is_whole"] = True
+            super().on_message_complete()
+
+        def send_400_response(self, msg: str) -> None:
+            """What is no HTTP is answered in the one shape of errors."""
+            self._refuse(400, "invalid_request", "this is not HTTP/1.1 as it is understood here")
+
+        def _too_late(self) -> None:
+            self._head_timer = None
+            if self._is_in_head:
+                self._refuse(408, "request_timeout", "the request's headers did not arrive in time")
+            elif not self.transport.is_closing():
+                self.transport.close()
+
+        def _stop_timer(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+        def _refuse(self, status: int, code: str, message: str) -> None:
+            if self.transport.is_closing():
+                return
+            is_answering = self.cycle is not None and not self.cycle.response_complete
+            if not is_answering:
+                request_id = secrets.token_hex(8)
+                body = error_body(GatewayError(code, message), request_id)
+                head = (
+                    f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/json\r\n"
+                    f"content-length: {len(body)}\r\nx-should-retry: false\r\n"
+                    f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+                )
+                self.transport.write(head.encode() + body)
+            self.transport.close()
+
+    return BoundedProtocol

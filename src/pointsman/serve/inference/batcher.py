@@ -1,0 +1,305 @@
+"""Concurrent requests to batches, off the event loop, behind a bounded queue.
+
+One thread runs the model. Whatever queued up while it was busy becomes its next batch, so a lone request
+waits for nobody and a crowd is gathered by itself. It refuses to know HTTP, labels and artifacts.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pointsman.serve.failures import GatewayError
+from pointsman.serve.inference.waiting import Job, Place, WaitingLine
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+_PATIENCE = 0.5
+"""Whoever would spend more of its time than this in the queue is refused at once, not when it is over."""
+_PATIENCE_LOST, _PATIENCE_WON = 0.9, 0.001
+"""Multiplied by the one where somebody waited in vain; with every other batch it grows by the other."""
+_SHORT_TURN_S, _MOST_YIELD_S = 0.005, 1.0
+_MEMORY = 0.98
+"""How much of the measured pace is kept at each batch."""
+
+
+class BatchFailedError(Exception):
+    """The model failed in a way that is no `Exception`, for example a panic of a native library."""
+
+
+@dataclass(slots=True)
+class BatcherStats:
+    """Counts since the start; one writer each: the event loop of `refused`, else the thread."""
+
+    runs: int = 0
+    texts: int = 0
+    expired: int = 0
+    refused: int = 0
+    queued_s: float = 0.0
+    run_s: float = 0.0
+
+
+class Batcher(Generic[K, T]):
+    """A thread that answers jobs in batches.
+
+    Args:
+        run: texts of one version to one result each, in order; called in the batcher's thread.
+        cost: tokens of a text, about, at least 1.
+        max_batch: texts in one call of `run` at most.
+        max_cost: tokens in one call of `run` at most; a longer text goes alone.
+        max_queue: texts that may wait.
+        wait_s: how long to wait for company; 0 does not wait.
+        idle: called with the last batch when nothing is waiting; for work that may be skipped.
+        on_answered: called in the task that submitted, with the seconds that a job waited and then was run.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[K, list[str]], list[T]],
+        *,
+        cost: Callable[[str], int],
+        max_batch: int,
+        max_cost: int,
+        max_queue: int,
+        wait_s: float = 0.0,
+        idle: Callable[[K, list[str], list[T]], None] | None = None,
+        on_answered: Callable[[float, float], None] | None = None,
+    ) -> None:
+        self._run = run
+        self._cost = cost
+        self._on_answered = on_answered
+        self._idle = idle
+        self._max_batch = max_batch
+        self._max_queue = max_queue
+        self._wait_s = wait_s
+        self._inbox: queue.SimpleQueue[Job[K, T] | None] = queue.SimpleQueue()
+        self._line: WaitingLine[K, T] = WaitingLine(max_batch, max_cost)
+        # Texts and tokens that ever came, counted by the event loop, and that ever left, by the thread.
+        self._came, self._came_cost = 0, 0
+        self._left, self._left_cost = 0, 0
+        self._pace_s = self._pace_cost = 0.0
+        self._patience = _PATIENCE
+        self._refused_before = 0
+        self._is_stopping = False
+        self._thread: threading.Thread | None = None
+        self.stats = BatcherStats()
+
+    @property
+    def depth(self) -> int:
+        """Texts that wait."""
+        return self._came - self._left
+
+    @property
+    def wait_s(self) -> float:
+        """Processor time that the texts that wait will take, by the model's pace of late."""
+        if not self._pace_cost:
+            return 0.0
+        return (self._came_cost - self._left_cost) * self._pace_s / self._pace_cost
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread is there."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._work, name="pointsman-batcher", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what is queued, then end the thread."""
+        self._inbox.put(None)
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    async def submit(
+        self, key: K, texts: Sequence[str], expires: float, is_wanted: Callable[[], bool] = lambda: True
+    ) -> list[T]:
+        """One result per text; called in one event loop.
+
+        Args:
+            key: the version that shall answer.
+            texts: at least one.
+            expires: `time.monotonic()` from which on nobody wants the answer any more, unless it was begun.
+            is_wanted: whether somebody still waits; asked in the batcher's thread.
+
+        Raises:
+            GatewayError: `overloaded` at once, `queue_timeout` when it was not its turn in time.
+        """
+        now, waiting = time.monotonic(), self.depth
+        is_full = waiting + len(texts) > self._max_queue
+        if waiting and (is_full or self.wait_s > self._patience * (expires - now)):
+            self.stats.refused += 1
+            raise GatewayError("overloaded", "too many texts are waiting for the classifier; try again")
+        future: asyncio.Future[list[T]] = asyncio.get_running_loop().create_future()
+        job = Job(key, texts, [self._cost(text) for text in texts], future, now, expires, is_wanted)
+        self._came += len(texts)
+        self._came_cost += sum(job.costs)
+        self._inbox.put(job)
+        results = await future
+        if self._on_answered is not None:
+            self._on_answered(job.taken - job.enqueued, time.monotonic() - job.taken)
+        return results
+
+    def _work(self) -> None:
+        while self._gather():
+            self._yield()
+            now = time.monotonic()
+            self._dismiss(now)
+            places = self._line.next_batch()
+            if places:
+                self._take(places, now)
+                self._answer(places)
+
+    def _gather(self) -> bool:
+        """Put whoever came in line, and wait for somebody if nobody did; False to end."""
+        until = 0.0
+        while not self._is_stopping:
+            try:
+                if not self._line:
+                    job = self._inbox.get()
+                    until = time.monotonic() + self._wait_s
+                elif len(self._line) < self._max_batch and (rest := until - time.monotonic()) > 0:
+                    job = self._inbox.get(timeout=rest)
+                else:
+                    job = self._inbox.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                self._is_stopping = True
+            else:
+                self._line.add(job)
+        return bool(self._line) or not self._is_stopping
+
+    def _yield(self) -> None:
+        """While requests are refused, start no batch before the event loop is through with what has come.
+
+        On one processor the two would share it evenly, and a loop that needs more falls behind: requests wait
+        where nobody counts them, and to refuse one takes seconds. A turn that is short again says that it is
+        through.
+        """
+        refused = self.stats.refused
+        if refused == self._refused_before or not self._line:
+            return
+        self._refused_before = refused
+        loop, begun = self._line.first.future.get_loop(), time.monotonic()
+        now = begun
+        while now - begun < _MOST_YIELD_S:
+            turn, before = threading.Event(), now
+            try:
+                loop.call_soon_threadsafe(turn.set)
+            except RuntimeError:
+                return  # The loop is closed.
+            turn.wait(_MOST_YIELD_S)
+            now = time.monotonic()
+            if now - before < _SHORT_TURN_S:
+                return
+
+    def _dismiss(self, now: float) -> None:
+        """Let go of whoever has waited too long, and of what nobody waits for."""
+        gone = self._line.leave(lambda job: _is_void(job, now))
+        if not gone:
+            self._patience = min(_PATIENCE, self._patience + _PATIENCE_WON)
+            return
+        self._count_out(gone)
+        jobs = {id(place.job): place.job for place in gone if not place.job.is_over}
+        self.stats.expired += len(jobs)
+        if any(job.expires <= now for job in jobs.values()):
+            self._patience *= _PATIENCE_LOST
+        late = GatewayError("queue_timeout", "the classifier did not get to it in time; try again")
+        self._deliver([(job, late) for job in jobs.values()])
+
+    def _take(self, places: Sequence[Place], now: float) -> None:
+        self._count_out(places)
+        for place in places:
+            place.job.taken = place.job.taken or now
+            self.stats.queued_s += now - place.job.enqueued
+
+    def _count_out(self, places: Sequence[Place]) -> None:
+        self._left += len(places)
+        self._left_cost += sum(place.cost for place in places)
+
+    def _answer(self, places: list[Place]) -> None:
+        outcome = self._attempt(places)
+        if isinstance(outcome, BaseException):
+            self._fail(places, outcome)
+            return
+        done: list[tuple[Job[K, T], list[T] | BaseException]] = []
+        for place, result in zip(places, outcome, strict=True):
+            job = place.job
+            job.results[place.position] = result
+            if job.is_done:
+                job.is_over = True
+                done.append((job, [job.results[index] for index in range(len(job.texts))]))
+        self._deliver(done)
+        if self._idle is not None and not self._line and self._inbox.empty():
+            # Skippable work must not end the thread, whatever it raises.
+            with contextlib.suppress(BaseException):
+                self._idle(places[0].job.key, [place.text for place in places], outcome)
+
+    def _fail(self, places: list[Place], error: BaseException) -> None:
+        """One bad text must not fail its batch mates: each job is tried by itself, and fails by itself."""
+        jobs = {id(place.job): place.job for place in places}
+        if len(jobs) > 1:
+            for job in jobs.values():
+                self._answer([place for place in places if place.job is job])
+            return
+        for job in jobs.values():
+            job.is_over = True
+            self._deliver([(job, error)])
+
+    def _attempt(self, places: list[Place]) -> list[T] | BaseException:
+        texts = [place.text for place in places]
+        started, used = time.monotonic(), time.thread_time()
+        try:
+            results = self._run(places[0].job.key, texts)
+        except Exception as error:  # noqa: BLE001 - it is handed to who asked
+            return error
+        except BaseException as error:  # noqa: BLE001 - a native panic; the thread has to live on
+            return BatchFailedError(type(error).__name__)
+        finally:
+            self.stats.runs += 1
+            self.stats.texts += len(texts)
+            self.stats.run_s += time.monotonic() - started
+            self._measure(time.thread_time() - used, sum(place.cost for place in places))
+        if len(results) != len(texts):
+            return BatchFailedError("as many results as texts were expected")
+        return results
+
+    def _measure(self, used_s: float, cost: int) -> None:
+        """Remember the processor time of a batch.
+
+        By the clock it would grow with what is refused meanwhile, and have still more refused.
+        """
+        self._pace_s = _MEMORY * self._pace_s + used_s
+        self._pace_cost = _MEMORY * self._pace_cost + cost
+
+    def _deliver(self, answers: Sequence[tuple[Job[K, T], list[T] | BaseException]]) -> None:
+        """Hand results to the event loop of who asked, in one call."""
+        if not answers:
+            return
+        # A closed loop refuses: nobody waits any more.
+        with contextlib.suppress(RuntimeError):
+            answers[0][0].future.get_loop().call_soon_threadsafe(_settle, answers)
+
+
+def _is_void(job: Job[K, T], now: float) -> bool:
+    """Whether running the rest of a job helps nobody; one that was begun in time is finished."""
+    if job.is_over or job.future.cancelled() or not job.is_wanted():
+        return True
+    return not job.taken and job.expires <= now
+
+
+def _settle(answers: Sequence[tuple[Job[K, T], list[T] | BaseException]]) -> None:
+    for job, answer in answers:
+        if job.future.done():
+            continue
+        if isinstance(answer, BaseException):
+            job.future.set_exception(answer)
+        else:
+            job.future.set_result(answer)

@@ -1,0 +1,103 @@
+"""What is counted: Prometheus names, units and buckets, on a registry that is passed in.
+
+Every label comes from a closed set, so no client can make a new series. Values arrive as values; this file
+refuses to know where they come from.
+"""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pointsman.serve.inference.engine import Engine
+
+_LATENCY = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
+_TENTHS = tuple(step / 20 for step in range(1, 21))
+
+
+class Metrics:
+    """The counters and histograms of one gateway."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.requests = _counter(registry, "requests", "Answered requests.", ("route", "status"))
+        self.request_s = _histogram(registry, "request_seconds", "Whole requests.", ("route",), _LATENCY)
+        self.decisions = _counter(
+            registry,
+            "decisions",
+            "Decisions by target, reason and kind of request.",
+            ("target", "reason", "kind"),
+        )
+        self.p_cloud = _histogram(registry, "p_cloud", "Probability of cloud.", (), _TENTHS)
+        self.confidence = _histogram(registry, "confidence", "Confidence in the label.", (), _TENTHS[9:])
+        self.truncated = _counter(registry, "truncated_inputs", "Texts longer than the model reads.", ())
+        self.phase_s = _histogram(
+            registry,
+            "phase_seconds",
+            "Phases: queue and model of a classification, upstream_head of a chat.",
+            ("phase", "upstream"),
+            _LATENCY,
+        )
+        self.failures = _counter(registry, "failures", "Answers that were errors, by code.", ("code",))
+        self.fallbacks = _counter(
+            registry, "fallbacks", "Chats that another upstream answered.", ("wanted", "used", "cause")
+        )
+        self.hedges = _counter(
+            registry, "hedges", "Chats whose upstream was slow: who answered.", ("wanted", "outcome")
+        )
+        self.upstream = _counter(registry, "upstream_calls", "Calls of upstreams.", ("upstream", "outcome"))
+        self.tokens = _counter(registry, "tokens", "Tokens that upstreams reported.", ("upstream", "kind"))
+        self.spent = _counter(registry, "spent_money", "Price of what upstreams answered.", ("upstream",))
+        self.saved = _counter(
+            registry, "saved_money", "Price that the cloud would have had, less what was spent.", ()
+        )
+        self.reloads = _counter(registry, "reloads", "Reloads by outcome.", ("outcome",))
+        self.shadow = _counter(registry, "shadow_decisions", "Second opinions.", ("outcome",))
+
+
+class EngineCollector(Collector):
+    """Gauges that are read from the engine when somebody asks."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauges now."""
+        engine, stats = self._engine, self._engine.batcher.stats
+        yield _gauge("queue_depth", "Texts that wait for the model.", engine.batcher.depth)
+        yield _gauge("ready", "1 when the classifier answers.", int(engine.is_ready))
+        yield _gauge("model_runs", "Runs of the model since the start.", stats.runs)
+        yield _gauge("model_texts", "Texts that the model read since the start.", stats.texts)
+        yield _gauge("model_run_seconds", "Time in the model since the start.", stats.run_s)
+        yield _gauge("queued_seconds", "Time that texts waited since the start.", stats.queued_s)
+        yield _gauge("expired_texts", "Requests dropped because nobody waited any more.", stats.expired)
+        if engine.main is not None:
+            cache, manifest = engine.main.cache, engine.main.router.manifest
+            drift = engine.main.drift.index
+            if drift is not None:
+                yield _gauge(
+                    "drift_index", "Population stability index of recent p_cloud, this version.", drift
+                )
+            yield _gauge("cache_hits", "Decisions from the cache, this version.", cache.hits)
+            yield _gauge("cache_misses", "Decisions not in the cache, this version.", cache.misses)
+            yield _gauge("cache_entries", "Decisions in the cache.", len(cache))
+            info = GaugeMetricFamily(
+                "pointsman_model_info", "The loaded artifact.", labels=("artifact", "version", "variant")
+            )
+            info.add_metric((manifest.name, engine.main.version, engine.main.router.variant), 1)
+            yield info
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"pointsman_{name}", text, value=value)
+
+
+def _counter(registry: CollectorRegistry, name: str, text: str, labels: tuple[str, ...]) -> Counter:
+    return Counter(f"pointsman_{name}", text, labels, registry=registry)
+
+
+def _histogram(
+    registry: CollectorRegistry, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]
+) -> Histogram:
+    return Histogram(f"pointsman_{name}", text, labels, buckets=buckets, registry=registry)

@@ -1,0 +1,93 @@
+"""The page at `/` and the figures that it shows; files of the package, nothing from outside."""
+
+from importlib.resources import files
+from typing import Any
+
+from pointsman.serve.classification.classify import policy_of
+from pointsman.serve.edge.http import Exchange
+from pointsman.serve.failures import GatewayError
+from pointsman.serve.gateway import Gateway
+from pointsman.serve.observability.live import view
+
+_KINDS = {
+    "index.html": b"text/html; charset=utf-8",
+    "app.js": b"text/javascript; charset=utf-8",
+    "style.css": b"text/css; charset=utf-8",
+    "icon.svg": b"image/svg+xml",
+}
+_HEADERS = [
+    (
+        b"content-security-policy",
+        (
+            b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+            b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        ),
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-cache"),
+]
+
+
+async def index(gateway: Gateway, exchange: Exchange) -> None:
+    """The page."""
+    await _file(gateway, exchange, "index.html")
+
+
+async def asset(gateway: Gateway, exchange: Exchange) -> None:
+    """One of its files."""
+    await _file(gateway, exchange, exchange.params["name"])
+
+
+async def live(gateway: Gateway, exchange: Exchange) -> None:
+    """`/live.json`: what happened in the last two minutes, in every process, and what is loaded."""
+    generation = gateway.engine.current
+    manifest = generation.router.manifest
+    records = await gateway.colleagues.records() if gateway.colleagues is not None else []
+    records = records or [_record(gateway)]
+    snapshot = {
+        **view(records),
+        "workers": {"answered": len(records), "of": gateway.settings.server.workers},
+        "model": {"name": manifest.name, "version": generation.version, "variant": generation.router.variant},
+        "policy": policy_of(gateway),
+        "curve": generation.drift.points,
+        "drift": generation.drift.index,
+        "upstreams": {
+            name: {
+                "model": upstream.settings.model,
+                "state": "open" if any(name in record["resting"] for record in records) else "closed",
+            }
+            for name in gateway.upstreams.names()
+            if (upstream := gateway.upstreams.get(name)) is not None
+        },
+        "queue": sum(record["queue"] for record in records),
+        "cache": {name: sum(record["cache"][name] for record in records) for name in ("hits", "misses")},
+        "shows_text": gateway.settings.server.show_text,
+    }
+    await exchange.respond_json(snapshot, headers=[(b"cache-control", b"no-store")])
+
+
+async def figures(gateway: Gateway, exchange: Exchange) -> None:
+    """`/admin/live`: this process's part of what `/live.json` shows."""
+    await exchange.respond_json({"workers": [_record(gateway)]})
+
+
+def _record(gateway: Gateway) -> dict[str, Any]:
+    cache = gateway.engine.current.cache
+    return {
+        **gateway.live.record(),
+        "queue": gateway.engine.batcher.depth,
+        "cache": {"hits": cache.hits, "misses": cache.misses},
+        "resting": [
+            name
+            for name in gateway.upstreams.names()
+            if (upstream := gateway.upstreams.get(name)) is not None and upstream.breaker.is_open
+        ],
+    }
+
+
+async def _file(gateway: Gateway, exchange: Exchange, name: str) -> None:
+    if name not in _KINDS or not gateway.settings.server.page:
+        raise GatewayError("not_found", "there is no such file")
+    body = files("pointsman.serve.operations").joinpath("assets", name).read_bytes()
+    await exchange.respond(200, body, [(b"content-type", _KINDS[name]), *_HEADERS])

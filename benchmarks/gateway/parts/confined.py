@@ -98,13 +98,13 @@ async def no_memory(bench: Bench) -> Finding:
     rounds = bench.pick(1, 2, 10)
     n, strange, back, unanswered = 60, 0, 0, 0
     body = "plan " * 800
-    tree = {**UNCACHED, "limits": {"queue_timeout_ms": 20_000, "queue": 4096}}
+    tree = {**UNCACHED, "limits": {"queue_timeout_ms": 5_000, "queue": 4096}}
     async with await bench.gateway(tree) as gateway:
 
         async def one(index: int) -> int:
             texts = [f"{index} {place} {body}" for place in range(30)]
             try:
-                return (await wire.ask(gateway.port, wire.predict(texts))).status
+                return (await wire.ask(gateway.port, wire.predict(texts), 20.0)).status
             except (OSError, TimeoutError):
                 return 0
 

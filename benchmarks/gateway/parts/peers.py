@@ -54,16 +54,24 @@ PEERS = (
 async def sustained(port: int, request_at: Callable[[int], bytes], seconds: float) -> tuple[float, float]:
     """The highest offered rate, of a few shares of its own most, with a p99 of at most 100 ms and no failure.
 
+    A machine that stands still for a moment spoils a try, of whichever server: two of three have to hold.
+
     Returns:
         requests a second, and the most with 32 clients that ask again at once.
     """
     await closed_loop(port, request_at, 32, seconds / 2)
     most = max(1.0, (await closed_loop(port, request_at, 32, seconds)).rate)
     for share in SHARES:
-        load = await open_loop(port, request_at, share * most, seconds)
-        if not load.bad and load.quantile_ms(0.99) <= P99_MS:
-            return load.rate, most
-        await asyncio.sleep(0.5)
+        held: list[float] = []
+        for tries_left in (2, 1, 0):
+            load = await open_loop(port, request_at, share * most, seconds)
+            if not load.bad and load.quantile_ms(0.99) <= P99_MS:
+                held.append(load.rate)
+            await asyncio.sleep(0.5)
+            if len(held) == 2 or len(held) + tries_left < 2:
+                break
+        if len(held) == 2:
+            return sum(held) / 2, most
     return 0.0, most
 
 

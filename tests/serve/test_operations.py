@@ -258,7 +258,12 @@ def test_nowhere_to_write_to_is_no_reason_to_stop(artifact: Path, workers: str) 
         port = str(free.getsockname()[1])
     command = [sys.executable, "-m", "pointsman", "serve", "--artifact", str(artifact), "--port", port]
     command += ["--admin-port", "none", "--workers", workers]
-    with Path("/dev/full").open("wb") as full, subprocess.Popen(command, stdout=full, stderr=full) as process:
+    # Python buffers what it could not write, and fails at its exit, unless the environment says otherwise.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with (
+        Path("/dev/full").open("wb") as full,
+        subprocess.Popen(command, stdout=full, stderr=full, env=environment) as process,
+    ):
         try:
             while process.poll() is None:
                 with contextlib.suppress(httpx.ConnectError):

@@ -6,6 +6,7 @@ request, and does not stop a start.
 
 import asyncio
 import contextlib
+import io
 import json
 import logging
 import os
@@ -79,9 +80,21 @@ class LineHandler(logging.Handler):
             self._stream.flush()
 
 
+def _unbuffered(stream: IO[str]) -> IO[str]:
+    """The stream past Python's buffer: what a full disk left in there would be tried again at the exit.
+
+    That would fail, and make the exit code 120.
+    """
+    try:
+        raw = os.fdopen(stream.fileno(), "wb", buffering=0, closefd=False)
+    except (AttributeError, OSError, ValueError):
+        return stream  # no file is behind it, or no stream is there
+    return io.TextIOWrapper(raw, encoding="ascii", write_through=True)
+
+
 def setup(level: str) -> None:
     """Send our lines to standard error; other libraries only from WARNING on, and without their words."""
-    handler = LineHandler(sys.stderr)
+    handler = LineHandler(_unbuffered(sys.stderr))
     handler.setFormatter(JsonFormatter())
     # What no line says need not be found out for each: the documented switches of the logging module.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False

@@ -4,19 +4,15 @@ import shutil
 import subprocess
 
 import pytest
-from tests.targets.comparing import INT8_WITHIN, compare, label_of, ort_place, runtime
+from tests.targets.comparing import INT8_WITHIN, compare, runtime
+from tests.targets.programs import WARNINGS, built, decided
 from tests.targets.test_text_in import ODD_TEXTS
 
 from pointsman.runtime.router import Router
 
 
 def program(folder):
-    if not (folder / "router").exists():
-        flags = "-O2 -Wall -Wextra -Werror"
-        command = ["make", f"ORT={ort_place()}", f"CXXFLAGS={flags}"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    return folder / "router"
+    return built(folder, f"CXXFLAGS={WARNINGS}")
 
 
 def run(folder, given):
@@ -25,14 +21,7 @@ def run(folder, given):
 
 
 def decisions(folder, texts):
-    lines = [text.replace("\n", " ") for text in texts]
-    done = run(folder, "".join(f"{line}\n" for line in lines).encode())
-    assert done.returncode == 0, done.stderr
-    rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
-    return [
-        {"label": label_of(float(p)), "target": target, "p_cloud": float(p), "tokens": int(tokens)}
-        for target, p, tokens in rows
-    ]
+    return decided(lambda given: run(folder, given), texts)
 
 
 def test_cpp_answers_as_python(packaged, texts, int8):

@@ -3,36 +3,20 @@
 import json
 import subprocess
 
-from tests.targets.comparing import INT8_WITHIN, compare, label_of, ort_place
+from tests.targets.comparing import INT8_WITHIN, compare
+from tests.targets.programs import WARNINGS, built, decided
 from tests.targets.test_text_in import hostile
 
 from pointsman.runtime.router import Router
 
 
-def built(folder):
-    if not (folder / "router").exists():
-        done = subprocess.run(
-            ["make", f"ORT={ort_place()}", "CFLAGS=-O2 -Wall -Wextra -Werror"],
-            cwd=folder, capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-    return folder
-
-
 def run(folder, given):
-    return subprocess.run(["./router"], cwd=built(folder), input=given, capture_output=True, timeout=300)
+    program = built(folder, f"CFLAGS={WARNINGS}")
+    return subprocess.run([program], cwd=folder, input=given, capture_output=True, timeout=300)
 
 
 def decisions(folder, texts):
-    # A text is a line; to the tokenizer a line's end is white space as any other.
-    lines = [text.replace("\n", " ") for text in texts]
-    done = run(folder, "".join(f"{line}\n" for line in lines).encode())
-    assert done.returncode == 0, done.stderr
-    rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
-    return [
-        {"label": label_of(float(p)), "target": target, "p_cloud": float(p), "tokens": int(tokens)}
-        for target, p, tokens in rows
-    ]
+    return decided(lambda given: run(folder, given), texts)
 
 
 def test_c_answers_as_python(packaged, texts, int8):

@@ -40,16 +40,24 @@ async def begin(job: Job) -> Begun:
         if chosen is not None:
             return await attempt(job, chosen)
     except CallFailedError as failed:
-        # Its traceback would keep what came of the answer until the collector comes.
-        failure = failed.with_traceback(None)
+        failure = _bare(failed)
     if other is not None and not job.is_hedged:
         job.fallback = failure.cause
         try:
             return _counted(job, await attempt(job, other))
         except CallFailedError as failed:
             # The first upstream's wish counts: it is the one that should have answered.
-            failure = failure if failure.cause == "rate_limited" else failed.with_traceback(None)
+            failure = failure if failure.cause == "rate_limited" else _bare(failed)
     raise _final(job, failure)
+
+
+def _bare(failed: CallFailedError) -> CallFailedError:
+    """The failure without the frames that it and its cause went through.
+
+    They lead back to who holds it, and would keep what came of the answer until the collector comes.
+    """
+    failed.__context__ = None
+    return failed.with_traceback(None)
 
 
 def no_upstream() -> GatewayError:

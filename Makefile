@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test lint format types check setup base-test reliability-small soak peers page-test test-targets test-targets-quick clean
+.PHONY: demo test lint format types check setup base-test light-test reliability-small soak peers page-test test-targets test-targets-quick clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed; set PYTHON="'
@@ -54,6 +54,13 @@ $(VENV)-base/.base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-base
 	$(VENV)-base/bin/python -m pip install --quiet --constraint constraints.txt --editable . pytest
 	touch $@
+
+# All that needs no torch, under another Python: `make light-test PYTHON=python3.13`.
+light-test:
+	$(PYTHON) -m venv --clear .venv-light
+	.venv-light/bin/python -m pip install --quiet --constraint constraints.txt \
+	  --editable '.[serve,otel,batch,hub,dev]' onnx psutil
+	.venv-light/bin/python -m pytest -n 2 --dist loadfile tests/artifact tests/runtime tests/serve tests/deploy
 
 # Packages under the runtimes that they are for. Needs Node with npm, Chromium, kubectl, docker-compose and
 # debootstrap (Debian: apt-get install ...), and fetches the rest; what is missing skips its tests, with the reason.

@@ -100,6 +100,22 @@ class TestTheLine:
         line.add(job("b", [10], 0.2))
         assert [place.cost for place in line.next_batch()] == [10, 11, 4]
 
+    def test_who_turns_to_leave_while_it_is_asked_is_taken_out_or_stays(self) -> None:
+        line: WaitingLine[str, str] = WaitingLine(MOST_TEXTS, MOST_COST)
+        asked: list[Job[str, str]] = []
+
+        def gone_once_asked(one: Job[str, str]) -> bool:
+            # Another thread's connection: it closes right after it was asked.
+            asked.append(one)
+            return one is going or asked.count(one) > 1
+
+        going, turning = job("a", [3, 4], 0.0), job("a", [5, 6], 0.0)
+        line.add(going)
+        line.add(turning)
+        taken = line.leave(gone_once_asked)
+        assert sorted(place.number for place in (*taken, *line.next_batch())) == [1, 2, 3, 4]
+        assert {id(place.job) for place in taken} == {id(going)}
+
     def test_who_leaves_takes_all_its_texts(self) -> None:
         line: WaitingLine[str, str] = WaitingLine(3, 128)
         going, staying = job("a", [10, 20], 0.0), job("a", [10], 0.0)

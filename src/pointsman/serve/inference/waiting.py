@@ -94,10 +94,15 @@ class WaitingLine(Generic[K, T]):
             insort(self._places, Place(job.enqueued + GIVES_WAY_S * cost, self._arrivals, cost, job, index))
 
     def leave(self, is_leaving: Callable[[Job[K, T]], bool]) -> list[Place]:
-        """Take out the texts of jobs that are not worth running any more."""
-        gone = [place for place in self._places if is_leaving(place.job)]
+        """Take out the texts of jobs that are not worth running any more.
+
+        Each job is asked once: its client may go at any time, and an answer that changed in between would
+        lose a text that is neither here nor gone.
+        """
+        leaving = {key for key, job in {id(p.job): p.job for p in self._places}.items() if is_leaving(job)}
+        gone = [place for place in self._places if id(place.job) in leaving]
         if gone:
-            self._places = [place for place in self._places if not is_leaving(place.job)]
+            self._places = [place for place in self._places if id(place.job) not in leaving]
         return gone
 
     def next_batch(self) -> list[Place]:

@@ -141,8 +141,7 @@ class Connection(asyncio.Protocol):
         if self._held > _HIGH_WATER and not self._is_paused and self._transport is not None:
             self._is_paused = True
             self._transport.pause_reading()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over: the body's end, where nothing else says so, or a failure."""

@@ -26,7 +26,7 @@ from batch_page import PAGE, RESULT, aims, with_batch_figures
 from batch_run import WHO, Job, RunFailedError, killed, timed
 from batch_texts import read_texts, short_queries
 
-from pointsman.evaluation.environment import PACKAGES, capture_environment
+from pointsman.bench.environment import PACKAGES, capture_environment
 from pointsman.runtime.router import Router
 from pointsman.runtime.session import available_threads
 from pointsman.settings import Settings

@@ -13,7 +13,7 @@ SHORT_WORDS = 12
 def short_queries(seed: int) -> Iterator[str]:
     """Without an end: a query of the project's, edited once or twice."""
     chance = random.Random(seed)
-    text = (files("pointsman") / "evaluation" / "queries.jsonl").read_text(encoding="utf-8")
+    text = (files("pointsman") / "datasets" / "queries.jsonl").read_text(encoding="utf-8")
     own = [query for line in text.splitlines() if (query := json.loads(line)["query"]).strip()]
     short = [query for query in own if len(query.split()) <= SHORT_WORDS]
     words = sorted({word for query in short for word in query.split()})

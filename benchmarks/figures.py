@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pointsman.evaluation.environment import Environment
+from pointsman.bench.environment import Environment
 
 FOLDER = Path(__file__).resolve().parent / "results" / "targets"
 _PLACE = re.compile(r"(<!-- figures: (?P<name>[a-z0-9-]+) -->\n).*?(<!-- /figures -->)", re.DOTALL)

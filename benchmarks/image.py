@@ -27,7 +27,7 @@ from dockerfile_root import Stage, base_root, build
 from figures import Figure, record
 from packaging.utils import canonicalize_name
 
-from pointsman.evaluation.environment import capture_environment
+from pointsman.bench.environment import capture_environment
 from pointsman.runtime.router import shipped_artifact
 
 QUERY = "Write a comprehensive business plan"

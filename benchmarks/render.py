@@ -11,9 +11,9 @@ from pathlib import Path
 from batch_page import with_batch_figures
 from figures import with_figures
 
-from pointsman.evaluation.benchmark import Benchmark
-from pointsman.evaluation.report import HOW_TO_READ, render_table, report_tables
-from pointsman.evaluation.targets import read_targets
+from pointsman.bench.goals import read_goals
+from pointsman.bench.report.markdown import HOW_TO_READ, render_table, report_tables
+from pointsman.bench.results import Benchmark
 
 FOLDER = Path(__file__).resolve().parent
 PAGE = FOLDER / "README.md"
@@ -30,18 +30,18 @@ How figures are taken, and how to take them on your machine: [docs/benchmarking.
 | files: rate, memory, Ray, `kill -9` | `python benchmarks/batch.py` |
 
 The full-size model has 24 blocks and random weights: right for speed, and for nothing else. What is
-measured is data: `scenarios.json` and `targets.json` in `src/pointsman/evaluation/`.
+measured is data: `scenarios.json` and `goals.json` in `src/pointsman/bench/`.
 """
 
 
 def render() -> str:
     """The page."""
     parts = [HEAD, HOW_TO_READ + "\n"]
-    targets = read_targets()
+    goals = read_goals()
     for path in sorted(FOLDER.glob("results/**/benchmark.json")):
         benchmark = Benchmark.from_json(path.read_bytes())
         parts.append(f"## {path.parent.name}: {benchmark.subject}\n")
-        for table in report_tables(benchmark, targets):
+        for table in report_tables(benchmark, goals):
             text = render_table(table).replace("## ", "### ", 1)
             if table.title == "Every series":
                 text = f"<details><summary>{table.title}</summary>\n\n{text}\n</details>\n"

@@ -13,13 +13,16 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "pointsman"
 FLOORS = {
     "foundation": 0,
     "artifact": 1,
+    "datasets": 1,
     "runtime": 2,
     "evaluation": 3,
     "convert": 4,
     "train": 4,
     "serve": 4,
     "deploy": 4,
-    "cli": 5,
+    "bench": 5,
+    "compat": 6,
+    "cli": 7,
 }
 """A room may import from its own and from lower floors; rooms of one floor are strangers."""
 
@@ -28,6 +31,7 @@ SERVE_FLOORS = {
     "failures": 0,
     "logs": 0,
     "edge": 1,
+    "settings_loader": 1,
     "inference": 1,
     "observability": 2,
     "routing": 2,

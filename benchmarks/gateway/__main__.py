@@ -25,7 +25,7 @@ from benchmarks.gateway.parts import CHECKS
 from benchmarks.gateway.process import LOAD_CORE, pin
 from benchmarks.gateway.render import PAGE, figure, render
 
-from pointsman.evaluation.environment import capture_environment
+from pointsman.bench.environment import capture_environment
 
 OUTPUT = Path("benchmarks/results/gateway")
 

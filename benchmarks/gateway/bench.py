@@ -48,7 +48,7 @@ class Bench:
     def text(self, index: int) -> str:
         """A query of the shipped set; from the second round on with a number, so that no two are the same."""
         if not self.texts:
-            lines = files("pointsman.evaluation").joinpath("queries.jsonl").read_text(encoding="utf-8")
+            lines = files("pointsman.datasets").joinpath("queries.jsonl").read_text(encoding="utf-8")
             self.texts = [json.loads(line)["query"] for line in lines.splitlines()]
             self.random("texts").shuffle(self.texts)
         turn, place = divmod(index, len(self.texts))

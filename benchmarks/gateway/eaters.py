@@ -23,8 +23,8 @@ from pointsman.errors import ManifestError, SettingsError
 from pointsman.runtime.router import shipped_artifact
 from pointsman.serve.edge.strict_json import parse
 from pointsman.serve.failures import GatewayError
-from pointsman.serve.inference.loading import known_keys, load_settings, masked
 from pointsman.serve.observability.metrics import Metrics
+from pointsman.serve.settings_loader import known_keys, load_settings, masked
 from pointsman.serve.upstream.sse import EventRelay, last_value
 from pointsman.serve.upstream.upstreams import FORWARDED, Upstreams
 

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 from tests.convert.products import toy_artifact
 
+from pointsman.bench.results import Benchmark
+from pointsman.bench.runner import Effort
+from pointsman.bench.scenarios import Preset
 from pointsman.cli import bench
 from pointsman.errors import ArtifactNotFoundError, SettingsError
-from pointsman.evaluation.benchmark import Benchmark
-from pointsman.evaluation.benchmark_runner import Effort
-from pointsman.evaluation.scenarios import Preset
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -47,7 +47,7 @@ def test_a_whole_benchmark_of_a_toy(
     kinds = ({"kind": "bulk", "threads": 1}, {"kind": "cold_start", "threads": 1})
     short = {"kind": "latency", "threads": 1, "batch": 1, "length": 16}
     preset = Preset(effort, ("ort_optimized",), (short, *kinds))
-    monkeypatch.setattr("pointsman.evaluation.scenarios.read_preset", lambda name: preset)
+    monkeypatch.setattr("pointsman.bench.scenarios.read_preset", lambda name: preset)
     queries, output = tmp_path / "queries.txt", tmp_path / "out"
     queries.write_text("which train takes the left track\nnow\n")
     artifact = toy_artifact(tmp_path / "toy")

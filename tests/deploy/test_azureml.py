@@ -15,7 +15,7 @@ from pointsman.artifact.store import Artifact
 from pointsman.deploy.package.build import build_package
 from pointsman.deploy.package.catalogue import target_named
 from pointsman.serve.edge.keys import check_exposure, load_access
-from pointsman.serve.inference.loading import load_settings
+from pointsman.serve.settings_loader import load_settings
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,9 @@ from pointsman.artifact.store import Artifact
 from pointsman.deploy.package.build import build_package
 from pointsman.deploy.package.catalogue import target_named
 from pointsman.serve.gateway import build
-from pointsman.serve.inference.loading import load_settings
 from pointsman.serve.routes import PUBLIC
 from pointsman.serve.settings import GatewaySettings
+from pointsman.serve.settings_loader import load_settings
 
 ROOT = Path(__file__).parents[2]
 MARGIN_S = 5

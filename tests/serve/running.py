@@ -17,9 +17,9 @@ from typing import IO, Any, Self
 import httpx
 
 from pointsman.serve.gateway import Gateway
-from pointsman.serve.inference.loading import load_settings
 from pointsman.serve.processes.server import Service
 from pointsman.serve.settings import GatewaySettings
+from pointsman.serve.settings_loader import load_settings
 
 
 @dataclass

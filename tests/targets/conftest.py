@@ -16,10 +16,10 @@ from benchmarks.figures import record
 from tests.targets.comparing import FIGURES, ROOT
 
 from pointsman.artifact.store import Artifact
+from pointsman.bench.environment import Environment, capture_environment
 from pointsman.decision import Decision
 from pointsman.deploy.package.build import build_package
 from pointsman.deploy.package.catalogue import target_named
-from pointsman.evaluation.environment import Environment, capture_environment
 from pointsman.runtime.router import Router
 
 COUNT = 1000
@@ -52,7 +52,7 @@ def artifact() -> Artifact:
 @pytest.fixture(scope="session")
 def texts() -> list[str]:
     """The project's own queries, then edits of them, until there are 1,000 different ones."""
-    sources = [ROOT / "src/pointsman/evaluation/queries.jsonl", *sorted(ROOT.glob("recipes/everyday*.jsonl"))]
+    sources = [ROOT / "src/pointsman/datasets/queries.jsonl", *sorted(ROOT.glob("recipes/everyday*.jsonl"))]
     lines = [line for source in sources for line in source.read_text(encoding="utf-8").splitlines()]
     found = list(dict.fromkeys(text for line in lines if (text := json.loads(line)["query"]).strip()))
     originals, random_ = tuple(found), random.Random(5)

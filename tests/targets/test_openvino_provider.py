@@ -135,7 +135,7 @@ def test_a_router_runs_on_the_provider(artifact, texts, plain, tmp_path):
 _BENCH = """
 import json, sys
 import numpy as np
-from pointsman.convert.benchmark_stock import open_stock
+from pointsman.bench.worker_onnx import open_stock
 given = np.load(sys.argv[2])
 ids, mask = given["ids"], given["mask"]
 kinds = ("onnx", "openvino")

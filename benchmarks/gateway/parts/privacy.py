@@ -20,8 +20,8 @@ from benchmarks.gateway.parts.fronts import BOTH_WAYS, NEVER_OPEN, Front, at_onc
 
 from pointsman.errors import SettingsError
 from pointsman.serve.edge.keys import KeyRing, check_exposure, load_access
-from pointsman.serve.inference.loading import load_settings
 from pointsman.serve.routes import ADMIN, PUBLIC
+from pointsman.serve.settings_loader import load_settings
 
 PROMPT, SAID, CLIENT_KEY, UPSTREAM_KEY = (
     "canaryprompt7f3a",

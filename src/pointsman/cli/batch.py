@@ -58,10 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Route the files."""
+    from pointsman.datasets.sources import find_sources, format_of
     from pointsman.deploy.batch.options import CHUNK_ROWS, FORMATS, BatchOptions
     from pointsman.deploy.batch.progress import Progress
     from pointsman.deploy.batch.run import run_batch, summary_json
-    from pointsman.deploy.batch.sources import find_sources, format_of
     from pointsman.deploy.batch.worker import RouterSpec
     from pointsman.runtime.router import Router
 

@@ -45,13 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, write the results, say where they are."""
     from pointsman.artifact.address import open_artifact
-    from pointsman.convert.benchmark import Request, measure
-    from pointsman.convert.plots import write_plots
+    from pointsman.bench.goals import read_goals
+    from pointsman.bench.report.html import render_html
+    from pointsman.bench.report.markdown import render_markdown
+    from pointsman.bench.report.plots import write_plots
+    from pointsman.bench.scenarios import read_preset
+    from pointsman.bench.suite import Request, measure
     from pointsman.errors import SettingsError
-    from pointsman.evaluation.report import render_markdown
-    from pointsman.evaluation.report_html import render_html
-    from pointsman.evaluation.scenarios import read_preset
-    from pointsman.evaluation.targets import read_targets
 
     if args.threads is not None and args.threads < 1:
         raise SettingsError(f"--threads: expected at least 1, found {args.threads}.")
@@ -66,10 +66,10 @@ def run(args: argparse.Namespace) -> int:
     _writable(args.output)
     begin = time.perf_counter_ns()
     benchmark = measure(request, lambda line: _say(line, begin))
-    targets = read_targets()
+    goals = read_goals()
     (args.output / JSON_FILE).write_text(benchmark.to_json(), encoding="utf-8")
-    (args.output / MARKDOWN_FILE).write_text(render_markdown(benchmark, targets), encoding="utf-8")
-    (args.output / HTML_FILE).write_text(render_html(benchmark, targets), encoding="utf-8")
+    (args.output / MARKDOWN_FILE).write_text(render_markdown(benchmark, goals), encoding="utf-8")
+    (args.output / HTML_FILE).write_text(render_html(benchmark, goals), encoding="utf-8")
     plots = write_plots(benchmark, args.output)
     names = ", ".join((JSON_FILE, MARKDOWN_FILE, HTML_FILE, *(path.name for path in plots)))
     _say(f"wrote {names} to {args.output}", begin)

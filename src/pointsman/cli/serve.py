@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
-    from pointsman.serve.inference.loading import load_settings, masked
+    from pointsman.serve.settings_loader import load_settings, masked
 
     if args.hash_key:
         from pointsman.serve.edge.keys import hashed_line

@@ -47,12 +47,12 @@ def proof_texts(checkpoint: Checkpoint, limits: Limits, options: ExportOptions) 
 def project_queries() -> list[str]:
     """The project's own test queries: every kind of text that a router meets, written for it."""
     return _lines(
-        files("pointsman.evaluation").joinpath("queries.jsonl").read_text(encoding="utf-8"), "queries.jsonl"
+        files("pointsman.datasets").joinpath("queries.jsonl").read_text(encoding="utf-8"), "queries.jsonl"
     )
 
 
 def _calibration_queries() -> list[str]:
-    text = files("pointsman.convert").joinpath("calibration.jsonl").read_text(encoding="utf-8")
+    text = files("pointsman.datasets").joinpath("calibration.jsonl").read_text(encoding="utf-8")
     return _lines(text, "calibration.jsonl")
 
 

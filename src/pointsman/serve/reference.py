@@ -6,9 +6,9 @@ from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
 from pointsman.serve.failures import KINDS
-from pointsman.serve.inference.loading import known_keys
 from pointsman.serve.routes import ADMIN, PUBLIC
 from pointsman.serve.settings import Rule
+from pointsman.serve.settings_loader import known_keys
 
 
 def settings_table() -> str:

@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from pointsman.datasets.sources import Source
 from pointsman.deploy.batch.options import BatchOptions
-from pointsman.deploy.batch.sources import Source
 from pointsman.deploy.batch.store import Store
 from pointsman.deploy.batch.worker import RouterSpec
 from pointsman.errors import InputError, OutputExistsError

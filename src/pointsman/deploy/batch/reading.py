@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
+from pointsman.datasets.records import csv_records, line_records
+from pointsman.datasets.sources import Source
 from pointsman.deploy.batch.options import BatchOptions
 from pointsman.deploy.batch.parsing import BadRow, Rows, csv_rows, json_rows, table_rows
-from pointsman.deploy.batch.records import csv_records, line_records
-from pointsman.deploy.batch.sources import Source
 from pointsman.errors import DataError
 
 

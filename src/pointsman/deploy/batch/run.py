@@ -11,13 +11,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pointsman.datasets.sources import Source, format_of, is_remote
 from pointsman.deploy.batch.journal import RUN_FILE, begin, run_record
 from pointsman.deploy.batch.merging import merge
 from pointsman.deploy.batch.options import BatchOptions
 from pointsman.deploy.batch.parsing import BadRow, Rows, take
 from pointsman.deploy.batch.progress import Progress
 from pointsman.deploy.batch.reading import Chunk, read_chunks
-from pointsman.deploy.batch.sources import Source, format_of, is_remote
 from pointsman.deploy.batch.store import LocalStore, Store, open_store
 from pointsman.deploy.batch.worker import Answers, RouterSpec
 from pointsman.deploy.batch.writing import Answer, bad_bytes, part_bytes

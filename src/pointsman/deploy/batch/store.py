@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pointsman.artifact.durable import replacing
-from pointsman.deploy.batch.sources import filesystem, is_remote
+from pointsman.datasets.sources import filesystem, is_remote
 from pointsman.errors import InputError
 
 

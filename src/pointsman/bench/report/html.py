@@ -1,0 +1,134 @@
+"""A benchmark as one HTML file that needs nothing else: styles and charts inline, light and dark."""
+
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+
+from pointsman.bench.goals import Goal, figures
+from pointsman.bench.report.charts import bar_chart, goal_chart, length_chart
+from pointsman.bench.report.facts import fact_tables
+from pointsman.bench.report.markdown import HOW_TO_READ
+from pointsman.bench.report.tables import (
+    Table,
+    detail_table,
+    environment_table,
+    latency_tables,
+    limit_table,
+    milliseconds,
+    size_table,
+    skipped_table,
+    whole_table,
+)
+from pointsman.bench.results import Benchmark, Kind, Scenario
+
+BAR_SHAPES = ("1x16", "1xmix", "32x32")
+
+
+def render_html(benchmark: Benchmark, goals: tuple[Goal, ...]) -> str:
+    """The whole report, as one page."""
+    css = (files("pointsman.bench.report") / "report.css").read_text(encoding="utf-8")
+    reached = figures(benchmark, goals)
+    parts = [
+        _header(benchmark),
+        _cards(benchmark),
+        *(_bars(benchmark, scenario) for scenario in _bar_scenarios(benchmark)),
+        _section("Time over length, one query", length_chart(benchmark)),
+        _section("Figures to reach", goal_chart(reached)),
+        *(_tables(latency_tables(benchmark), "figures")),
+        *(_tables((whole_table(benchmark), limit_table(benchmark), size_table(benchmark)), "figures")),
+        *(_tables(fact_tables("Conversion", benchmark.facts.get("conversion", {})), "facts")),
+        *(_tables(fact_tables("Parity", benchmark.facts.get("parity", {})), "facts")),
+        *(_tables((environment_table(benchmark), skipped_table(benchmark)), "facts")),
+        _folded_away(detail_table(benchmark)),
+        f"<footer>{escape(HOW_TO_READ)}</footer>",
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(benchmark.subject)}: benchmark</title><style>{css}</style></head>"
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _header(benchmark: Benchmark) -> str:
+    machine = benchmark.environment
+    return (
+        f"<header><h1>{escape(benchmark.subject)}</h1><p>Measured {escape(benchmark.created[:10])} on "
+        f"{escape(machine.cpu)}, {machine.usable} of {machine.processors} processors"
+        f"{', with VNNI' if machine.has_vnni else ', without VNNI'}. Every backend alone in its process, "
+        "same threads, alternating rounds.</p></header>"
+    )
+
+
+def _cards(benchmark: Benchmark) -> str:
+    """The few figures that a reader came for, of those that were measured."""
+    best = str(benchmark.facts.get("default_variant", "int8"))
+    cards = []
+    usual = next((one for one in benchmark.scenarios if (one.shape, one.threads) == ("1x16", 1)), None)
+    if usual and (summary := benchmark.summary(best, usual)):
+        cards.append((milliseconds(summary.p50), f"{best}, one query of 16 tokens on one thread, median"))
+        for name, words in (("torch", "faster than PyTorch eager"), ("plain", "faster than plain ONNX")):
+            if times := benchmark.time_ratio(name, best, usual):
+                cards.append((f"{times.median:.1f}x", f"{words}, same query, same thread"))
+    for scenario in benchmark.scenarios:
+        many = benchmark.throughput("route_many", scenario)
+        if scenario.kind is Kind.BULK and many:
+            words = f"real queries a second, {scenario.threads} threads, tokenization included"
+            cards.append((f"{many:,.0f}", words))
+        if scenario.kind is Kind.COLD_START:
+            summary = benchmark.summary("router_program", scenario)
+            times = benchmark.time_ratio("torch_program", "router_program", scenario)
+            if summary:
+                words = "to import, open and decide" + (
+                    f", {times.median:.0f}x faster than torch" if times else ""
+                )
+                cards.append((milliseconds(summary.p50), words))
+            if memory := benchmark.memory_ratio("torch_program", "router_program", scenario):
+                cards.append((f"1/{memory.median:.1f}", "of the memory of transformers and torch"))
+    inner = "".join(f'<div class="card"><b>{a}</b><span>{escape(b)}</span></div>' for a, b in cards)
+    return f'<div class="cards">{inner}</div>' if cards else ""
+
+
+def _bar_scenarios(benchmark: Benchmark) -> list[Scenario]:
+    """One scenario per shape of interest: fewest threads for single queries, most for batches."""
+    chosen = []
+    for shape in BAR_SHAPES:
+        fitting = [one for one in benchmark.scenarios if one.shape == shape]
+        if fitting:
+            pick = max if fitting[0].batch > 1 else min
+            chosen.append(pick(fitting, key=lambda one: one.threads))
+    return chosen
+
+
+def _bars(benchmark: Benchmark, scenario: Scenario) -> str:
+    what = "mean" if scenario.is_mix else "median"
+    shape = f"{scenario.batch} quer{'ies' if scenario.batch > 1 else 'y'}"
+    length = "lengths of real queries" if scenario.is_mix else f"{scenario.lengths[0]} tokens"
+    threads = f"{scenario.threads} thread{'s' if scenario.threads > 1 else ''}"
+    return _section(f"{shape}, {length}, {threads}: {what} time of a call", bar_chart(benchmark, scenario))
+
+
+def _section(title: str, inner: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{inner}</section>" if inner else ""
+
+
+def _tables(tables: Sequence[Table], style: str) -> list[str]:
+    return [_section(table.title, _table(table, style)) for table in tables if table.rows]
+
+
+def _folded_away(table: Table) -> str:
+    inner = _table(table, "figures")
+    return f"<section><details><summary>{escape(table.title)}</summary>{inner}</details></section>"
+
+
+def _table(table: Table, style: str) -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in table.headers)
+    head = f"<thead><tr>{head}</tr></thead>" if any(table.headers) else ""
+    rows = "".join(
+        ('<tr class="strong">' if row.strong else "<tr>")
+        + "".join(f"<td>{escape(cell)}</td>" for cell in row.cells)
+        + "</tr>"
+        for row in table.rows
+    )
+    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
+    return f'<div class="scroll"><table class="{style}">{head}<tbody>{rows}</tbody></table></div>{note}'

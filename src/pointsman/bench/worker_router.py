@@ -1,0 +1,44 @@
+"""The worker that runs a router as production does: runtime packages only.
+
+`python -m pointsman.bench.worker_router`, driven over standard input by `bench.runner`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pointsman.bench.worker import Subject, serve
+from pointsman.runtime.router import Router
+from pointsman.runtime.session import SessionConfig
+from pointsman.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class RouterSubject:
+    """A router, as a benchmark sees it."""
+
+    router: Router
+
+    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> object:
+        """One batch through the session: int64 (batch, length), twice."""
+        return self.router.session.run(input_ids, attention_mask)
+
+    def bulk(self, texts: list[str]) -> object:
+        """Texts to decisions."""
+        return self.router.route_many(texts)
+
+
+def open_router(settings: Mapping[str, Any]) -> Subject:
+    """Open `artifact` with `variant` and `threads`; the environment's settings do not count."""
+    session = SessionConfig(threads=settings["threads"])
+    router = Router.open(
+        settings["artifact"], variant=settings["variant"], session=session, settings=Settings()
+    )
+    return RouterSubject(router)
+
+
+if __name__ == "__main__":
+    serve(open_router)

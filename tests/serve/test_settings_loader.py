@@ -1,0 +1,101 @@
+"""Where settings are said, who wins, and what is shown of secrets."""
+
+from pathlib import Path
+
+import pytest
+
+from pointsman.errors import SettingsError
+from pointsman.serve.settings_loader import load_settings, masked
+from pointsman.serve.upstream.upstreams import read_key
+
+FILE = """
+[server]
+port = 9100
+workers = 2
+
+[upstreams.cloud]
+url = "https://my-resource.openai.azure.com"
+api = "azure"
+model = "gpt-4o-eu"
+api_key = "file-key-5d3f1a9e7b"
+
+[routing]
+fallback = ["local-to-cloud"]
+
+[[routing.rules]]
+name = "private"
+send = "local-only"
+keywords = ["payroll"]
+
+[auth]
+keys = ["0d9f8e7c6b5a49382716f5e4d3c2b1a0"]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "gateway.toml"
+    path.write_text(FILE, encoding="utf-8")
+    return path
+
+
+def test_one_file_says_everything(file: Path) -> None:
+    settings = load_settings({}, file, {})
+    assert (settings.server.port, settings.server.workers) == (9100, 2)
+    assert settings.routing.rules[0].keywords == ("payroll",)
+    cloud = settings.upstreams.cloud
+    assert cloud is not None and read_key(cloud, "cloud") == "file-key-5d3f1a9e7b"
+
+
+def test_a_flag_wins_over_the_environment_over_the_file(file: Path) -> None:
+    environ = {"POINTSMAN_SERVER__PORT": "9200", "POINTSMAN_SERVER__WORKERS": "3"}
+    settings = load_settings({"server": {"port": "9300", "host": None}}, file, environ)
+    assert (settings.server.port, settings.server.workers) == (9300, 3)
+
+
+def test_no_secret_is_printed(file: Path) -> None:
+    environ = {"POINTSMAN_AUTH__ADMIN_KEYS": '["admin-0d9f8e7c6b5a49382716f5e4d3c2"]'}
+    shown = masked(load_settings({}, file, environ))
+    for secret in ("file-key-5d3f1a9e7b", "0d9f8e7c6b5a4938", "admin-0d9f"):
+        assert secret not in shown
+    assert shown.count("**********") == 3
+    assert 'upstreams.cloud.model = "gpt-4o-eu"' in shown
+
+
+def test_an_upstreams_key_may_stand_in_a_file(file: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("from-a-file\n", encoding="utf-8")
+
+    def found(place: Path) -> str | None:
+        flags = {"upstreams": {"cloud": {"api_key_file": str(place)}}}
+        cloud = load_settings(flags, file, {}).upstreams.cloud
+        assert cloud is not None
+        return read_key(cloud, "cloud")
+
+    assert found(key) == "from-a-file"
+    key.write_text("two\nlines\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="one line") as caught:
+        found(key)
+    assert "two" not in str(caught.value)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        found(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[server]\nprot = 1\n", "server.port"),
+        ("[server\n", "not TOML"),
+        ("[server]\nport = 70000\n", "server.port"),
+        ('[upstreams.cloud]\nurl = "https://me:secret@host/v1"\n', "upstreams.cloud.url"),
+        ('[[routing.rules]]\nname = "x"\nsend = "local"\n', "condition"),
+    ],
+)
+def test_what_is_not_understood_is_said_by_its_key_and_never_by_its_value(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=said) as caught:
+        load_settings({}, path, {})
+    assert "secret" not in str(caught.value)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pointsman.errors import SettingsError
+from pointsman.serve.routing.rules import compile_rules, first_match, look_at
 from pointsman.serve.settings_loader import load_settings, masked
 from pointsman.serve.upstream.upstreams import read_key
 
@@ -99,3 +100,18 @@ def test_what_is_not_understood_is_said_by_its_key_and_never_by_its_value(
     with pytest.raises(SettingsError, match=said) as caught:
         load_settings({}, path, {})
     assert "secret" not in str(caught.value)
+
+
+class TestPatterns:
+    @pytest.mark.parametrize("pattern", ["(?=a)b", "(?<!x)y", r"(a)\1", "a{1,2000}", "(", "(?P<n>"])
+    def test_what_could_not_be_bounded_in_time_is_refused_at_the_start(self, pattern: str) -> None:
+        rule = {"name": "one", "send": "local-only", "pattern": pattern}
+        with pytest.raises(SettingsError, match="pattern: not a regular expression of RE2"):
+            load_settings({"routing": {"rules": [rule]}}, None, {})
+
+    @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", "(a|a?)+$", "(.*a){20}$", r"(\w+\s?)*$"])
+    def test_what_takes_a_backtracking_engine_years_takes_milliseconds(self, pattern: str) -> None:
+        rule = {"name": "one", "send": "local-only", "pattern": pattern}
+        (made,) = load_settings({"routing": {"rules": [rule]}}, None, {}).routing.rules
+        seen = look_at({"prompt": "a" * 100_000 + "!"}, None)
+        first_match(compile_rules([made]), seen)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pointsman.serve.settings import Rule
+from pointsman.serve.settings import Rule, linear_pattern
 
 _INVISIBLE = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _FIELDS = ("messages", "input", "prompt", "instructions", "system")
@@ -41,7 +41,7 @@ class CompiledRule:
 
     rule: Rule
     keywords: re.Pattern[str] | None
-    pattern: re.Pattern[str] | None
+    pattern: Any
 
     def matches(self, seen: Seen) -> bool:
         """Whether every condition that the rule gives holds."""
@@ -63,7 +63,7 @@ def compile_rules(rules: Sequence[Rule]) -> tuple[CompiledRule, ...]:
         CompiledRule(
             rule,
             _any_of(rule.keywords) if rule.keywords else None,
-            re.compile(rule.pattern) if rule.pattern is not None else None,
+            linear_pattern(rule.pattern) if rule.pattern is not None else None,
         )
         for rule in rules
     )

@@ -42,7 +42,7 @@ def flip(path: Path, position: int) -> None:
     path.write_bytes(bytes(data))
 
 
-def leftovers(directory: Path) -> list[str]:
+def staging(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir() if path.name.startswith("."))
 
 
@@ -211,7 +211,7 @@ def test_a_crash_in_the_middle_leaves_nothing(artifact: Artifact, tmp_path: Path
     with pytest.raises(KeyboardInterrupt):
         crash()
     assert not (tmp_path / "next").exists()
-    assert leftovers(tmp_path) == []
+    assert staging(tmp_path) == []
 
 
 def sync_failing_at(call: int) -> Iterator[None]:
@@ -229,7 +229,7 @@ def test_a_full_disk_at_any_sync_leaves_nothing(
     with pytest.raises(ArtifactError, match="No space left"):
         copy_artifact(artifact, tmp_path / "next")
     assert not (tmp_path / "next").exists()
-    assert leftovers(tmp_path) == []
+    assert staging(tmp_path) == []
 
 
 def test_a_full_disk_while_writing_leaves_nothing(
@@ -242,7 +242,7 @@ def test_a_full_disk_while_writing_leaves_nothing(
     with pytest.raises(ArtifactError, match="No space left"):
         copy_artifact(artifact, tmp_path / "next")
     assert not (tmp_path / "next").exists()
-    assert leftovers(tmp_path) == []
+    assert staging(tmp_path) == []
 
 
 def test_nothing_is_visible_before_it_is_whole(artifact: Artifact, tmp_path: Path) -> None:

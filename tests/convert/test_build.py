@@ -13,7 +13,7 @@ from pointsman.artifact.layout import FOLDED, INT8, PLAIN
 from pointsman.convert import build
 from pointsman.convert.build import export
 from pointsman.convert.options import ExportOptions, Shape
-from pointsman.convert.prove import validate
+from pointsman.convert.validation import validate
 from pointsman.errors import (
     CheckpointError,
     ConversionError,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.convert.definition import TINY, random_weights
 
-from pointsman.convert.calibrate import ranges_at, row_extremes
+from pointsman.convert.activation_ranges import ranges_at, row_extremes
 from pointsman.convert.emit import FloatProducts, emit
 from pointsman.convert.fold import fold
 from pointsman.convert.int8 import Int8Products, Range, quantize_weight, watched_values

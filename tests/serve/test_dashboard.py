@@ -9,7 +9,7 @@ import pytest
 from tests.fixtures_tiny import CLOUD_TEXT
 from tests.serve.running import Running
 
-from pointsman.evaluation.choosing import held_out_curve
+from pointsman.evaluation.threshold import held_out_curve
 from pointsman.serve.inference.drift import Drift
 
 _SUFFIXES = {"counter": ("",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
@@ -22,16 +22,16 @@ def queries() -> list[str]:
 
 
 def test_every_query_names_a_series_and_labels_that_exist(plain: Running) -> None:
-    generation = plain.gateway.engine.current
-    kept, scores = generation.drift, np.linspace(0.0, 1.0, 400)
-    generation.drift = Drift({"curve": held_out_curve(scores, None, "d")})
+    model = plain.gateway.engine.current
+    kept, scores = model.drift, np.linspace(0.0, 1.0, 400)
+    model.drift = Drift({"curve": held_out_curve(scores, None, "d")})
     try:
         for score in scores:
-            generation.drift.observe(float(score))
+            model.drift.observe(float(score))
         plain.http.post("/predict", json={"query": CLOUD_TEXT})
         text = plain.admin.get("/metrics").text
     finally:
-        generation.drift = kept
+        model.drift = kept
     kinds = dict(re.findall(r"# TYPE (\S+) (\S+)", text))
     known = {name + suffix for name, kind in kinds.items() for suffix in _SUFFIXES[kind]}
     asked = {name for query in queries() for name in re.findall(r"pointsman_\w+", query)}

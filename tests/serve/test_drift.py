@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pointsman.evaluation.choosing import held_out_curve
+from pointsman.evaluation.threshold import held_out_curve
 from pointsman.serve.inference.drift import WINDOW, Drift
 
 

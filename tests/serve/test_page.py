@@ -135,10 +135,10 @@ class TestInABrowser:
     def test_the_curve_shows_the_threshold_and_the_slider(self, plain: Running, browser: Browser) -> None:
         for domain in ("Runtime", "Log", "Page"):
             browser.call(f"{domain}.enable")
-        generation = plain.gateway.engine.current
+        model = plain.gateway.engine.current
         shares = (0.0, 0.5, 1.0)
         points = [{"share": s, "threshold": 1.0 - s, "quality": 0.5 + 0.4 * s} for s in shares]
-        kept, generation.drift = generation.drift, Drift({"curve": {"points": points}})
+        kept, model.drift = model.drift, Drift({"curve": {"points": points}})
         try:
             browser.call("Page.navigate", url=f"http://127.0.0.1:{plain.port}/")
             browser.until("document.querySelectorAll('#curve .now').length === 1")
@@ -151,7 +151,7 @@ class TestInABrowser:
             assert browser.run("document.querySelectorAll('#curve .tried').length") == 1
             assert "At 0.75: 25.0 % to the cloud, quality 0.600" in browser.run(caption)
         finally:
-            generation.drift = kept
+            model.drift = kept
         browser.until("!document.getElementById('curve-none').hidden")
         assert "calibrate" in browser.run("document.getElementById('curve-none').textContent")
         assert browser.problems == []

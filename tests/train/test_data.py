@@ -12,13 +12,13 @@ from pointsman.errors import DataError
 from pointsman.train.data import (
     ReadReport,
     files_of,
+    hash_fraction,
     load_split,
-    loose_key,
+    near_duplicate_key,
     outcome_of,
     read_outcomes,
     read_rows,
     read_rule,
-    share_of,
 )
 from pointsman.train.recipe import Loss as LossWeights
 from pointsman.train.recipe import Outcomes, Recipe, Rule, Schedule, Student
@@ -152,15 +152,15 @@ def test_a_parquet_file_that_is_none_is_refused(tmp_path):
 
 
 def test_near_duplicates_share_a_key():
-    assert loose_key("What's  5 + 3?") == loose_key("whats 5+3")
-    assert loose_key("What is 5?") != loose_key("What is 6?")
-    assert loose_key("写一首诗。") == loose_key("写一首诗")
-    assert len({loose_key(q) for q in ("写一首诗", "写一篇文章", "Напиши стих", ":)", "???")}) == 5
+    assert near_duplicate_key("What's  5 + 3?") == near_duplicate_key("whats 5+3")
+    assert near_duplicate_key("What is 5?") != near_duplicate_key("What is 6?")
+    assert near_duplicate_key("写一首诗。") == near_duplicate_key("写一首诗")
+    assert len({near_duplicate_key(q) for q in ("写一首诗", "写一篇文章", "Напиши стих", ":)", "???")}) == 5
 
 
 def test_the_split_of_a_text_depends_on_the_text_alone():
-    shares = [share_of(f"text {i}", "validation") for i in range(2000)]
-    assert shares == [share_of(f"text {i}", "validation") for i in range(2000)]
+    shares = [hash_fraction(f"text {i}", "validation") for i in range(2000)]
+    assert shares == [hash_fraction(f"text {i}", "validation") for i in range(2000)]
     assert 0.45 < sum(shares) / len(shares) < 0.55
     assert all(0.0 <= share < 1.0 for share in shares)
 
@@ -202,8 +202,8 @@ def test_near_duplicates_stay_on_one_side(data):
     split = load_split(recipe_in(data), data)
     assert split.train
     assert split.validation
-    keys = {loose_key(e.query) for e in split.validation}
-    assert not [e for e in split.train if loose_key(e.query) in keys]
+    keys = {near_duplicate_key(e.query) for e in split.validation}
+    assert not [e for e in split.train if near_duplicate_key(e.query) in keys]
 
 
 def test_a_text_that_would_leak_is_left_out_and_counted(data):
@@ -211,7 +211,7 @@ def test_a_text_that_would_leak_is_left_out_and_counted(data):
     outcomes = data / "routing" / "exam.jsonl"
     write_lines(data / "texts.jsonl", [{"query": f"question, {i}", "source": "s"} for i in range(60)])
     split = load_split(recipe_in(data, rules=rules, everyday_validation_share=0.0), data)
-    held = {loose_key(e.query) for e in split.validation}
+    held = {near_duplicate_key(e.query) for e in split.validation}
     assert outcomes.is_file()
     assert split.report.leaked == len(held) > 0
 
@@ -247,7 +247,7 @@ def test_the_parts_of_a_rule_share_no_near_duplicate(data):
     first, second = read((0.0, 0.4)), read((0.4, 1.0))
     assert len(first) + len(second) == len(texts)
     assert 0.3 < len(first) / len(texts) < 0.5
-    assert not {loose_key(q) for q in first} & {loose_key(q) for q in second}
+    assert not {near_duplicate_key(q) for q in first} & {near_duplicate_key(q) for q in second}
 
 
 def test_outcomes_are_repeated_in_training_alone(data):

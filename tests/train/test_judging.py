@@ -8,7 +8,7 @@ import pytest
 from pointsman.errors import CheckpointError, DataError
 from pointsman.evaluation.metrics import roc_auc
 from pointsman.train.baselines import classifier_scores, length_scores, random_scores, tfidf_scores
-from pointsman.train.data import Example, loose_key
+from pointsman.train.data import Example, near_duplicate_key
 from pointsman.train.scoring import CheckpointScorer
 from pointsman.train.suite import (
     GUIDE,
@@ -93,7 +93,7 @@ def test_chance_is_seeded_and_length_is_length():
 
 def test_near_duplicates_go_but_the_guide_stays():
     slices = [Slice("s", "local", ("Hello!", "bye")), Slice(GUIDE, "local", ("Hello there!",))]
-    kept, dropped = without_known(slices, {loose_key("hello"), loose_key("hello there")})
+    kept, dropped = without_known(slices, {near_duplicate_key("hello"), near_duplicate_key("hello there")})
     assert [part.queries for part in kept] == [("bye",), ("Hello there!",)]
     assert dropped == 1
 

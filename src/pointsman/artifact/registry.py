@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pointsman.artifact.durable import replacing
-from pointsman.artifact.leftovers import sweep
+from pointsman.artifact.atomic import atomic_write
+from pointsman.artifact.staging import remove_stale
 from pointsman.artifact.store import Artifact, copy_artifact
 from pointsman.errors import OutputExistsError, RegistryError
 
@@ -55,7 +55,7 @@ class Registry:
             self._versions.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RegistryError(f"no registry can be made at {self.path}: {error.strerror}.") from None
-        sweep(self._versions, ".*.partial")
+        remove_stale(self._versions, ".*.partial")
         try:
             copy_artifact(artifact, self._versions / name)
         except OutputExistsError:
@@ -187,7 +187,7 @@ class Registry:
         self._aliases.mkdir(parents=True, exist_ok=True)
         # A name of its own: two promotions at once must not write into one file.
         partial = self._aliases / f".{alias}.{secrets.token_hex(4)}"
-        with replacing(self._aliases / alias, partial) as stream:
+        with atomic_write(self._aliases / alias, partial) as stream:
             stream.write(f"{version}\n".encode())
 
     def _record(self, event: str, **facts: Any) -> None:

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from pointsman.artifact.atomic import sync
 from pointsman.artifact.digest import BLOCK_BYTES, FileDigest, digest_file, digest_stream
-from pointsman.artifact.durable import sync
 from pointsman.artifact.layout import GUIDE_ARTIFACT, MANIFEST, ONNX_DIRECTORY
-from pointsman.artifact.leftovers import at_work, sweep
 from pointsman.artifact.manifest import Manifest
+from pointsman.artifact.staging import remove_stale, stage_lock
 from pointsman.errors import ArtifactError, ArtifactNotFoundError, IntegrityError, OutputExistsError
 
 
@@ -131,7 +131,7 @@ def staged(target: Path) -> Iterator[Path]:
         ArtifactError: the directory cannot be made.
     """
     refuse_existing(target)
-    sweep(target.parent, f".{glob.escape(target.name)}.*.partial")
+    remove_stale(target.parent, f".{glob.escape(target.name)}.*.partial")
     stage = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
     try:
         stage.mkdir(parents=True)
@@ -140,7 +140,7 @@ def staged(target: Path) -> Iterator[Path]:
             f"cannot write beside {target}: {error.strerror}. Choose another --output."
         ) from None
     try:
-        with at_work(stage):
+        with stage_lock(stage):
             yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)

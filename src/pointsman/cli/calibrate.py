@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pointsman.artifact.manifest import Calibration, Chat
-    from pointsman.evaluation.choosing import Choice, Wish
     from pointsman.evaluation.dataset import Dataset
+    from pointsman.evaluation.threshold import ThresholdChoice, ThresholdGoal
 
 NAME = "calibrate"
 HELP = "make p_cloud honest and choose the threshold, on your own queries"
@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
     """Calibrate, choose, store."""
     from pointsman.artifact.layout import MANIFEST
 
-    wish = _wish(args)
+    goal = _goal(args)
     is_checkpoint = (args.router / "config.json").is_file() and not (args.router / MANIFEST).is_file()
-    result = _checkpoint(args, wish) if is_checkpoint else _artifact(args, wish)
+    result = _checkpoint(args, goal) if is_checkpoint else _artifact(args, goal)
     if args.json:
         print(json.dumps(result, indent=2))
     else:
@@ -64,20 +64,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _wish(args: argparse.Namespace) -> "Wish | None":
-    from pointsman.evaluation.choosing import Wish
+def _goal(args: argparse.Namespace) -> "ThresholdGoal | None":
+    from pointsman.evaluation.threshold import ThresholdGoal
 
     if args.share is None and args.quality is None and args.budget is None:
         return None
-    return Wish(args.share, args.quality, args.budget, args.price_local, args.price_cloud)
+    return ThresholdGoal(args.share, args.quality, args.budget, args.price_local, args.price_cloud)
 
 
-def _artifact(args: argparse.Namespace, wish: "Wish | None") -> dict[str, object]:
+def _artifact(args: argparse.Namespace, goal: "ThresholdGoal | None") -> dict[str, object]:
     from pointsman.artifact.address import open_artifact
     from pointsman.artifact.store import refuse_existing
     from pointsman.errors import SettingsError
     from pointsman.evaluation.calibration import cloud_margin
-    from pointsman.evaluation.choosing import choose, held_out_curve, store
+    from pointsman.evaluation.threshold import choose, held_out_curve, store
     from pointsman.runtime.probability import cloud_probability
     from pointsman.runtime.router import Router
 
@@ -93,22 +93,22 @@ def _artifact(args: argparse.Namespace, wish: "Wish | None") -> dict[str, object
     if args.method != "none":
         fitted = calibration = _fitted(args, cloud_margin(logits, router.labels.cloud_index), data, sha256)
     p_cloud = cloud_probability(logits, router.labels.cloud_index, calibration)
-    choice = None if wish is None else choose(wish, p_cloud, data, sha256)
+    choice = None if goal is None else choose(goal, p_cloud, data, sha256)
     stored = store(artifact, args.output, fitted, choice, held_out_curve(p_cloud, data, sha256))
     return {"artifact": str(stored.path), **_told(fitted, choice)}
 
 
-def _checkpoint(args: argparse.Namespace, wish: "Wish | None") -> dict[str, object]:
+def _checkpoint(args: argparse.Namespace, goal: "ThresholdGoal | None") -> dict[str, object]:
     from dataclasses import asdict
 
     from pointsman.errors import SettingsError
     from pointsman.evaluation.calibration import cloud_margin
-    from pointsman.evaluation.choosing import CURVE, held_out_curve
+    from pointsman.evaluation.threshold import CURVE, held_out_curve
     from pointsman.runtime.probability import cloud_probability
     from pointsman.train.scoring import CALIBRATION, CheckpointScorer
     from pointsman.train.state import write_json
 
-    if wish is not None or args.output is not None or args.method == "none":
+    if goal is not None or args.output is not None or args.method == "none":
         raise SettingsError(
             f"{args.router} is a checkpoint: it takes a calibration only. "
             "Thresholds belong to an artifact: export it first."
@@ -157,7 +157,7 @@ def _read(args: argparse.Namespace, chat: "Chat") -> "tuple[tuple[str, ...], Dat
     return data.queries, data, data.sha256
 
 
-def _told(fitted: "Calibration | None", choice: "Choice | None") -> dict[str, object]:
+def _told(fitted: "Calibration | None", choice: "ThresholdChoice | None") -> dict[str, object]:
     told: dict[str, object] = {}
     if fitted is not None:
         told |= {"method": fitted.method, "a": fitted.a, "b": fitted.b, "rows": fitted.n}

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Validate."""
     from pointsman.artifact.address import open_artifact
-    from pointsman.convert.prove import validate
+    from pointsman.convert.validation import validate
     from pointsman.evaluation.parity import require, sentence
     from pointsman.runtime.session import available_threads
 

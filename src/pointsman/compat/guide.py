@@ -95,7 +95,7 @@ class MobileBertONNXConverter:
         """
         from transformers import AutoTokenizer
 
-        from pointsman.convert.plain import load_model
+        from pointsman.convert.torch_export import load_model
 
         checkpoint = read_checkpoint(self.model_path)
         self.model = load_model(checkpoint)

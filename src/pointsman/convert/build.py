@@ -23,15 +23,15 @@ from pointsman.artifact.manifest import Limits, Manifest
 from pointsman.artifact.store import Artifact, refuse_existing, seal, staged
 from pointsman.convert.card import model_card
 from pointsman.convert.checkpoint import Checkpoint, read_checkpoint
-from pointsman.convert.choose import choose_default
+from pointsman.convert.default_variant import choose_default
 from pointsman.convert.emit import FloatProducts, emit
 from pointsman.convert.fold import FoldedMobileBert, Step, fold
 from pointsman.convert.mobilebert import MobileBertConfig, mobilebert_from_weights
 from pointsman.convert.options import ExportOptions
-from pointsman.convert.prove import prove
 from pointsman.convert.quantize import QuantizationReport, quantize
 from pointsman.convert.queries import ProofTexts, proof_texts
 from pointsman.convert.tokenizer import artifact_tokenizer
+from pointsman.convert.validation import prove
 from pointsman.errors import ArtifactError, CheckpointError, UnsupportedModelError
 from pointsman.evaluation.parity import Comparison, Reference, require, sentence
 from pointsman.policy import Policy
@@ -146,8 +146,8 @@ def _plain_and_reference(
     """The exporter path: needs torch, so it is imported here and only where something asks for it."""
     if not (options.plain or options.validate or optimize or options.half):
         return None
-    from pointsman.convert.plain import export_plain, load_model
     from pointsman.convert.reference import torch_reference
+    from pointsman.convert.torch_export import export_plain, load_model
 
     model = load_model(checkpoint)
     if options.plain or optimize or options.half:

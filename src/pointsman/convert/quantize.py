@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from pointsman.convert.calibrate import ranges_at, row_extremes
+from pointsman.convert.activation_ranges import ranges_at, row_extremes
 from pointsman.convert.emit import FloatProducts, emit
 from pointsman.convert.equalize import equalize
 from pointsman.convert.fold import FoldedMobileBert

@@ -17,7 +17,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pointsman.errors import ArtifactError, RuntimeUnavailableError
-from pointsman.runtime.handover import readable_once
+from pointsman.runtime.model_pipe import readable_once
 
 CPU = "CPUExecutionProvider"
 PROVIDERS = {

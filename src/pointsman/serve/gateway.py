@@ -14,9 +14,9 @@ from pointsman.serve.edge.keys import Access, load_access
 from pointsman.serve.edge.rate import RateLimit
 from pointsman.serve.inference.engine import Answer, Engine
 from pointsman.serve.logs import Tally, log
-from pointsman.serve.observability.colleagues import Colleagues
 from pointsman.serve.observability.live import Live
 from pointsman.serve.observability.metrics import EngineCollector, Metrics
+from pointsman.serve.observability.peers import Peers
 from pointsman.serve.observability.tracing import Tracing, make_tracing
 from pointsman.serve.routing.rules import CompiledRule, compile_rules
 from pointsman.serve.routing.sticky import Sticky
@@ -39,7 +39,7 @@ class Gateway:
     rules: tuple[CompiledRule, ...]
     sticky: Sticky
     tracing: Tracing
-    colleagues: Colleagues | None = None
+    peers: Peers | None = None
     """The other processes behind the same port, where there are any."""
     tally: Tally = field(default_factory=Tally)
     is_draining: bool = False

@@ -61,7 +61,7 @@ class Split:
     report: ReadReport
 
 
-def loose_key(query: str) -> str:
+def near_duplicate_key(query: str) -> str:
     """A key that near duplicates share: letters and digits of the first 300 characters, lower case.
 
     Letters of every script count; a text that has none is its own key.
@@ -69,7 +69,7 @@ def loose_key(query: str) -> str:
     return _LOOSE.sub("", query.lower()[:300]) or query.strip()
 
 
-def share_of(text: str, salt: str) -> float:
+def hash_fraction(text: str, salt: str) -> float:
     """A number in 0..1 that depends on the text alone: a split that never changes."""
     digest = hashlib.sha256(f"{salt}\0{text}".encode("utf-8", "replace")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
@@ -189,7 +189,7 @@ def read_rule(rule: Rule, directory: Path, recipe: Recipe, report: ReadReport) -
                 (not rule.sources or source in rule.sources)
                 and source not in rule.hold_out
                 and (not rule.kinds or row.get("kind") in rule.kinds)
-                and rule.part[0] <= share_of(loose_key(query), PART) < rule.part[1]
+                and rule.part[0] <= hash_fraction(near_duplicate_key(query), PART) < rule.part[1]
                 and len(query) >= rule.min_chars
                 and (not rule.max_chars or len(query) <= rule.max_chars)
             )
@@ -231,7 +231,7 @@ def load_split(recipe: Recipe, directory: Path) -> Split:
 
     def place(examples: Sequence[Example], share: float, repeat: int = 1) -> None:
         for example in examples:
-            if share_of(loose_key(example.query), "validation") < share:
+            if hash_fraction(near_duplicate_key(example.query), "validation") < share:
                 validation.append(example)
             else:
                 train.extend([example] * repeat)
@@ -242,8 +242,8 @@ def load_split(recipe: Recipe, directory: Path) -> Split:
         place(found, outcomes.validation_share, outcomes.repeat)
     for rule in recipe.rules:
         place(read_rule(rule, directory, recipe, report), recipe.everyday_validation_share, rule.repeat)
-    keys = {loose_key(example.query) for example in validation}
-    clean = [example for example in train if loose_key(example.query) not in keys]
+    keys = {near_duplicate_key(example.query) for example in validation}
+    clean = [example for example in train if near_duplicate_key(example.query) not in keys]
     report.leaked = len(train) - len(clean)
     if not clean:
         raise DataError(f"recipe {recipe.name}: nothing to train on.")

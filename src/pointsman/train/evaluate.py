@@ -33,7 +33,7 @@ from pointsman.evaluation.robustness import EDITS
 from pointsman.policy import Policy
 from pointsman.runtime.probability import cloud_probability
 from pointsman.runtime.router import Router
-from pointsman.train.data import Example, load_split, loose_key
+from pointsman.train.data import Example, load_split, near_duplicate_key
 from pointsman.train.recipe import Recipe, load_recipe
 from pointsman.train.suite import GUIDE, read_dataset, suite_dataset, suite_slices, without_known
 
@@ -94,7 +94,7 @@ def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
     read: list[Example] = []
     if plan.recipe and plan.data is not None:
         read = [e for path in plan.recipe for e in load_split(load_recipe(path), plan.data).train]
-        slices, dropped = without_known(slices, {loose_key(e.query) for e in read})
+        slices, dropped = without_known(slices, {near_duplicate_key(e.query) for e in read})
         notes.append(f"{dropped} texts of the slices were near duplicates of a training text, and left out.")
     measured: dict[str, Example] = {}
     for example in read:

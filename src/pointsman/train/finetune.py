@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 from pointsman.artifact.manifest import Chat
 from pointsman.errors import CheckpointError, DataError, TrainingError
 from pointsman.train.curves import draw_curves
-from pointsman.train.data import Example, ReadReport, Split, loose_key, read_outcomes, share_of
+from pointsman.train.data import Example, ReadReport, Split, hash_fraction, near_duplicate_key, read_outcomes
 from pointsman.train.distill import save_checkpoint, tell
 from pointsman.train.loop import Loop, Targets, Trainee
 from pointsman.train.recipe import Loss, Recipe, Schedule, Student
@@ -151,11 +151,13 @@ def split_rows(plan: Plan) -> Split:
     if plan.validation:
         train, validation = examples, read_outcomes(plan.validation, report, chat)
     else:
-        held = [share_of(loose_key(e.query), "validation") < plan.validation_share for e in examples]
+        held = [
+            hash_fraction(near_duplicate_key(e.query), "validation") < plan.validation_share for e in examples
+        ]
         train = [e for e, out in zip(examples, held, strict=True) if not out]
         validation = [e for e, out in zip(examples, held, strict=True) if out]
-    keys = {loose_key(e.query) for e in validation}
-    clean = [e for e in train if loose_key(e.query) not in keys]
+    keys = {near_duplicate_key(e.query) for e in validation}
+    clean = [e for e in train if near_duplicate_key(e.query) not in keys]
     report.leaked = len(train) - len(clean)
     if len(clean) < _FEWEST_ROWS:
         raise DataError(

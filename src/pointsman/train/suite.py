@@ -13,7 +13,15 @@ from pointsman.errors import DataError
 from pointsman.evaluation.dataset import Dataset, collect
 from pointsman.evaluation.quality import Slice
 from pointsman.labels import CLOUD, LOCAL
-from pointsman.train.data import SINGLE, ReadReport, files_of, loose_key, read_rows, read_rule, share_of
+from pointsman.train.data import (
+    SINGLE,
+    ReadReport,
+    files_of,
+    hash_fraction,
+    near_duplicate_key,
+    read_rows,
+    read_rule,
+)
 from pointsman.train.recipe import Recipe, load_recipe
 
 GUIDE = "guide"
@@ -65,7 +73,7 @@ def validation_dataset(recipe_path: Path, data: Path) -> Dataset:
     kept = []
     for outcomes in recipe.outcomes:
         found = read_dataset(files_of(outcomes.files, data), Chat(recipe.student.earlier_turns))
-        shares = np.array([share_of(loose_key(q), VALIDATION) for q in found.queries])
+        shares = np.array([hash_fraction(near_duplicate_key(q), VALIDATION) for q in found.queries])
         kept.append(found.subset(shares < outcomes.validation_share))
     if not any(part.queries for part in kept):
         raise DataError(f"{recipe_path} holds out no measured rows: set validation_share.")
@@ -86,7 +94,7 @@ def _held_out_rules(recipe: Recipe, data: Path) -> Dataset:
         (e.query, float(e.p_cloud < 0.5))
         for e in found
         if e.p_cloud is not None
-        and share_of(loose_key(e.query), VALIDATION) < recipe.everyday_validation_share
+        and hash_fraction(near_duplicate_key(e.query), VALIDATION) < recipe.everyday_validation_share
     ]
     return Dataset(
         tuple(query for query, _ in ruled),
@@ -126,7 +134,7 @@ def without_known(slices: Sequence[Slice], known: set[str]) -> tuple[list[Slice]
     for part in slices:
         queries = part.queries
         if part.name != GUIDE:
-            queries = tuple(q for q in queries if loose_key(q) not in known)
+            queries = tuple(q for q in queries if near_duplicate_key(q) not in known)
         dropped += len(part.queries) - len(queries)
         if queries:
             kept.append(Slice(part.name, part.label, queries))

@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from transformers import AutoModel, AutoTokenizer
 
 from pointsman.artifact.digest import digest_file
-from pointsman.train.data import Example, loose_key, share_of
+from pointsman.train.data import Example, hash_fraction, near_duplicate_key
 from pointsman.train.student import load_student
 
 EMBEDDING_SIZE = 384
@@ -168,7 +168,9 @@ def soft_labels(examples: Sequence[Example], vectors: NDArray[np.float16], seed:
     """
     known = np.array([np.nan if e.p_cloud is None else e.p_cloud for e in examples], np.float32)
     measured = np.array([e.is_measured for e in examples])
-    folds = np.array([int(share_of(loose_key(e.query), f"fold{seed}") * _FOLDS) for e in examples])
+    folds = np.array(
+        [int(hash_fraction(near_duplicate_key(e.query), f"fold{seed}") * _FOLDS) for e in examples]
+    )
     soft = np.nan_to_num(known, nan=0.5)
     features = vectors.astype(np.float32)
     for fold in range(_FOLDS):

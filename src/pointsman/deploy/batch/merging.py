@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from pointsman.artifact.durable import replacing
+from pointsman.artifact.atomic import atomic_write
 from pointsman.deploy.batch.store import LocalStore, unwritable
 from pointsman.errors import DataError
 
@@ -26,7 +26,7 @@ def merge(store: LocalStore, names: Sequence[str], output: Path, form: str) -> N
     }
     beside = output.with_name(f".{output.name}.tmp")
     try:
-        with replacing(output, beside) as file:
+        with atomic_write(output, beside) as file:
             writers[form](store, names, file)
     except OSError as error:
         raise unwritable(str(output), error) from None

@@ -6,7 +6,7 @@ Here: written beside, synced, renamed, the directory synced. Elsewhere: one obje
 from pathlib import Path
 from typing import Any, Protocol
 
-from pointsman.artifact.durable import replacing
+from pointsman.artifact.atomic import atomic_write
 from pointsman.datasets.sources import filesystem, is_remote
 from pointsman.errors import InputError
 
@@ -64,7 +64,7 @@ class LocalStore:
         """Beside, synced, renamed."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with replacing(self.path / name, self.path / f".{name}.tmp") as file:
+            with atomic_write(self.path / name, self.path / f".{name}.tmp") as file:
                 file.write(data)
         except OSError as error:
             raise unwritable(f"{self.address}/{name}", error) from None

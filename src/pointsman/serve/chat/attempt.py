@@ -8,16 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pointsman.serve.chat.job import Job
+from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.edge.http import Exchange
-from pointsman.serve.edge.patience import Patience
+from pointsman.serve.edge.idle_timeout import IdleTimeout
 from pointsman.serve.observability.tracing import Call
 from pointsman.serve.upstream import sse
-from pointsman.serve.upstream.upstreams import CallFailedError, Opened, Upstream
+from pointsman.serve.upstream.upstreams import CallFailedError, Upstream, UpstreamResponse
 
 
 @dataclass(slots=True)
-class Begun:
+class StartedResponse:
     """An answer of which the first piece is here: a whole body, or the first whole events of a stream.
 
     Attributes:
@@ -26,7 +26,7 @@ class Begun:
         usage: of a stream: the last piece that said something of tokens.
     """
 
-    opened: Opened
+    answer: UpstreamResponse
     call: Call
     data: bytes
     value: dict[str, Any] | None = None
@@ -35,38 +35,38 @@ class Begun:
 
     def drop(self) -> None:
         """Nobody wants the rest: close its connection."""
-        self.opened.response.close()
+        self.answer.response.close()
         self.call.end("cancelled")
 
 
-async def attempt(job: Job, upstream: Upstream) -> Begun:
+async def attempt(context: ChatContext, upstream: Upstream) -> StartedResponse:
     """Ask an upstream and wait for the first piece of its answer.
 
     Raises:
         CallFailedError: it gave none; its connection is closed.
     """
     settings = upstream.settings
-    call = job.gateway.tracing.call(upstream.name, settings.api, job.path, settings.model)
+    call = context.gateway.tracing.call(upstream.name, settings.api, context.path, settings.model)
     try:
-        return await _begun(job, upstream, call)
+        return await _started(context, upstream, call)
     except BaseException as error:
         call.end(error.cause if isinstance(error, CallFailedError) else "cancelled")
         raise
 
 
-async def _begun(job: Job, upstream: Upstream, call: Call) -> Begun:
-    headers = {**_headers(job.exchange), **call.headers}
+async def _started(context: ChatContext, upstream: Upstream, call: Call) -> StartedResponse:
+    headers = {**_headers(context.exchange), **call.headers}
     failed: Callable[[str], CallFailedError] = upstream.failed
     try:
-        async with Patience(job.deadline, upstream.settings.first_byte_timeout_s) as patience:
-            opened = await upstream.call(job.path, _body_for(job.payload, upstream), headers)
-            failed = opened.broke
+        async with IdleTimeout(context.deadline, upstream.settings.first_byte_timeout_s) as timeout:
+            answer = await upstream.call(context.path, _body_for(context.payload, upstream), headers)
+            failed = answer.record_broken
             try:
-                if opened.is_stream:
-                    return await _first_events(opened, call)
-                return await _whole_body(job, opened, call, patience)
+                if answer.is_stream:
+                    return await _first_events(answer, call)
+                return await _whole_body(context, answer, call, timeout)
             except BaseException:
-                opened.response.close()
+                answer.response.close()
                 raise
     except TimeoutError:
         raise failed("timeout") from None
@@ -74,30 +74,32 @@ async def _begun(job: Job, upstream: Upstream, call: Call) -> Begun:
         raise failed("reset") from None
 
 
-async def _first_events(opened: Opened, call: Call) -> Begun:
+async def _first_events(answer: UpstreamResponse, call: Call) -> StartedResponse:
     events = sse.EventRelay()
-    while piece := await opened.response.read():
+    while piece := await answer.response.read():
         if data := events.feed(piece):
-            return Begun(opened, call, data, None, events, data if b"total_tokens" in data else b"")
-    raise opened.broke("invalid")
+            return StartedResponse(answer, call, data, None, events, data if b"total_tokens" in data else b"")
+    raise answer.record_broken("invalid")
 
 
-async def _whole_body(job: Job, opened: Opened, call: Call, patience: Patience) -> Begun:
-    response, idle_s = opened.response, opened.upstream.settings.idle_timeout_s
-    most = job.gateway.settings.limits.answer_bytes
+async def _whole_body(
+    context: ChatContext, answer: UpstreamResponse, call: Call, timeout: IdleTimeout
+) -> StartedResponse:
+    response, idle_s = answer.response, answer.upstream.settings.idle_timeout_s
+    most = context.gateway.settings.limits.answer_bytes
     announced = response.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > most:
-        raise opened.broke("invalid")
+        raise answer.record_broken("invalid")
     body = bytearray()
     while piece := await response.read():
-        patience.renew(idle_s)
+        timeout.renew(idle_s)
         if len(body) + len(piece) > most:
-            raise opened.broke("invalid")
+            raise answer.record_broken("invalid")
         body += piece
     value = _object(body)
     if response.status < 300 and value is None:
-        raise opened.broke("invalid")
-    return Begun(opened, call, bytes(body), value)
+        raise answer.record_broken("invalid")
+    return StartedResponse(answer, call, bytes(body), value)
 
 
 def _object(body: bytearray) -> dict[str, Any] | None:

@@ -7,12 +7,12 @@ import asyncio
 import time
 from typing import Any
 
+from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.chat.fallback import begin, no_upstream
-from pointsman.serve.chat.job import Job
 from pointsman.serve.chat.plan import plan_chat
 from pointsman.serve.chat.relay import relay
+from pointsman.serve.edge.disconnect import while_connected
 from pointsman.serve.edge.http import Exchange
-from pointsman.serve.edge.leaving import while_connected
 from pointsman.serve.edge.strict_json import parse_object
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
@@ -67,28 +67,28 @@ async def _chat(gateway: Gateway, exchange: Exchange, path: str, payload: dict[s
         span.say(**plan.trace_facts())
     gateway.count_decision("chat", plan.target, plan.reason, plan.answer)
     exchange.facts |= {"target": plan.target, "reason": plan.reason}
-    await _unless_cut(Job(gateway, exchange, path, payload, plan, deadline))
+    await _unless_cut(ChatContext(gateway, exchange, path, payload, plan, deadline))
 
 
-async def _unless_cut(job: Job) -> None:
+async def _unless_cut(context: ChatContext) -> None:
     """Answer a chat; while that lasts, the gateway's end can cut it."""
     task = asyncio.current_task()
     assert task is not None
 
     def cut() -> None:
-        job.is_cut = True
+        context.is_cut = True
         task.cancel()
 
-    job.gateway.streams.add(cut)
+    context.gateway.streams.add(cut)
     try:
-        await relay(job, await begin(job))
+        await relay(context, await begin(context))
     except asyncio.CancelledError:
-        if not job.is_cut:
+        if not context.is_cut:
             raise
         task.uncancel()
         raise GatewayError("draining", "the gateway is shutting down; try again") from None
     finally:
-        job.gateway.streams.discard(cut)
+        context.gateway.streams.discard(cut)
 
 
 def _allowed_s(gateway: Gateway, exchange: Exchange) -> float:

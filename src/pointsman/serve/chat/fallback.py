@@ -3,10 +3,10 @@
 Only before the first piece: after it, nothing is ever said twice.
 """
 
-from pointsman.serve.chat.attempt import Begun, attempt
-from pointsman.serve.chat.disclosure import decision_facts, decision_headers
+from pointsman.serve.chat.attempt import StartedResponse, attempt
+from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.chat.hedging import hedged_attempt
-from pointsman.serve.chat.job import Job
+from pointsman.serve.chat.response_metadata import decision_facts, decision_headers
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.upstream.upstreams import CallFailedError, Upstream
 
@@ -25,30 +25,30 @@ _CODES = {
 }
 
 
-async def begin(job: Job) -> Begun:
+async def begin(context: ChatContext) -> StartedResponse:
     """The first answer that begins, of the plan's upstream or of the one that may stand in for it.
 
     Raises:
         GatewayError: there is none; with the decision, and with what the upstream said of coming back.
     """
-    chosen, other = job.gateway.upstreams.get(job.plan.target), _stand_in(job)
-    hedge_after_s = job.gateway.settings.routing.hedge_after_s
+    chosen, other = context.gateway.upstreams.get(context.plan.target), _stand_in(context)
+    hedge_after_s = context.gateway.settings.routing.hedge_after_s
     failure = CallFailedError("unconfigured")
     try:
         if chosen is not None and other is not None and hedge_after_s is not None:
-            return _counted(job, await hedged_attempt(job, chosen, other, hedge_after_s))
+            return _counted(context, await hedged_attempt(context, chosen, other, hedge_after_s))
         if chosen is not None:
-            return await attempt(job, chosen)
+            return await attempt(context, chosen)
     except CallFailedError as failed:
         failure = _bare(failed)
-    if other is not None and not job.is_hedged:
-        job.fallback = failure.cause
+    if other is not None and not context.is_hedged:
+        context.fallback = failure.cause
         try:
-            return _counted(job, await attempt(job, other))
+            return _counted(context, await attempt(context, other))
         except CallFailedError as failed:
             # The first upstream's wish counts: it is the one that should have answered.
             failure = failure if failure.cause == "rate_limited" else _bare(failed)
-    raise _final(job, failure)
+    raise _final(context, failure)
 
 
 def _bare(failed: CallFailedError) -> CallFailedError:
@@ -65,34 +65,34 @@ def no_upstream() -> GatewayError:
     return GatewayError(*_CODES["unconfigured"])
 
 
-def _stand_in(job: Job) -> Upstream | None:
+def _stand_in(context: ChatContext) -> Upstream | None:
     """The other upstream, where the plan and the operator let it answer."""
-    wanted = job.plan.target
+    wanted = context.plan.target
     other = "cloud" if wanted == "local" else "local"
-    if job.plan.is_bound or f"{wanted}-to-{other}" not in job.gateway.settings.routing.fallback:
+    if context.plan.is_bound or f"{wanted}-to-{other}" not in context.gateway.settings.routing.fallback:
         return None
-    return job.gateway.upstreams.get(other)
+    return context.gateway.upstreams.get(other)
 
 
-def _counted(job: Job, begun: Begun) -> Begun:
+def _counted(context: ChatContext, started: StartedResponse) -> StartedResponse:
     """An answer, counted where another than the plan's upstream gave it."""
-    used = begun.opened.upstream.name
-    if used != job.plan.target:
-        job.gateway.metrics.fallbacks.labels(job.plan.target, used, job.fallback).inc()
-        job.gateway.live.fallbacks += 1
-        job.exchange.facts["fallback"] = job.fallback
-    return begun
+    used = started.answer.upstream.name
+    if used != context.plan.target:
+        context.gateway.metrics.fallbacks.labels(context.plan.target, used, context.fallback).inc()
+        context.gateway.live.fallbacks += 1
+        context.exchange.facts["fallback"] = context.fallback
+    return started
 
 
-def _final(job: Job, failure: CallFailedError) -> GatewayError:
+def _final(context: ChatContext, failure: CallFailedError) -> GatewayError:
     code, message = _CODES[failure.cause]
-    plan = job.plan
+    plan = context.plan
     if plan.is_bound and plan.target == "local" and failure.cause != "rate_limited":
         code, message = (
             "local_unavailable",
             "the local upstream is not available, and nothing else may answer",
         )
     error = GatewayError(code, message, retry_after_s=failure.retry_after_s)
-    error.headers = decision_headers(job, None)
-    error.extra = {"pointsman": decision_facts(job, None)}
+    error.headers = decision_headers(context, None)
+    error.extra = {"pointsman": decision_facts(context, None)}
     return error

@@ -6,45 +6,49 @@ goes out only when the first is late, and only as often as a budget allows.
 
 import asyncio
 
-from pointsman.serve.chat.attempt import Begun, attempt
-from pointsman.serve.chat.job import Job
+from pointsman.serve.chat.attempt import StartedResponse, attempt
+from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.upstream.upstreams import CallFailedError, Upstream
 
 SLOW = "slow"
 """The fallback's cause where the chosen upstream did not fail, but was not first."""
 
 
-async def hedged_attempt(job: Job, chosen: Upstream, other: Upstream, after_s: float) -> Begun:
+async def hedged_attempt(
+    context: ChatContext, chosen: Upstream, other: Upstream, after_s: float
+) -> StartedResponse:
     """The chosen upstream's answer, or the other's where that one was asked too and was first.
 
     Args:
         after_s: how long the chosen one may take before the other is asked as well.
 
     Raises:
-        CallFailedError: the chosen one failed, and so did the other where it was asked (`job.is_hedged`).
+        CallFailedError: the chosen one failed, and so did the other where it was asked (`context.is_hedged`).
     """
-    first = asyncio.create_task(attempt(job, chosen))
+    first = asyncio.create_task(attempt(context, chosen))
     attempts = [first]
     try:
         await asyncio.wait(attempts, timeout=after_s)
         decisive = first
-        if not first.done() and _may_hedge(job, chosen, other):
-            job.is_hedged = True
-            second = asyncio.create_task(attempt(job, other))
+        if not first.done() and _may_hedge(context, chosen, other):
+            context.is_hedged = True
+            second = asyncio.create_task(attempt(context, other))
             attempts.append(second)
             decisive = await _race(first, second)
-            job.fallback = _why_not(first)
+            context.fallback = _why_not(first)
             outcome = "none" if decisive.exception() else "chosen" if decisive is first else "other"
-            _count(job, chosen, outcome)
-        begun = await decisive
+            _count(context, chosen, outcome)
+        started = await decisive
         attempts.remove(decisive)
-        return begun
+        return started
     finally:
         for task in attempts:
             _let_go(task)
 
 
-async def _race(first: asyncio.Task[Begun], second: asyncio.Task[Begun]) -> asyncio.Task[Begun]:
+async def _race(
+    first: asyncio.Task[StartedResponse], second: asyncio.Task[StartedResponse]
+) -> asyncio.Task[StartedResponse]:
     """The one that has an answer, the first where both have; where neither gets one, whose failure counts."""
     pending = {first, second}
     while pending:
@@ -55,7 +59,7 @@ async def _race(first: asyncio.Task[Begun], second: asyncio.Task[Begun]) -> asyn
     return first if _why_not(first) == "rate_limited" else second
 
 
-def _why_not(task: asyncio.Task[Begun]) -> str | None:
+def _why_not(task: asyncio.Task[StartedResponse]) -> str | None:
     """Why an attempt has no answer; None where it has."""
     if not task.done():
         return SLOW
@@ -63,27 +67,27 @@ def _why_not(task: asyncio.Task[Begun]) -> str | None:
     return error.cause if isinstance(error, CallFailedError) else None
 
 
-def _may_hedge(job: Job, chosen: Upstream, other: Upstream) -> bool:
+def _may_hedge(context: ChatContext, chosen: Upstream, other: Upstream) -> bool:
     """Whether the other one takes calls, and the chosen one's budget, from which it retries, has one left."""
     if other.breaker.wait_s() > 0:
         return False
     if chosen.budget.spend():
         return True
-    _count(job, chosen, "over_budget")
+    _count(context, chosen, "over_budget")
     return False
 
 
-def _count(job: Job, chosen: Upstream, outcome: str) -> None:
-    job.gateway.metrics.hedges.labels(chosen.name, outcome).inc()
-    job.exchange.facts["hedge"] = outcome
+def _count(context: ChatContext, chosen: Upstream, outcome: str) -> None:
+    context.gateway.metrics.hedges.labels(chosen.name, outcome).inc()
+    context.exchange.facts["hedge"] = outcome
 
 
-def _let_go(task: asyncio.Task[Begun]) -> None:
+def _let_go(task: asyncio.Task[StartedResponse]) -> None:
     """Cancel an attempt, or drop the answer that nobody took."""
     task.cancel()
     task.add_done_callback(_drop)
 
 
-def _drop(task: asyncio.Task[Begun]) -> None:
+def _drop(task: asyncio.Task[StartedResponse]) -> None:
     if not task.cancelled() and task.exception() is None:
         task.result().drop()

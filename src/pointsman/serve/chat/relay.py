@@ -6,11 +6,11 @@ A failure from here on is one event in the stream, without the `[DONE]` that mea
 import asyncio
 import contextlib
 
-from pointsman.serve.chat.attempt import Begun
-from pointsman.serve.chat.disclosure import answer_headers, decision_facts, preamble, with_field
-from pointsman.serve.chat.job import Job
-from pointsman.serve.chat.money import account_usage
-from pointsman.serve.edge.patience import Patience
+from pointsman.serve.chat.attempt import StartedResponse
+from pointsman.serve.chat.context import ChatContext
+from pointsman.serve.chat.cost import account_usage
+from pointsman.serve.chat.response_metadata import answer_headers, decision_facts, preamble, with_field
+from pointsman.serve.edge.idle_timeout import IdleTimeout
 from pointsman.serve.failures import GatewayError, error_object
 from pointsman.serve.upstream import sse
 
@@ -18,63 +18,67 @@ _LAST_WORD_S = 1.0
 """How long a client that does not read may keep a stream's last event waiting."""
 
 
-async def relay(job: Job, begun: Begun) -> None:
+async def relay(context: ChatContext, started: StartedResponse) -> None:
     """Pass an answer on, to its end, and let its connection go."""
     try:
-        await (_stream(job, begun) if begun.events is not None else _whole(job, begun))
+        await (_stream(context, started) if started.events is not None else _whole(context, started))
     finally:
-        begun.opened.response.close()
-        begun.call.end(job.exchange.facts.get("code"))
+        started.answer.response.close()
+        started.call.end(context.exchange.facts.get("code"))
 
 
-async def _whole(job: Job, begun: Begun) -> None:
-    opened, data = begun.opened, begun.data
-    if begun.value is not None:
-        data = with_field(data, decision_facts(job, opened.upstream))
-        if opened.response.status < 300:
-            usage = account_usage(job.gateway, opened.upstream.name, begun.value.get("usage"))
-            begun.call.used(*usage)
-    await job.exchange.respond(opened.response.status, data, answer_headers(job, opened))
+async def _whole(context: ChatContext, started: StartedResponse) -> None:
+    answer, data = started.answer, started.data
+    if started.value is not None:
+        data = with_field(data, decision_facts(context, answer.upstream))
+        if answer.response.status < 300:
+            usage = account_usage(context.gateway, answer.upstream.name, started.value.get("usage"))
+            started.call.used(*usage)
+    await context.exchange.respond(answer.response.status, data, answer_headers(context, answer))
 
 
-async def _stream(job: Job, begun: Begun) -> None:
-    opened = begun.opened
-    await job.exchange.start(opened.response.status, answer_headers(job, opened))
-    await job.exchange.chunk(preamble(job, opened) + begun.data)
+async def _stream(context: ChatContext, started: StartedResponse) -> None:
+    answer = started.answer
+    await context.exchange.start(answer.response.status, answer_headers(context, answer))
+    await context.exchange.chunk(preamble(context, answer) + started.data)
     try:
         # In a task of its own a piece wakes two frames, and not the whole way from the server to here.
-        await asyncio.create_task(_pass_on(job, begun))
+        await asyncio.create_task(_pass_on(context, started))
     except TimeoutError:
-        if not opened.response.is_unread:
-            opened.broke("timeout")
+        if not answer.response.is_unread:
+            answer.record_broken("timeout")
         await _last_word(
-            job, begun, GatewayError("upstream_timeout", "the upstream stopped in the middle of its answer")
+            context,
+            started,
+            GatewayError("upstream_timeout", "the upstream stopped in the middle of its answer"),
         )
     except (OSError, EOFError):
-        opened.broke("reset")
+        answer.record_broken("reset")
         await _last_word(
-            job, begun, GatewayError("upstream_invalid", "the upstream broke off in the middle of its answer")
+            context,
+            started,
+            GatewayError("upstream_invalid", "the upstream broke off in the middle of its answer"),
         )
     except asyncio.CancelledError:
         task = asyncio.current_task()
-        if not job.is_cut or task is None:
+        if not context.is_cut or task is None:
             raise
         task.uncancel()
-        await _last_word(job, begun, GatewayError("draining", "the gateway is shutting down"))
+        await _last_word(context, started, GatewayError("draining", "the gateway is shutting down"))
     else:
-        await job.exchange.chunk(b"", more=False)
-    usage = sse.last_value(begun.usage, b"total_tokens")
+        await context.exchange.chunk(b"", more=False)
+    usage = sse.last_value(started.usage, b"total_tokens")
     if usage is not None:
-        begun.call.used(*account_usage(job.gateway, opened.upstream.name, usage.get("usage")))
+        started.call.used(*account_usage(context.gateway, answer.upstream.name, usage.get("usage")))
 
 
-async def _pass_on(job: Job, begun: Begun) -> None:
+async def _pass_on(context: ChatContext, started: StartedResponse) -> None:
     """The stream from the second piece on."""
-    response, events, exchange = begun.opened.response, begun.events, job.exchange
+    response, events, exchange = started.answer.response, started.events, context.exchange
     assert events is not None
-    size, most = len(begun.data), job.gateway.settings.limits.answer_bytes
-    last, idle_s = begun.data, begun.opened.upstream.settings.idle_timeout_s
-    async with Patience(job.deadline, idle_s) as patience:
+    size, most = len(started.data), context.gateway.settings.limits.answer_bytes
+    last, idle_s = started.data, started.answer.upstream.settings.idle_timeout_s
+    async with IdleTimeout(context.deadline, idle_s) as timeout:
         while piece := await response.read():
             if data := events.feed(piece):
                 size += len(data)
@@ -83,8 +87,8 @@ async def _pass_on(job: Job, begun: Begun) -> None:
                 await exchange.chunk(data)
                 last = data
                 if b"total_tokens" in data:
-                    begun.usage = data
-            patience.renew(idle_s)
+                    started.usage = data
+            timeout.renew(idle_s)
     rest = events.rest()
     if response.ends_with_connection and b"[DONE]" not in last + rest:
         # Only the connection's end says that this is all, and a cut looks just the same.
@@ -93,12 +97,12 @@ async def _pass_on(job: Job, begun: Begun) -> None:
         await exchange.chunk(rest)
 
 
-async def _last_word(job: Job, begun: Begun, error: GatewayError) -> None:
-    job.gateway.metrics.failures.labels(error.code).inc()
-    job.exchange.facts["code"] = error.code
-    body = {"error": error_object(error, job.exchange.request_id)}
-    body["pointsman"] = decision_facts(job, None)
-    end_of_event = b"\n\n" if begun.events is not None and begun.events.is_in_event else b""
+async def _last_word(context: ChatContext, started: StartedResponse, error: GatewayError) -> None:
+    context.gateway.metrics.failures.labels(error.code).inc()
+    context.exchange.facts["code"] = error.code
+    body = {"error": error_object(error, context.exchange.request_id)}
+    body["pointsman"] = decision_facts(context, None)
+    end_of_event = b"\n\n" if started.events is not None and started.events.is_in_event else b""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LAST_WORD_S):
-            await job.exchange.chunk(end_of_event + sse.event(body), more=False)
+            await context.exchange.chunk(end_of_event + sse.event(body), more=False)

@@ -63,14 +63,14 @@ async def score(gateway: Gateway, exchange: Exchange) -> None:
 
 async def info(gateway: Gateway, exchange: Exchange) -> None:
     """`/info`: what is loaded, with TEI's names where they fit."""
-    generation = gateway.engine.current
-    manifest, limits = generation.router.manifest, gateway.settings.limits
+    model = gateway.engine.current
+    manifest, limits = model.router.manifest, gateway.settings.limits
     labels = {str(index): name for index, name in enumerate(manifest.labels.names)}
     await exchange.respond_json(
         {
             "model_id": manifest.name,
             "model_sha": manifest.id,
-            "model_dtype": generation.router.variant,
+            "model_dtype": model.router.variant,
             "model_type": {
                 "classifier": {"id2label": labels, "label2id": {name: int(i) for i, name in labels.items()}}
             },
@@ -78,8 +78,8 @@ async def info(gateway: Gateway, exchange: Exchange) -> None:
             "max_client_batch_size": limits.batch,
             "max_concurrent_requests": limits.queue,
             "auto_truncate": True,
-            "version": generation.version,
-            "threads": generation.router.session.threads,
+            "version": model.version,
+            "threads": model.router.session.threads,
             "policy": policy_of(gateway),
         }
     )

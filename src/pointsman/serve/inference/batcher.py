@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from pointsman.serve.failures import GatewayError
-from pointsman.serve.inference.waiting import Job, Place, WaitingLine
+from pointsman.serve.inference.batch_queue import BatchQueue, Job, QueueItem
 
 K = TypeVar("K")
 T = TypeVar("T")
 
-_PATIENCE = 0.5
+_WAIT_SHARE = 0.5
 """Whoever would spend more of its time than this in the queue is refused at once, not when it is over."""
-_PATIENCE_LOST, _PATIENCE_WON = 0.9, 0.001
+_WAIT_SHARE_LOST, _WAIT_SHARE_WON = 0.9, 0.001
 """Multiplied by the one where somebody waited in vain; with every other batch it grows by the other."""
 _SHORT_TURN_S, _MOST_YIELD_S = 0.005, 1.0
 _MEMORY = 0.98
@@ -78,12 +78,12 @@ class Batcher(Generic[K, T]):
         self._max_queue = max_queue
         self._wait_s = wait_s
         self._inbox: queue.SimpleQueue[Job[K, T] | None] = queue.SimpleQueue()
-        self._line: WaitingLine[K, T] = WaitingLine(max_batch, max_cost)
+        self._queue: BatchQueue[K, T] = BatchQueue(max_batch, max_cost)
         # Texts and tokens that ever came, counted by the event loop, and that ever left, by the thread.
         self._came, self._came_cost = 0, 0
         self._left, self._left_cost = 0, 0
         self._pace_s = self._pace_cost = 0.0
-        self._patience = _PATIENCE
+        self._wait_share = _WAIT_SHARE
         self._refused_before = 0
         self._is_stopping = False
         self._thread: threading.Thread | None = None
@@ -133,7 +133,7 @@ class Batcher(Generic[K, T]):
         """
         now, waiting = time.monotonic(), self.depth
         is_full = waiting + len(texts) > self._max_queue
-        if waiting and (is_full or self.wait_s > self._patience * (expires - now)):
+        if waiting and (is_full or self.wait_s > self._wait_share * (expires - now)):
             self.stats.refused += 1
             raise GatewayError("overloaded", "too many texts are waiting for the classifier; try again")
         future: asyncio.Future[list[T]] = asyncio.get_running_loop().create_future()
@@ -151,20 +151,20 @@ class Batcher(Generic[K, T]):
             self._yield()
             now = time.monotonic()
             self._dismiss(now)
-            places = self._line.next_batch()
-            if places:
-                self._take(places, now)
-                self._answer(places)
+            items = self._queue.next_batch()
+            if items:
+                self._take(items, now)
+                self._answer(items)
 
     def _gather(self) -> bool:
         """Put whoever came in line, and wait for somebody if nobody did; False to end."""
         until = 0.0
         while not self._is_stopping:
             try:
-                if not self._line:
+                if not self._queue:
                     job = self._inbox.get()
                     until = time.monotonic() + self._wait_s
-                elif len(self._line) < self._max_batch and (rest := until - time.monotonic()) > 0:
+                elif len(self._queue) < self._max_batch and (rest := until - time.monotonic()) > 0:
                     job = self._inbox.get(timeout=rest)
                 else:
                     job = self._inbox.get_nowait()
@@ -173,8 +173,8 @@ class Batcher(Generic[K, T]):
             if job is None:
                 self._is_stopping = True
             else:
-                self._line.add(job)
-        return bool(self._line) or not self._is_stopping
+                self._queue.add(job)
+        return bool(self._queue) or not self._is_stopping
 
     def _yield(self) -> None:
         """While requests are refused, start no batch before the event loop is through with what has come.
@@ -184,10 +184,10 @@ class Batcher(Generic[K, T]):
         through.
         """
         refused = self.stats.refused
-        if refused == self._refused_before or not self._line:
+        if refused == self._refused_before or not self._queue:
             return
         self._refused_before = refused
-        loop, begun = self._line.first.future.get_loop(), time.monotonic()
+        loop, begun = self._queue.first.future.get_loop(), time.monotonic()
         now = begun
         while now - begun < _MOST_YIELD_S:
             turn, before = threading.Event(), now
@@ -202,62 +202,62 @@ class Batcher(Generic[K, T]):
 
     def _dismiss(self, now: float) -> None:
         """Let go of whoever has waited too long, and of what nobody waits for."""
-        gone = self._line.leave(lambda job: _is_void(job, now))
+        gone = self._queue.leave(lambda job: _is_void(job, now))
         if not gone:
-            self._patience = min(_PATIENCE, self._patience + _PATIENCE_WON)
+            self._wait_share = min(_WAIT_SHARE, self._wait_share + _WAIT_SHARE_WON)
             return
         self._count_out(gone)
-        jobs = {id(place.job): place.job for place in gone if not place.job.is_over}
+        jobs = {id(item.job): item.job for item in gone if not item.job.is_over}
         self.stats.expired += len(jobs)
         if any(job.expires <= now for job in jobs.values()):
-            self._patience *= _PATIENCE_LOST
+            self._wait_share *= _WAIT_SHARE_LOST
         late = GatewayError("queue_timeout", "the classifier did not get to it in time; try again")
         self._deliver([(job, late) for job in jobs.values()])
 
-    def _take(self, places: Sequence[Place], now: float) -> None:
-        self._count_out(places)
-        for place in places:
-            place.job.taken = place.job.taken or now
-            self.stats.queued_s += now - place.job.enqueued
+    def _take(self, items: Sequence[QueueItem], now: float) -> None:
+        self._count_out(items)
+        for item in items:
+            item.job.taken = item.job.taken or now
+            self.stats.queued_s += now - item.job.enqueued
 
-    def _count_out(self, places: Sequence[Place]) -> None:
-        self._left += len(places)
-        self._left_cost += sum(place.cost for place in places)
+    def _count_out(self, items: Sequence[QueueItem]) -> None:
+        self._left += len(items)
+        self._left_cost += sum(item.cost for item in items)
 
-    def _answer(self, places: list[Place]) -> None:
-        outcome = self._attempt(places)
+    def _answer(self, items: list[QueueItem]) -> None:
+        outcome = self._attempt(items)
         if isinstance(outcome, BaseException):
-            self._fail(places, outcome)
+            self._fail(items, outcome)
             return
         done: list[tuple[Job[K, T], list[T] | BaseException]] = []
-        for place, result in zip(places, outcome, strict=True):
-            job = place.job
-            job.results[place.position] = result
+        for item, result in zip(items, outcome, strict=True):
+            job = item.job
+            job.results[item.position] = result
             if job.is_done:
                 job.is_over = True
                 done.append((job, [job.results[index] for index in range(len(job.texts))]))
         self._deliver(done)
-        if self._idle is not None and not self._line and self._inbox.empty():
+        if self._idle is not None and not self._queue and self._inbox.empty():
             # Skippable work must not end the thread, whatever it raises.
             with contextlib.suppress(BaseException):
-                self._idle(places[0].job.key, [place.text for place in places], outcome)
+                self._idle(items[0].job.key, [item.text for item in items], outcome)
 
-    def _fail(self, places: list[Place], error: BaseException) -> None:
+    def _fail(self, items: list[QueueItem], error: BaseException) -> None:
         """One bad text must not fail its batch mates: each job is tried by itself, and fails by itself."""
-        jobs = {id(place.job): place.job for place in places}
+        jobs = {id(item.job): item.job for item in items}
         if len(jobs) > 1:
             for job in jobs.values():
-                self._answer([place for place in places if place.job is job])
+                self._answer([item for item in items if item.job is job])
             return
         for job in jobs.values():
             job.is_over = True
             self._deliver([(job, error)])
 
-    def _attempt(self, places: list[Place]) -> list[T] | BaseException:
-        texts = [place.text for place in places]
+    def _attempt(self, items: list[QueueItem]) -> list[T] | BaseException:
+        texts = [item.text for item in items]
         started, used = time.monotonic(), time.thread_time()
         try:
-            results = self._run(places[0].job.key, texts)
+            results = self._run(items[0].job.key, texts)
         except Exception as error:  # noqa: BLE001 - it is handed to who asked
             return error
         except BaseException as error:  # noqa: BLE001 - a native panic; the thread has to live on
@@ -266,7 +266,7 @@ class Batcher(Generic[K, T]):
             self.stats.runs += 1
             self.stats.texts += len(texts)
             self.stats.run_s += time.monotonic() - started
-            self._measure(time.thread_time() - used, sum(place.cost for place in places))
+            self._measure(time.thread_time() - used, sum(item.cost for item in items))
         if len(results) != len(texts):
             return BatchFailedError("as many results as texts were expected")
         return results

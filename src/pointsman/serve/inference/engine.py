@@ -1,7 +1,7 @@
 """The router inside the server: versions that come and go, a cache, a batcher, a canary and a shadow.
 
 A request is answered by exactly one version: model, tokenizer, labels and thresholds come from the same
-`Generation`, whatever is loaded meanwhile. It refuses to know HTTP and upstreams.
+`ModelVersion`, whatever is loaded meanwhile. It refuses to know HTTP and upstreams.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class Answer(NamedTuple):
 
 
 @dataclass(eq=False)
-class Generation:
+class ModelVersion:
     """One loaded version.
 
     Attributes:
@@ -73,7 +73,7 @@ class Generation:
         """Decide in the calling thread."""
         return self.router.route_many(texts)
 
-    def prove(self) -> None:
+    def warm_up(self) -> None:
         """Answer a few texts of several lengths, alone and together, before anybody relies on it.
 
         Raises:
@@ -119,13 +119,13 @@ class Engine:
         self._loads = 0
         self._failures = 0
         self._reload_lock = asyncio.Lock()
-        self.main: Generation | None = None
-        self.second: Generation | None = None
+        self.main: ModelVersion | None = None
+        self.second: ModelVersion | None = None
         self.canary_share = settings.inference.canary_share
         self.shadow = settings.inference.shadow
         self.shadow_stats = ShadowStats()
-        self.batcher: Batcher[Generation, Decision] = Batcher(
-            Generation.decide,
+        self.batcher: Batcher[ModelVersion, Decision] = Batcher(
+            ModelVersion.decide,
             cost=self._tokens,
             max_batch=settings.inference.max_batch,
             max_cost=settings.inference.batch_tokens,
@@ -141,7 +141,7 @@ class Engine:
         return self.main is not None and self.batcher.is_alive and self._failures < _FAILURE_LIMIT
 
     @property
-    def current(self) -> Generation:
+    def current(self) -> ModelVersion:
         """The version that answers.
 
         Raises:
@@ -167,7 +167,7 @@ class Engine:
         """Finish what is queued and stop."""
         self.batcher.stop()
 
-    def load(self, artifact: Path | None) -> Generation:
+    def load(self, artifact: Path | None) -> ModelVersion:
         """A version that is verified and has proved itself; blocks.
 
         Raises:
@@ -190,13 +190,13 @@ class Engine:
             raise ArtifactError(f"the artifact cannot be loaded: {type(error).__name__}.") from None
         self._loads += 1
         version = f"{router.manifest.id[:12]}-{self._loads}"
-        generation = Generation(
+        model = ModelVersion(
             router, version, RecentCache(inference.cache_size), Drift(router.manifest.provenance)
         )
-        generation.prove()
-        return generation
+        model.warm_up()
+        return model
 
-    async def reload(self, artifact: Path | None = None) -> Generation:
+    async def reload(self, artifact: Path | None = None) -> ModelVersion:
         """Load an artifact beside the one that serves, and swap when it has proved itself.
 
         Args:
@@ -231,8 +231,8 @@ class Engine:
             GatewayError: `overloaded`, `queue_timeout`, `model_unavailable`.
             NonFiniteOutputError: the model answered NaN.
         """
-        generation = self._choose()
-        cache = generation.cache
+        model = self._choose()
+        cache = model.cache
         keys = [cache.key(text) for text in texts]
         found = [cache.get(key) for key in keys]
         missing = [index for index, decision in enumerate(found) if decision is None]
@@ -241,13 +241,13 @@ class Engine:
             if deadline is not None:
                 expires = min(expires, deadline)
             asked = [texts[index] for index in missing]
-            decided = await self._decided(generation, asked, expires, is_wanted)
+            decided = await self._decided(model, asked, expires, is_wanted)
             for index, decision in zip(missing, decided, strict=True):
                 found[index] = decision
                 cache.put(keys[index], decision)
-        answers = [Answer(decision, generation.version) for decision in found if decision is not None]
+        answers = [Answer(decision, model.version) for decision in found if decision is not None]
         for answer in answers:
-            generation.drift.observe(answer.decision.p_cloud)
+            model.drift.observe(answer.decision.p_cloud)
         return answers
 
     def with_threshold(self, decision: Decision, threshold: float) -> Decision:
@@ -258,10 +258,10 @@ class Engine:
         return replace(decision, target=verdict.target, reason=verdict.reason)
 
     async def _decided(
-        self, generation: Generation, texts: list[str], expires: float, is_wanted: Callable[[], bool]
+        self, model: ModelVersion, texts: list[str], expires: float, is_wanted: Callable[[], bool]
     ) -> list[Decision]:
         try:
-            decided = await self.batcher.submit(generation, texts, expires, is_wanted)
+            decided = await self.batcher.submit(model, texts, expires, is_wanted)
         except GatewayError:
             raise
         except PointsmanError:
@@ -280,14 +280,14 @@ class Engine:
         size = len(text[: _BYTES_A_TOKEN * most].encode("utf-8", "surrogatepass"))
         return _TOKENS_A_TEXT + min(most, size // _BYTES_A_TOKEN)
 
-    def _choose(self) -> Generation:
+    def _choose(self) -> ModelVersion:
         if self.second is not None and self.canary_share and self._random.random() < self.canary_share:
             return self.second
         return self.current
 
-    def _compare(self, generation: Generation, texts: list[str], decisions: list[Decision]) -> None:
+    def _compare(self, model: ModelVersion, texts: list[str], decisions: list[Decision]) -> None:
         """Ask the second artifact too, when nothing else is waiting, and only count."""
-        if not self.shadow or self.second is None or generation is self.second:
+        if not self.shadow or self.second is None or model is self.second:
             return
         for mine, other in zip(decisions, self.second.decide(texts), strict=True):
             self.shadow_stats.compared += 1

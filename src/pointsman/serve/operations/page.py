@@ -41,17 +41,17 @@ async def asset(gateway: Gateway, exchange: Exchange) -> None:
 
 async def live(gateway: Gateway, exchange: Exchange) -> None:
     """`/live.json`: what happened in the last two minutes, in every process, and what is loaded."""
-    generation = gateway.engine.current
-    manifest = generation.router.manifest
-    records = await gateway.colleagues.records() if gateway.colleagues is not None else []
+    model = gateway.engine.current
+    manifest = model.router.manifest
+    records = await gateway.peers.records() if gateway.peers is not None else []
     records = records or [_record(gateway)]
     snapshot = {
         **view(records),
         "workers": {"answered": len(records), "of": gateway.settings.server.workers},
-        "model": {"name": manifest.name, "version": generation.version, "variant": generation.router.variant},
+        "model": {"name": manifest.name, "version": model.version, "variant": model.router.variant},
         "policy": policy_of(gateway),
-        "curve": generation.drift.points,
-        "drift": generation.drift.index,
+        "curve": model.drift.points,
+        "drift": model.drift.index,
         "upstreams": {
             name: {
                 "model": upstream.settings.model,

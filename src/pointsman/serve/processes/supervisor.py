@@ -21,8 +21,8 @@ from pointsman.errors import SettingsError
 from pointsman.serve.edge.keys import check_exposure, load_access
 from pointsman.serve.edge.listening import Listener, listen
 from pointsman.serve.logs import announce, log, setup
-from pointsman.serve.processes.crew import Crew, Worker
-from pointsman.serve.processes.fan_out import FanOut
+from pointsman.serve.processes.admin_proxy import AdminProxy
+from pointsman.serve.processes.worker_pool import Worker, WorkerPool
 from pointsman.serve.settings import GatewaySettings
 
 _LAST_WAIT_S = 10.0
@@ -48,7 +48,7 @@ class Supervisor:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
-        self.crew = Crew(settings)
+        self.pool = WorkerPool(settings)
         self._processes: set[Process] = set()
         self._stop = asyncio.Event()
         self._socket: socket.socket | None = None
@@ -60,7 +60,7 @@ class Supervisor:
         server = self.settings.server
         self._socket = listen(server.host, server.port)
         self._handle_signals()
-        self._inside = Listener(FanOut(self.crew), listen("127.0.0.1", 0), self.settings.limits)
+        self._inside = Listener(AdminProxy(self.pool), listen("127.0.0.1", 0), self.settings.limits)
         await self._inside.start()
         # The first one alone: what is wrong with the artifact is said once, and nothing else was started.
         code = await self._start(0)
@@ -72,12 +72,12 @@ class Supervisor:
         admin: Listener | None = None
         if server.admin_port is not None:
             found = listen(server.admin_host, server.admin_port)
-            fan_out = FanOut(self.crew, lends_key=self.crew.is_open)
-            admin = Listener(fan_out, found, self.settings.limits)
+            admin_proxy = AdminProxy(self.pool, lends_key=self.pool.is_open)
+            admin = Listener(admin_proxy, found, self.settings.limits)
             await admin.start()
         port = self._socket.getsockname()[1]
         ports = {"port": port} if admin is None else {"port": port, "admin_port": admin.port}
-        log("listening", **ports, workers=len(self.crew.workers))
+        log("listening", **ports, workers=len(self.pool.workers))
         announce(f"pointsman listens on http://{server.host}:{port}")
         watchers = [asyncio.create_task(self._watch(slot)) for slot in slots]
         await self._stop.wait()
@@ -92,11 +92,11 @@ class Supervisor:
         """Keep one slot filled."""
         pause_s = 0.0
         while not self._stop.is_set():
-            worker = self.crew.workers.get(slot)
+            worker = self.pool.workers.get(slot)
             if worker is not None:
                 code = await worker.process.wait()
                 self._processes.discard(worker.process)
-                del self.crew.workers[slot]
+                del self.pool.workers[slot]
                 if self._stop.is_set():
                     return
                 log("worker ended", level=logging.WARNING, worker=slot, exit_code=code)
@@ -125,8 +125,8 @@ class Supervisor:
         assert process.stdout is not None
         self._processes.add(process)
         with contextlib.suppress(ConnectionError):
-            parent = {"port": self._inside.port, "key": self.crew.key}
-            process.stdin.write(json.dumps(parent).encode() + b"\n" + _revealed(self.crew.settings) + b"\n")
+            parent = {"port": self._inside.port, "key": self.pool.key}
+            process.stdin.write(json.dumps(parent).encode() + b"\n" + _revealed(self.pool.settings) + b"\n")
             await process.stdin.drain()
         if self._stop.is_set():
             process.stdin.close()
@@ -134,7 +134,7 @@ class Supervisor:
         if not line:
             self._processes.discard(process)
             return await process.wait()
-        self.crew.workers[slot] = Worker(slot, process, json.loads(line)["admin_port"])
+        self.pool.workers[slot] = Worker(slot, process, json.loads(line)["admin_port"])
         return None
 
     def _handle_signals(self) -> None:
@@ -147,7 +147,7 @@ class Supervisor:
         """Begin to leave; said a second time, hurry."""
         if not self._stop.is_set():
             self._stop.set()
-            log("draining", workers=len(self.crew.workers))
+            log("draining", workers=len(self.pool.workers))
             for process in self._processes:
                 if process.stdin is not None:
                     process.stdin.close()
@@ -157,7 +157,7 @@ class Supervisor:
                 process.terminate()
 
     def _reload(self) -> None:
-        for worker in self.crew.workers.values():
+        for worker in self.pool.workers.values():
             with contextlib.suppress(ProcessLookupError):
                 worker.process.send_signal(signal.SIGHUP)
 

@@ -13,7 +13,7 @@ import sys
 from pointsman.runtime.session import available_threads
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.logs import setup
-from pointsman.serve.observability.colleagues import Colleagues
+from pointsman.serve.observability.peers import Peers
 from pointsman.serve.processes.server import Service, loop_factory, tune_process
 from pointsman.serve.settings import GatewaySettings
 from pointsman.settings import Settings
@@ -36,7 +36,7 @@ def work(descriptor: int) -> int:
 
     def ready(gateway: Gateway) -> None:
         loop = asyncio.get_running_loop()
-        gateway.colleagues = Colleagues(**parent)
+        gateway.peers = Peers(**parent)
 
         def parent_left() -> None:
             loop.remove_reader(_STDIN)

@@ -46,7 +46,7 @@ class CallFailedError(Exception):
 
 
 @dataclass(slots=True)
-class Opened:
+class UpstreamResponse:
     """An answer whose head is there and whose body is still to come.
 
     Attributes:
@@ -62,7 +62,7 @@ class Opened:
         """Whether the body is a stream of events."""
         return self.kind == "text/event-stream"
 
-    def broke(self, cause: str) -> CallFailedError:
+    def record_broken(self, cause: str) -> CallFailedError:
         """Count a body that broke off against the upstream; returns the error that says why."""
         self.upstream.breaker.failure()
         self.upstream.count("broken")
@@ -82,7 +82,7 @@ class Upstream:
         self._transport = HttpTransport(settings.url)
         self._targets: dict[str, bytes] = {}
 
-    async def call(self, path: str, body: bytes, headers: Mapping[bytes, bytes]) -> Opened:
+    async def call(self, path: str, body: bytes, headers: Mapping[bytes, bytes]) -> UpstreamResponse:
         """Send a request and wait for the head of a usable answer, trying again where that is safe.
 
         Args:
@@ -127,7 +127,7 @@ class Upstream:
         """Close every connection that nobody uses."""
         self._transport.close()
 
-    async def _once(self, path: str, body: bytes, headers: Mapping[bytes, bytes]) -> Opened:
+    async def _once(self, path: str, body: bytes, headers: Mapping[bytes, bytes]) -> UpstreamResponse:
         started = time.monotonic()
         sent = [(name, value) for name in FORWARDED if _is_harmless(value := headers.get(name, b""))]
         sent += self._headers
@@ -144,7 +144,7 @@ class Upstream:
         self._metrics.phase_s.labels("upstream_head", self.name).observe(time.monotonic() - started)
         return self._judged(response)
 
-    def _judged(self, response: Response) -> Opened:
+    def _judged(self, response: Response) -> UpstreamResponse:
         headers, status = response.headers, response.status
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         cause = None
@@ -163,7 +163,7 @@ class Upstream:
             raise self.failed(cause, _retry_after(headers.get("retry-after")))
         self.breaker.success()
         self.count("answered" if status < 400 else "refused")
-        return Opened(self, response, kind)
+        return UpstreamResponse(self, response, kind)
 
     def _target(self, path: str) -> bytes:
         """The path and query of a request, as they stand in it."""

@@ -9,7 +9,7 @@ from pointsman.serve.gateway import Gateway
 
 
 @dataclass(slots=True)
-class Job:
+class ChatContext:
     """One chat.
 
     Attributes:
@@ -18,7 +18,7 @@ class Job:
         deadline: the event loop's time at which it ends.
         fallback: why another upstream than the plan's has to answer; None as long as none has to.
         is_hedged: both upstreams were asked at once.
-        is_cut: the gateway is leaving and has run out of patience.
+        is_cut: the gateway is shutting down and the grace period expired.
     """
 
     gateway: Gateway

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from pointsman.serve.edge.http import JSON, ClientGone, Exchange, request_id_of
 from pointsman.serve.failures import GatewayError, error_body, error_headers
 from pointsman.serve.logs import log
-from pointsman.serve.processes.crew import Crew, Worker
+from pointsman.serve.processes.worker_pool import Worker, WorkerPool
 
 _FORWARDED = ("authorization", "api-key", "x-api-key", "content-type")
 _EVERYWHERE = frozenset({"/metrics", "/admin/state", "/admin/live", "/admin/reload", "/admin/canary"})
@@ -28,16 +28,16 @@ _GLANCE_S = 1.0
 _LOAD_S = 120.0
 
 
-class FanOut:
+class AdminProxy:
     """An ASGI application in front of the workers' admin routes.
 
     Args:
-        crew: the workers.
+        pool: the workers.
         lends_key: ask them with their own key, because whoever comes here needs none.
     """
 
-    def __init__(self, crew: Crew, *, lends_key: bool = False) -> None:
-        self._crew = crew
+    def __init__(self, pool: WorkerPool, *, lends_key: bool = False) -> None:
+        self._pool = pool
         self._lends_key = lends_key
         self._client = httpx.AsyncClient(trust_env=False)
         self._one_change = asyncio.Lock()
@@ -48,7 +48,7 @@ class FanOut:
             return
         exchange = Exchange(scope, receive, send, request_id_of(scope))
         try:
-            limits = self._crew.settings.limits
+            limits = self._pool.settings.limits
             body = await exchange.body(limits.text_body_bytes, limits.body_timeout_s)
             if exchange.method == "POST":
                 # Two changes at once could end in another order in each worker.
@@ -64,7 +64,7 @@ class FanOut:
 
     async def _read(self, exchange: Exchange, body: bytes) -> None:
         """Ask all; one that does not answer is left out, unless none does."""
-        path, workers = exchange.scope["path"], self._crew.in_order()
+        path, workers = exchange.scope["path"], self._pool.in_order()
         if path not in _EVERYWHERE:
             workers = workers[:1]
         wait_s = _GLANCE_S if path == "/admin/live" else _READ_S
@@ -93,20 +93,20 @@ class FanOut:
     async def _change(self, exchange: Exchange, body: bytes) -> None:
         """Tell one after the other. What the first refuses, nobody is told; who refuses later is replaced."""
         said: dict[int, Any] = {}
-        for worker in self._crew.in_order():
+        for worker in self._pool.in_order():
             try:
                 answer = await self._ask(worker, exchange, body, _LOAD_S)
             except httpx.HTTPError as error:
                 log("worker silent", worker=worker.slot, kind=type(error).__name__)
                 if said:
-                    self._crew.replace(worker)
+                    self._pool.replace(worker)
                 continue
             if answer.status_code == 200:
                 if not said:
                     self._remember(exchange.scope["path"], json.loads(body or b"{}"))
                 said[worker.slot] = answer.json()
             elif said:
-                self._crew.replace(worker)
+                self._pool.replace(worker)
             else:
                 await _relay(exchange, answer)
                 return
@@ -117,17 +117,17 @@ class FanOut:
     def _remember(self, path: str, payload: dict[str, Any]) -> None:
         if path == "/admin/reload":
             if payload.get("artifact") is not None:
-                self._crew.keep(artifact=payload["artifact"])
+                self._pool.keep(artifact=payload["artifact"])
             return
         names = {"artifact": "canary_artifact", "share": "canary_share", "shadow": "shadow"}
         changed = {names[key]: value for key, value in payload.items() if key in names}
         kept = {key: value for key, value in changed.items() if value is not None or key == "canary_artifact"}
-        self._crew.keep(**kept)
+        self._pool.keep(**kept)
 
     async def _ask(self, worker: Worker, exchange: Exchange, body: bytes, timeout_s: float) -> httpx.Response:
         headers = {name: found for name in _FORWARDED if (found := exchange.header(name.encode()))}
         if self._lends_key:
-            headers["authorization"] = f"Bearer {self._crew.key}"
+            headers["authorization"] = f"Bearer {self._pool.key}"
         headers["x-request-id"] = exchange.request_id
         url = f"http://127.0.0.1:{worker.admin_port}{exchange.scope['path']}"
         return await self._client.request(

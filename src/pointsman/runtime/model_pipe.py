@@ -26,7 +26,7 @@ def readable_once(blocks: list[bytes]) -> Iterator[str | bytes]:
         yield whole
         return
     reading, writing = os.pipe()
-    feeder = threading.Thread(target=_feed, args=(writing, blocks), name="pointsman-handover", daemon=True)
+    feeder = threading.Thread(target=_feed, args=(writing, blocks), name="pointsman-model-pipe", daemon=True)
     feeder.start()
     try:
         yield f"{_OPEN_FILES}/{reading}"

@@ -8,7 +8,7 @@ from tests.convert.tiny_checkpoint import write_checkpoint
 
 from pointsman.convert.checkpoint import read_checkpoint
 from pointsman.convert.options import Shape
-from pointsman.convert.plain import export_plain, load_model, opset_of
+from pointsman.convert.torch_export import export_plain, load_model, opset_of
 from pointsman.errors import CheckpointError
 from pointsman.runtime.session import Session, SessionConfig
 

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 
 @contextmanager
-def replacing(path: Path, partial: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, partial: Path) -> Iterator[BinaryIO]:
     """A stream whose bytes become the file at `path` in one step, when the block ends and not before.
 
     Args:

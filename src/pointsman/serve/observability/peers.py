@@ -11,7 +11,7 @@ import httpx
 _WAIT_S = 2.0
 
 
-class Colleagues:
+class Peers:
     """The way to the others.
 
     Args:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointsman.serve.failures import GatewayError
+from pointsman.serve.inference.batch_queue import GIVES_WAY_S, BatchQueue, Job, QueueItem
 from pointsman.serve.inference.batcher import Batcher
-from pointsman.serve.inference.waiting import GIVES_WAY_S, Job, Place, WaitingLine
 
 T = TypeVar("T")
 MOST_TEXTS, MOST_COST = 8, 64
@@ -40,7 +40,7 @@ def job(key: str, costs: list[int], enqueued: float) -> Job[str, str]:
 LOOP = asyncio.new_event_loop()
 
 
-def everything(line: WaitingLine[str, str]) -> list[list[Place]]:
+def everything(line: BatchQueue[str, str]) -> list[list[QueueItem]]:
     batches = []
     while batch := line.next_batch():
         batches.append(batch)
@@ -52,7 +52,7 @@ class TestTheLine:
     def test_every_text_is_read_once_in_bounded_batches_of_one_version(
         self, made: list[tuple[int, list[int], str]]
     ) -> None:
-        line: WaitingLine[str, str] = WaitingLine(MOST_TEXTS, MOST_COST)
+        line: BatchQueue[str, str] = BatchQueue(MOST_TEXTS, MOST_COST)
         jobs, now = [], 0.0
         for after_ms, costs, key in made:
             now += after_ms / 1000
@@ -70,7 +70,7 @@ class TestTheLine:
     def test_nobody_is_overtaken_by_what_came_later_than_its_length_allows(
         self, made: list[tuple[int, list[int], str]], cost: int
     ) -> None:
-        line: WaitingLine[str, str] = WaitingLine(1, MOST_COST)
+        line: BatchQueue[str, str] = BatchQueue(1, MOST_COST)
         patient, now = job("a", [cost], 0.0), 0.0
         line.add(patient)
         for after_ms, costs, key in made:
@@ -84,7 +84,7 @@ class TestTheLine:
         assert all(place.job.enqueued <= GIVES_WAY_S * cost for place in before)
 
     def test_a_short_text_does_not_wait_for_a_batch_of_long_ones(self) -> None:
-        line: WaitingLine[str, str] = WaitingLine(32, 128)
+        line: BatchQueue[str, str] = BatchQueue(32, 128)
         for _ in range(4):
             line.add(job("a", [128], 0.0))
         short = job("a", [4, 5], 0.01)
@@ -94,14 +94,14 @@ class TestTheLine:
         assert [len(batch) for batch in everything(line)] == [1, 1, 1, 1]
 
     def test_mates_are_the_nearest_in_length(self) -> None:
-        line: WaitingLine[str, str] = WaitingLine(3, 128)
+        line: BatchQueue[str, str] = BatchQueue(3, 128)
         line.add(job("a", [10], 0.0))
         line.add(job("a", [21, 19, 4, 11], 0.1))
         line.add(job("b", [10], 0.2))
         assert [place.cost for place in line.next_batch()] == [10, 11, 4]
 
     def test_who_turns_to_leave_while_it_is_asked_is_taken_out_or_stays(self) -> None:
-        line: WaitingLine[str, str] = WaitingLine(MOST_TEXTS, MOST_COST)
+        line: BatchQueue[str, str] = BatchQueue(MOST_TEXTS, MOST_COST)
         asked: list[Job[str, str]] = []
 
         def gone_once_asked(one: Job[str, str]) -> bool:
@@ -117,7 +117,7 @@ class TestTheLine:
         assert {id(place.job) for place in taken} == {id(going)}
 
     def test_who_leaves_takes_all_its_texts(self) -> None:
-        line: WaitingLine[str, str] = WaitingLine(3, 128)
+        line: BatchQueue[str, str] = BatchQueue(3, 128)
         going, staying = job("a", [10, 20], 0.0), job("a", [10], 0.0)
         line.add(going)
         line.add(staying)
@@ -217,7 +217,7 @@ class TestTheThread:
 
     def test_who_waited_in_vain_makes_the_next_one_refused_sooner(self, model: Model) -> None:
         batcher = model.batcher()
-        patience = batcher._patience
+        wait = batcher._wait_share
 
         async def ask() -> None:
             model.go.clear()
@@ -231,11 +231,11 @@ class TestTheThread:
                 await late
 
         run(ask())
-        assert batcher._patience < patience
-        sooner = batcher._patience
+        assert batcher._wait_share < wait
+        sooner = batcher._wait_share
         run(batcher.submit("v", ["fine"], soon()))
         batcher.stop()
-        assert sooner < batcher._patience <= patience
+        assert sooner < batcher._wait_share <= wait
 
     def test_while_it_refuses_no_batch_starts_before_the_loop_is_through(self, model: Model) -> None:
         batcher = model.batcher(max_queue=1)

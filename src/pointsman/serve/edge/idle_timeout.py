@@ -5,14 +5,14 @@ from types import TracebackType
 from typing import Self
 
 
-class Patience:
+class IdleTimeout:
     """Ends the `async with` block with TimeoutError when nothing has come for too long.
 
     asyncio's own timeout takes a new timer whenever it is put off, a good part of what a piece costs. Here a
     piece only notes until when to wait now; the one timer looks at that when it rings.
 
     Args:
-        deadline: the event loop's time at which all patience ends.
+        deadline: the event loop's time at which all timeout ends.
         wait_s: how long to wait at first.
     """
 

@@ -27,7 +27,7 @@ class Worker:
     admin_port: int
 
 
-class Crew:
+class WorkerPool:
     """Who answers now.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""A wish (a share of cloud calls, a quality, a budget) to a threshold, and the artifact that keeps it."""
+"""A goal (a share of cloud calls, a quality, a budget) to a threshold, and the artifact that keeps it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ThresholdGoal:
     """What an operator asks for: exactly one of the three.
 
     Attributes:
@@ -57,14 +57,14 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ThresholdChoice:
     """A threshold, and what it does on the queries it was chosen on.
 
     Attributes:
         threshold: the `cloud_threshold`.
         share: of these queries that go to the cloud, 0..1.
         quality: mean score of the answers; None without outcomes.
-        record: the wish, the data and what came of it, as they are stored.
+        record: the goal, the data and what came of it, as they are stored.
     """
 
     threshold: float
@@ -73,37 +73,37 @@ class Choice:
     record: Mapping[str, Any]
 
 
-def choose(wish: Wish, p_cloud: Floats, data: Dataset | None, data_sha256: str) -> Choice:
-    """The threshold for a wish.
+def choose(goal: ThresholdGoal, p_cloud: Floats, data: Dataset | None, data_sha256: str) -> ThresholdChoice:
+    """The threshold for a goal.
 
     Args:
-        wish: what is asked for; a quality needs outcomes.
+        goal: what is asked for; a quality needs outcomes.
         p_cloud: of the queries, calibrated, float64 (queries,).
         data: their outcomes; None without any.
         data_sha256: digest of the queries (and outcomes).
 
     Raises:
-        DataError: no outcomes for a quality, or a wish that cannot be had.
+        DataError: no outcomes for a quality, or a goal that cannot be had.
     """
     curve = None if data is None else cost_quality_curve(p_cloud, data.weak, data.strong)
-    if wish.share is not None:
-        threshold = threshold_for_share(p_cloud, wish.share)
-    elif wish.budget is not None:
-        threshold = threshold_for_budget(p_cloud, wish.budget, wish.price_local, wish.price_cloud)
-    elif curve is not None and wish.quality is not None:
-        threshold = threshold_for_quality(curve, wish.quality)
+    if goal.share is not None:
+        threshold = threshold_for_share(p_cloud, goal.share)
+    elif goal.budget is not None:
+        threshold = threshold_for_budget(p_cloud, goal.budget, goal.price_local, goal.price_cloud)
+    elif curve is not None and goal.quality is not None:
+        threshold = threshold_for_quality(curve, goal.quality)
     else:
         raise DataError("a threshold for a quality needs labels, or weak_score and strong_score.")
     calls = p_cloud >= threshold
     quality = None if data is None else float(np.where(calls, data.strong, data.weak).mean())
     record = {
-        "asked": wish.asked(),
+        "asked": goal.asked(),
         "queries": len(p_cloud),
         "data_sha256": data_sha256,
         "share": float(calls.mean()),
         "quality": quality,
     }
-    return Choice(threshold, float(calls.mean()), quality, record)
+    return ThresholdChoice(threshold, float(calls.mean()), quality, record)
 
 
 def held_out_curve(p_cloud: Floats, data: Dataset | None, data_sha256: str) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def store(
     artifact: Artifact,
     output: Path,
     calibration: Calibration | None,
-    choice: Choice | None,
+    choice: ThresholdChoice | None,
     curve: Mapping[str, Any],
 ) -> Artifact:
     """A new artifact with this calibration, threshold and curve; what is None stays as it was.

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pointsman.runtime import handover
-from pointsman.runtime.handover import readable_once
+from pointsman.runtime import model_pipe
+from pointsman.runtime.model_pipe import readable_once
 
 
 def content(source: str | bytes) -> bytes:
@@ -26,7 +26,7 @@ def test_the_reader_gets_every_byte_in_order(blocks: list[bytes]) -> None:
 
 
 def test_a_system_without_names_for_open_files_gets_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handover, "_OPEN_FILES", "/nowhere")
+    monkeypatch.setattr(model_pipe, "_OPEN_FILES", "/nowhere")
     with readable_once([b"a", b"b"]) as source:
         assert source == b"ab"
 
@@ -40,7 +40,7 @@ def test_a_reader_that_stops_halfway_leaves_no_thread_behind(read: int) -> None:
             stream.read(read)
         raise RuntimeError("no model")
     assert blocks == []
-    assert not [one for one in threading.enumerate() if one.name == "pointsman-handover"]
+    assert not [one for one in threading.enumerate() if one.name == "pointsman-model-pipe"]
 
 
 def test_blocks_are_given_up_while_they_are_read() -> None:

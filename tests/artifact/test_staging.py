@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.fixtures_tiny import build_tiny_artifact
 
-from pointsman.artifact import leftovers
+from pointsman.artifact import staging
 from pointsman.artifact.registry import Registry
 from pointsman.artifact.store import Artifact, copy_artifact, staged
 
@@ -49,7 +49,7 @@ registry.promote("next")
 
 def aged(directory: Path) -> None:
     """Let every stage look as if its writer had left it some minutes ago."""
-    past = time.time() - 2 * leftovers.SETTLED_S
+    past = time.time() - 2 * staging.SETTLED_S
     for stage in directory.glob(".*.partial"):
         os.utime(stage, (past, past))
 

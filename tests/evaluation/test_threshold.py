@@ -5,8 +5,8 @@ from tests.evaluation.keyword_artifact import build_keyword_artifact
 from pointsman.artifact.manifest import Calibration
 from pointsman.artifact.store import Artifact
 from pointsman.errors import DataError, OutputExistsError
-from pointsman.evaluation.choosing import Wish, choose, held_out_curve, store
 from pointsman.evaluation.dataset import Dataset
+from pointsman.evaluation.threshold import ThresholdGoal, choose, held_out_curve, store
 
 
 def made(count=400, seed=0):
@@ -20,12 +20,12 @@ def made(count=400, seed=0):
 @pytest.mark.parametrize("given", [{}, {"share": 0.2, "budget": 1.0}, {"share": 1.2}, {"quality": -0.1}])
 def test_a_wish_is_one_wish(given):
     with pytest.raises(DataError):
-        Wish(**given)
+        ThresholdGoal(**given)
 
 
 def test_a_share_needs_no_outcomes():
     p, _ = made()
-    found = choose(Wish(share=0.25), p, None, "d")
+    found = choose(ThresholdGoal(share=0.25), p, None, "d")
     assert found.share == pytest.approx(0.25, abs=0.005)
     assert found.quality is None
     assert "quality" not in held_out_curve(p, None, "d")["points"][3]
@@ -34,8 +34,8 @@ def test_a_share_needs_no_outcomes():
 def test_a_quality_needs_them():
     p, data = made()
     with pytest.raises(DataError, match="needs labels"):
-        choose(Wish(quality=0.8), p, None, "d")
-    found = choose(Wish(quality=0.8), p, data, "d")
+        choose(ThresholdGoal(quality=0.8), p, None, "d")
+    found = choose(ThresholdGoal(quality=0.8), p, data, "d")
     assert (found.quality - data.weak.mean()) / (1.0 - data.weak.mean()) >= 0.8
 
 
@@ -44,7 +44,7 @@ def test_what_was_chosen_is_stored_with_its_curve_and_data(tmp_path):
     p, data = made()
     artifact = build_keyword_artifact(tmp_path / "a")
     calibration = Calibration("platt", 0.5, -0.1, "d" * 64, 400)
-    choice = choose(Wish(budget=0.3), p, data, "sha")
+    choice = choose(ThresholdGoal(budget=0.3), p, data, "sha")
     curve = held_out_curve(p, data, "sha")
     store(artifact, tmp_path / "b", calibration, choice, curve)
     found = Artifact.open(tmp_path / "b")

@@ -4,14 +4,14 @@ import json
 import time
 from typing import Any
 
-from pointsman.serve.chat.job import Job
+from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.upstream import sse
-from pointsman.serve.upstream.upstreams import RETURNED, Opened, Upstream
+from pointsman.serve.upstream.upstreams import RETURNED, Upstream, UpstreamResponse
 
 
-def decision_facts(job: Job, upstream: Upstream | None) -> dict[str, Any]:
+def decision_facts(context: ChatContext, upstream: Upstream | None) -> dict[str, Any]:
     """The decision, and who answered, as the body's field `pointsman`."""
-    plan = job.plan
+    plan = context.plan
     facts: dict[str, Any] = {"target": plan.target, "reason": plan.reason}
     if plan.answer is not None:
         decision = plan.answer.decision
@@ -23,15 +23,15 @@ def decision_facts(job: Job, upstream: Upstream | None) -> dict[str, Any]:
         }
     facts |= {
         "upstream": None if upstream is None else upstream.name,
-        "fallback": job.fallback,
+        "fallback": context.fallback,
         "decision_ms": round(plan.decision_ms, 3),
     }
-    return {**facts, "hedged": True} if job.is_hedged else facts
+    return {**facts, "hedged": True} if context.is_hedged else facts
 
 
-def decision_headers(job: Job, upstream: Upstream | None) -> list[tuple[bytes, bytes]]:
+def decision_headers(context: ChatContext, upstream: Upstream | None) -> list[tuple[bytes, bytes]]:
     """The same as headers."""
-    plan = job.plan
+    plan = context.plan
     headers = [
         (b"x-pointsman-target", plan.target.encode()),
         (b"x-pointsman-reason", plan.reason.encode()),
@@ -46,20 +46,20 @@ def decision_headers(job: Job, upstream: Upstream | None) -> list[tuple[bytes, b
         model = upstream.settings.model
         if model is not None and model.isascii() and model.isprintable():
             headers.append((b"x-pointsman-model", model.encode()))
-    if job.fallback is not None:
-        headers.append((b"x-pointsman-fallback", job.fallback.encode()))
-    if job.is_hedged:
+    if context.fallback is not None:
+        headers.append((b"x-pointsman-fallback", context.fallback.encode()))
+    if context.is_hedged:
         headers.append((b"x-pointsman-hedged", b"true"))
     return headers
 
 
-def answer_headers(job: Job, opened: Opened) -> list[tuple[bytes, bytes]]:
+def answer_headers(context: ChatContext, answer: UpstreamResponse) -> list[tuple[bytes, bytes]]:
     """All headers of an answer: its kind, the decision, and what an upstream's may come back."""
-    headers = [(b"content-type", (opened.kind or "application/octet-stream").encode("ascii", "replace"))]
-    if opened.is_stream:
+    headers = [(b"content-type", (answer.kind or "application/octet-stream").encode("ascii", "replace"))]
+    if answer.is_stream:
         headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-    headers += decision_headers(job, opened.upstream)
-    for name, value in opened.response.headers.items():
+    headers += decision_headers(context, answer.upstream)
+    for name, value in answer.response.headers.items():
         is_returned = name in RETURNED or name.startswith("x-ratelimit-")
         if is_returned and len(value) <= 256 and value.isascii() and value.isprintable():
             headers.append((name.encode(), value.encode()))
@@ -73,20 +73,20 @@ def with_field(data: bytes, facts: dict[str, Any]) -> bytes:
     return head + comma + b'"pointsman":' + json.dumps(facts).encode() + b"}"
 
 
-def preamble(job: Job, opened: Opened) -> bytes:
+def preamble(context: ChatContext, answer: UpstreamResponse) -> bytes:
     """What goes ahead of a stream's first event: a chunk without choices, a comment, or nothing."""
-    way = job.gateway.settings.routing.stream_decision
-    if way == "off" or opened.response.status != 200:
+    way = context.gateway.settings.routing.stream_decision
+    if way == "off" or answer.response.status != 200:
         return b""
-    facts = decision_facts(job, opened.upstream)
-    if way == "comment" or job.path != "/chat/completions":
+    facts = decision_facts(context, answer.upstream)
+    if way == "comment" or context.path != "/chat/completions":
         return sse.comment(facts)
     return sse.event(
         {
-            "id": f"pointsman-{job.exchange.request_id}",
+            "id": f"pointsman-{context.exchange.request_id}",
             "object": "chat.completion.chunk",
             "created": int(time.time()),
-            "model": opened.upstream.settings.model or opened.upstream.name,
+            "model": answer.upstream.settings.model or answer.upstream.name,
             "choices": [],
             "pointsman": facts,
         }

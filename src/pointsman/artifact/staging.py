@@ -16,7 +16,7 @@ SETTLED_S = 60.0
 
 
 @contextmanager
-def at_work(stage: Path) -> Iterator[None]:
+def stage_lock(stage: Path) -> Iterator[None]:
     """Hold a stage's lock while the block runs; a killed process lets go of it by itself."""
     with contextlib.ExitStack() as held:
         # Where nothing can be locked, leftovers stay; that costs space, and nothing else.
@@ -25,7 +25,7 @@ def at_work(stage: Path) -> Iterator[None]:
         yield
 
 
-def sweep(directory: Path, pattern: str) -> None:
+def remove_stale(directory: Path, pattern: str) -> None:
     """Remove the stages in a directory that match a glob and that nobody works on any more."""
     for stage in directory.glob(pattern):
         with contextlib.suppress(OSError):

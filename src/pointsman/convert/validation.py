@@ -36,8 +36,8 @@ def validate(
         IntegrityError: the artifact was altered.
         CheckpointError: the checkpoint cannot be read.
     """
-    from pointsman.convert.plain import load_model
     from pointsman.convert.reference import torch_reference
+    from pointsman.convert.torch_export import load_model
 
     artifact.verify()
     manifest = artifact.manifest

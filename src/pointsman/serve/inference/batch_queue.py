@@ -50,8 +50,8 @@ class Job(Generic[K, T]):
         return len(self.results) == len(self.texts)
 
 
-class Place(NamedTuple):
-    """One text in the line; places compare by when they are due, then by arrival."""
+class QueueItem(NamedTuple):
+    """One text in the line; items compare by when they are due, then by arrival."""
 
     due: float
     number: int
@@ -65,7 +65,7 @@ class Place(NamedTuple):
         return self.job.texts[self.position]
 
 
-class WaitingLine(Generic[K, T]):
+class BatchQueue(Generic[K, T]):
     """Texts that wait.
 
     Args:
@@ -76,57 +76,57 @@ class WaitingLine(Generic[K, T]):
     def __init__(self, max_texts: int, max_cost: int) -> None:
         self._max_texts = max_texts
         self._max_cost = max_cost
-        self._places: list[Place] = []
+        self._items: list[QueueItem] = []
         self._arrivals = 0
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._items)
 
     @property
     def first(self) -> Job[K, T]:
         """Whose text is due first; somebody must wait."""
-        return self._places[0].job
+        return self._items[0].job
 
     def add(self, job: Job[K, T]) -> None:
         """Put the texts of a job in line."""
         for index, cost in enumerate(job.costs):
             self._arrivals += 1
-            insort(self._places, Place(job.enqueued + GIVES_WAY_S * cost, self._arrivals, cost, job, index))
+            insort(
+                self._items, QueueItem(job.enqueued + GIVES_WAY_S * cost, self._arrivals, cost, job, index)
+            )
 
-    def leave(self, is_leaving: Callable[[Job[K, T]], bool]) -> list[Place]:
+    def leave(self, is_leaving: Callable[[Job[K, T]], bool]) -> list[QueueItem]:
         """Take out the texts of jobs that are not worth running any more.
 
         Each job is asked once: its client may go at any time, and an answer that changed in between would
         lose a text that is neither here nor gone.
         """
-        leaving = {key for key, job in {id(p.job): p.job for p in self._places}.items() if is_leaving(job)}
-        gone = [place for place in self._places if id(place.job) in leaving]
+        leaving = {key for key, job in {id(p.job): p.job for p in self._items}.items() if is_leaving(job)}
+        gone = [item for item in self._items if id(item.job) in leaving]
         if gone:
-            self._places = [place for place in self._places if id(place.job) not in leaving]
+            self._items = [item for item in self._items if id(item.job) not in leaving]
         return gone
 
-    def next_batch(self) -> list[Place]:
+    def next_batch(self) -> list[QueueItem]:
         """Take out the text that is due first, and those of its version that are nearest to it in length.
 
         Returns:
             Places of one version, with a cost within bounds; none where nobody waits.
         """
-        if not self._places:
+        if not self._items:
             return []
-        lead = self._places[0]
+        lead = self._items[0]
         mates = [
-            place
-            for place in self._places
-            if place.cost <= _LIKE * lead.cost and place.job.key is lead.job.key
+            item for item in self._items if item.cost <= _LIKE * lead.cost and item.job.key is lead.job.key
         ]
-        mates.sort(key=lambda place: abs(place.cost - lead.cost))
-        batch: list[Place] = []
+        mates.sort(key=lambda item: abs(item.cost - lead.cost))
+        batch: list[QueueItem] = []
         cost = 0
-        for place in mates[: self._max_texts]:
-            if batch and cost + place.cost > self._max_cost:
+        for item in mates[: self._max_texts]:
+            if batch and cost + item.cost > self._max_cost:
                 break
-            batch.append(place)
-            cost += place.cost
-        taken = {place.number for place in batch}
-        self._places = [place for place in self._places if place.number not in taken]
+            batch.append(item)
+            cost += item.cost
+        taken = {item.number for item in batch}
+        self._items = [item for item in self._items if item.number not in taken]
         return batch

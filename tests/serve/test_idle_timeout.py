@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pointsman.serve.edge.patience import Patience
+from pointsman.serve.edge.idle_timeout import IdleTimeout
 
 LONG_S = 3600.0
 
@@ -12,12 +12,12 @@ LONG_S = 3600.0
 def test_what_is_put_off_does_not_ring_and_what_is_not_does() -> None:
     async def work() -> None:
         now = asyncio.get_running_loop().time()
-        async with Patience(now + LONG_S, 0.01) as patience:
-            patience.renew(LONG_S)
+        async with IdleTimeout(now + LONG_S, 0.01) as timeout:
+            timeout.renew(LONG_S)
             await asyncio.sleep(0.05)
         with pytest.raises(TimeoutError):
-            async with Patience(now + LONG_S, LONG_S) as patience:
-                patience.renew(0.01)
+            async with IdleTimeout(now + LONG_S, LONG_S) as timeout:
+                timeout.renew(0.01)
                 await asyncio.sleep(LONG_S)
 
     asyncio.run(asyncio.wait_for(work(), 20))
@@ -26,8 +26,8 @@ def test_what_is_put_off_does_not_ring_and_what_is_not_does() -> None:
 def test_a_deadline_is_not_put_off() -> None:
     async def work() -> None:
         with pytest.raises(TimeoutError):
-            async with Patience(asyncio.get_running_loop().time() + 0.01, LONG_S) as patience:
-                patience.renew(LONG_S)
+            async with IdleTimeout(asyncio.get_running_loop().time() + 0.01, LONG_S) as timeout:
+                timeout.renew(LONG_S)
                 await asyncio.sleep(LONG_S)
 
     asyncio.run(asyncio.wait_for(work(), 20))
@@ -35,7 +35,7 @@ def test_a_deadline_is_not_put_off() -> None:
 
 def test_a_cancellation_is_none_of_its_business() -> None:
     async def work() -> None:
-        async with Patience(asyncio.get_running_loop().time() + LONG_S, LONG_S):
+        async with IdleTimeout(asyncio.get_running_loop().time() + LONG_S, LONG_S):
             await asyncio.sleep(LONG_S)
 
     async def cancel() -> None:

@@ -132,10 +132,10 @@ $(TARGETS)/.ready: $(TARGETS)/.quick constraints-mlflow.txt
 
 # The gateway under load and faults, as docs/reliability.md shows it: small, where only counts decide, and full.
 reliability-small: $(VENV)/.everything
-	$(RUN)/python -m benchmarks.gateway --size small
+	$(RUN)/python -m tests.reliability --size small
 
 soak: $(VENV)/.everything
-	$(RUN)/python -m benchmarks.gateway --size full
+	$(RUN)/python -m tests.reliability --size full
 
 # What the harness compares with (S3) and fuzzes with (G1, G4), each in an environment of its own.
 peers:

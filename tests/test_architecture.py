@@ -49,6 +49,15 @@ SERVE_FLOORS = {
 }
 """The same inside the gateway, the largest room: its own rooms and the files that stand between them."""
 
+BESIDE_FLOORS = {
+    "tests.support": 0,
+    "tests.support.harness": 1,
+    "benchmarks": 2,
+    "tests.reliability": 2,
+    "tests": 3,
+}
+"""What stands beside the package: helpers, the two suites that run checks, and the tests."""
+
 FOUNDATION = {"errors", "settings", "labels", "decision", "policy"}
 HEAVY = {"torch", "transformers", "onnx", "sklearn", "matplotlib", "fastapi", "httpx", "pyarrow", "ray"}
 LIGHT_ROOMS = {"foundation", "artifact", "runtime"}
@@ -79,6 +88,12 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
     return found
+
+
+def room_beside(module: str) -> str | None:
+    """The longest name of `BESIDE_FLOORS` that a module's name begins with."""
+    found = [room for room in BESIDE_FLOORS if f"{module}.".startswith(f"{room}.")]
+    return max(found, key=len, default=None)
 
 
 def test_every_room_is_in_the_table():
@@ -171,3 +186,14 @@ def test_the_front_door_is_what_it_says():
     import pointsman
 
     assert all(hasattr(pointsman, name) for name in pointsman.__all__)
+
+
+def test_what_stands_beside_the_package_imports_only_downward():
+    root = SOURCE.parents[1]
+    for path in sorted([*(root / "tests").rglob("*.py"), *(root / "benchmarks").rglob("*.py")]):
+        room = room_beside(".".join(path.relative_to(root).with_suffix("").parts))
+        assert room is not None
+        for module in imports_of(path):
+            other = room_beside(module)
+            if other is not None and other != room:
+                assert BESIDE_FLOORS[other] < BESIDE_FLOORS[room], f"{path} imports {module}"

@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from tests.serve.running import Process
+from tests.support.running import Process
 
 from pointsman.artifact.layout import VARIANTS
 from pointsman.artifact.manifest import Manifest

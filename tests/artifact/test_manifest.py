@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.evaluation.keyword_artifact import build_keyword_artifact
+from tests.support.keyword_artifact import build_keyword_artifact
 
 from pointsman.artifact.digest import FileDigest, artifact_id, digest_bytes, digest_file
 from pointsman.artifact.manifest import Calibration, Chat, Limits, Manifest

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.fixtures_tiny import build_tiny_artifact
+from tests.support.tiny_artifact import build_tiny_artifact
 
 from pointsman.artifact import staging
 from pointsman.artifact.registry import Registry

@@ -2,7 +2,7 @@ import argparse
 import json
 
 import pytest
-from tests.evaluation.keyword_artifact import build_keyword_artifact
+from tests.support.keyword_artifact import build_keyword_artifact
 
 from pointsman.cli import explain
 

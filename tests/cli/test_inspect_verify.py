@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.evaluation.keyword_artifact import build_keyword_artifact
+from tests.support.keyword_artifact import build_keyword_artifact
 
 from pointsman.artifact.layout import FOLDED, TOKENIZER
 from pointsman.artifact.manifest import Calibration

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.running import COMMAND, environment, run
-from tests.fixtures_tiny import CLOUD_TEXT, LOCAL_TEXT, build_tiny_artifact
+from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT, build_tiny_artifact
 
 from pointsman.cli.__main__ import main
 

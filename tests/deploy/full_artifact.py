@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from tests.fixtures_tiny import build_tiny_artifact
+from tests.support.tiny_artifact import build_tiny_artifact
 
 from pointsman.artifact.layout import INT8, PLAIN
 from pointsman.artifact.store import Artifact, seal, staged

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
 from tests.deploy.full_artifact import build_full_artifact
-from tests.serve.running import running
+from tests.support.running import running
 
 from pointsman.artifact.store import Artifact
 from pointsman.deploy.package.build import build_package

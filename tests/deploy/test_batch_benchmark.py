@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tests.fixtures_tiny import build_tiny_artifact
+from tests.support.tiny_artifact import build_tiny_artifact
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"

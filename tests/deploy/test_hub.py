@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.deploy.hub_stand_in import TOKEN, Hub
-from tests.fixtures_tiny import build_tiny_artifact
+from tests.support.tiny_artifact import build_tiny_artifact
 
 from pointsman.artifact.hub import HubAddress
 from pointsman.artifact.layout import MANIFEST

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.fixtures_tiny import build_tiny_artifact
+from tests.support.tiny_artifact import build_tiny_artifact
 
 from pointsman.cli.__main__ import main
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.deploy.full_artifact import build_full_artifact
-from tests.fixtures_tiny import build_tiny_artifact
+from tests.support.tiny_artifact import build_tiny_artifact
 
 from pointsman.artifact.layout import PLAIN
 from pointsman.artifact.store import Artifact

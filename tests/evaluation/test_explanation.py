@@ -1,5 +1,5 @@
 import pytest
-from tests.evaluation.keyword_artifact import WEIGHTS, build_keyword_artifact
+from tests.support.keyword_artifact import WEIGHTS, build_keyword_artifact
 
 from pointsman.errors import InputError
 from pointsman.evaluation.explanation import MOST_PARTS, explain

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from tests.evaluation.keyword_artifact import build_keyword_artifact
+from tests.support.keyword_artifact import build_keyword_artifact
 
 from pointsman.artifact.manifest import Calibration
 from pointsman.artifact.store import Artifact

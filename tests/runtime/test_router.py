@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.fixtures_tiny import CLOUD_TEXT, LOCAL_TEXT, build_tiny_artifact
 from tests.runtime.graphs import summed
+from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT, build_tiny_artifact
 
 from pointsman.artifact.layout import FOLDED, TOKENIZER
 from pointsman.artifact.manifest import Calibration, Chat, Limits

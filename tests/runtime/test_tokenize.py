@@ -6,13 +6,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks.gateway.mangled import CRAFTED
+from tests.reliability.tokenizer_mutations import CRAFTED
 
 pytest.importorskip("resource")
 
 
 def test_a_file_made_to_hurt_is_refused_or_unread() -> None:
-    command = [sys.executable, "-m", "benchmarks.gateway.mangled", "1", "0", str(len(CRAFTED) + 40)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.reliability.tokenizer_mutations",
+        "1",
+        "0",
+        str(len(CRAFTED) + 40),
+    ]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False, timeout=120
     )

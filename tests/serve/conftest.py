@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fixtures_tiny import build_tiny_artifact
-from tests.serve.fake_upstream import FakeUpstream, answer
-from tests.serve.running import Process, Running, running, settings_for
+from tests.support.fake_upstream import FakeUpstream, answer
+from tests.support.running import Process, Running, running, settings_for
+from tests.support.tiny_artifact import build_tiny_artifact
 
 LOCAL_MODEL, CLOUD_MODEL = "small", "big"
 

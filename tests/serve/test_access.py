@@ -2,7 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.serve.running import Running, settings_for
+from tests.support.running import Running, settings_for
 
 from pointsman.errors import SettingsError
 from pointsman.serve.dispatch import Route
@@ -15,7 +15,7 @@ BOSS = "a-91c3e5f7092b4d6f8a1c3e5f7092b4d6"
 
 @pytest.fixture(scope="module")
 def locked(artifact: Path) -> object:
-    from tests.serve.running import running
+    from tests.support.running import running
 
     auth = {"keys": [USER], "admin_keys": [BOSS]}
     with running(settings_for(artifact, auth=auth)) as made:

@@ -3,9 +3,8 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from tests.fixtures_tiny import CLOUD_TEXT, LOCAL_TEXT
 from tests.serve.conftest import CLOUD_MODEL, LOCAL_MODEL
-from tests.serve.fake_upstream import (
+from tests.support.fake_upstream import (
     DONE,
     STREAM_HEAD,
     FakeUpstream,
@@ -15,7 +14,8 @@ from tests.serve.fake_upstream import (
     delta,
     stream,
 )
-from tests.serve.running import Running
+from tests.support.running import Running
+from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT
 
 Start = Callable[..., Running]
 
@@ -202,7 +202,7 @@ class TestPassedThrough:
     def test_azure_has_its_own_paths_and_header(
         self, artifact: object, cloud: FakeUpstream, start: Start
     ) -> None:
-        from tests.serve.running import settings_for
+        from tests.support.running import settings_for
 
         azure = {
             "url": cloud.url.removesuffix("/v1"),
@@ -307,7 +307,7 @@ def test_a_forbidden_parameter_names_no_upstream(
 
 
 def test_the_demo_answers_without_anything_else(artifact: object, start: Start) -> None:
-    from tests.serve.running import settings_for
+    from tests.support.running import settings_for
 
     gateway = start(settings_for(artifact, demo=True))  # type: ignore[arg-type]
     for text, target in ((LOCAL_TEXT, "local"), (CLOUD_TEXT, "cloud")):

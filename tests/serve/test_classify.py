@@ -1,8 +1,8 @@
 import math
 
 import pytest
-from tests.fixtures_tiny import CLOUD_TEXT, LOCAL_TEXT
-from tests.serve.running import Running
+from tests.support.running import Running
+from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT
 
 P_CLOUD = 1 / (1 + math.exp(-5.0))
 P_LOCAL = 1 / (1 + math.exp(6.0))

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-from tests.fixtures_tiny import CLOUD_TEXT, LOCAL_TEXT
-from tests.serve.fake_upstream import FakeUpstream, answer
-from tests.serve.running import Running, settings_for
+from tests.support.fake_upstream import FakeUpstream, answer
+from tests.support.running import Running, settings_for
+from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT
 
 Start = Callable[..., Running]
 

@@ -6,8 +6,8 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from tests.fixtures_tiny import CLOUD_TEXT
-from tests.serve.running import Running
+from tests.support.running import Running
+from tests.support.tiny_artifact import CLOUD_TEXT
 
 from pointsman.evaluation.threshold import held_out_curve
 from pointsman.serve.inference.drift import Drift

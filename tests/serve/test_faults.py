@@ -8,8 +8,7 @@ from collections.abc import Callable
 from itertools import product
 
 import pytest
-from tests.fixtures_tiny import CLOUD_TEXT, LOCAL_TEXT
-from tests.serve.fake_upstream import (
+from tests.support.fake_upstream import (
     DONE,
     STREAM_HEAD,
     FakeUpstream,
@@ -22,7 +21,8 @@ from tests.serve.fake_upstream import (
     hang_up,
     stream,
 )
-from tests.serve.running import Running, settings_for
+from tests.support.running import Running, settings_for
+from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT
 
 from pointsman.serve.upstream.sse import MAX_EVENT_BYTES
 from pointsman.serve.upstream.upstreams import CallFailedError

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
-from tests.fixtures_tiny import CLOUD_TEXT, LOCAL_TEXT
-from tests.serve.fake_upstream import (
+from tests.support.fake_upstream import (
     DONE,
     STREAM_HEAD,
     FakeUpstream,
@@ -21,7 +20,8 @@ from tests.serve.fake_upstream import (
     delta,
     stream,
 )
-from tests.serve.running import Running
+from tests.support.running import Running
+from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT
 
 Start = Callable[..., Running]
 AT_ONCE_S, NEVER_S = 0.05, 3600.0

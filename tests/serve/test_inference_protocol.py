@@ -3,8 +3,8 @@ import struct
 
 import httpx
 import pytest
-from tests.fixtures_tiny import CLOUD_TEXT, LOCAL_TEXT
-from tests.serve.running import Running
+from tests.support.running import Running
+from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT
 
 INFER = "/v2/models/keyword/infer"
 

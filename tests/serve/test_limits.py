@@ -5,7 +5,7 @@ import json
 import socket
 
 import pytest
-from tests.serve.running import Running
+from tests.support.running import Running
 
 CANARY = "canary-7f3a"
 

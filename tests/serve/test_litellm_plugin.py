@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.fixtures_tiny import CLOUD_TEXT, LOCAL_TEXT
+from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT
 
 from pointsman.errors import ArtifactNotFoundError
 from pointsman.serve import litellm_plugin

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from tests.serve.running import Running, settings_for
+from tests.support.running import Running, settings_for
 
 from pointsman.serve.operations.openapi import describe
 from pointsman.serve.routes import PUBLIC

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.evaluation.keyword_artifact import build_keyword_artifact
-from tests.fixtures_tiny import CLOUD_TEXT, build_tiny_artifact
-from tests.serve.fake_upstream import STREAM_HEAD, FakeUpstream, Wire, answer, chunk, delta
-from tests.serve.running import Load, Process, Running, settings_for
+from tests.support.fake_upstream import STREAM_HEAD, FakeUpstream, Wire, answer, chunk, delta
+from tests.support.keyword_artifact import build_keyword_artifact
+from tests.support.running import Load, Process, Running, settings_for
+from tests.support.tiny_artifact import CLOUD_TEXT, build_tiny_artifact
 
 from pointsman.artifact.hub import HubAddress
 from pointsman.artifact.manifest import Calibration

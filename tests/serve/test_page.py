@@ -16,8 +16,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.fixtures_tiny import CLOUD_TEXT
-from tests.serve.running import Running
+from tests.support.running import Running
+from tests.support.tiny_artifact import CLOUD_TEXT
 
 from pointsman.serve.inference.drift import Drift
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.fixtures_tiny import CLOUD_TEXT
-from tests.serve.running import Process
+from tests.support.running import Process
+from tests.support.tiny_artifact import CLOUD_TEXT
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 

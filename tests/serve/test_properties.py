@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
-from tests.serve.fake_upstream import FakeUpstream, answer
-from tests.serve.running import settings_for
+from tests.support.fake_upstream import FakeUpstream, answer
+from tests.support.running import settings_for
 
 from pointsman.serve.edge.strict_json import parse
 from pointsman.serve.failures import GatewayError

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fixtures_tiny import CLOUD_TEXT
-from tests.serve.fake_upstream import FakeUpstream, answer, delta, stream
-from tests.serve.running import Running, settings_for
+from tests.support.fake_upstream import FakeUpstream, answer, delta, stream
+from tests.support.running import Running, settings_for
+from tests.support.tiny_artifact import CLOUD_TEXT
 
 from pointsman.errors import MissingExtraError
 from pointsman.serve.observability import tracing
@@ -109,7 +109,7 @@ def test_spans_go_out_by_otlp(artifact: Path, start: Any, monkeypatch: pytest.Mo
     collector = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
     threading.Thread(target=collector.serve_forever, daemon=True).start()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")
-    from tests.serve.running import running
+    from tests.support.running import running
 
     with running(settings_for(artifact, server={"traces": True})) as gateway:
         gateway.http.post("/predict", json={"query": CLOUD_TEXT})

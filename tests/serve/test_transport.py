@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.serve.fake_upstream import STREAM_HEAD, FakeUpstream, Script, Wire, chunk, free_port
+from tests.support.fake_upstream import STREAM_HEAD, FakeUpstream, Script, Wire, chunk, free_port
 
 from pointsman.serve.upstream.connection import MalformedError
 from pointsman.serve.upstream.transport import HttpTransport, NotConnectedError, Response

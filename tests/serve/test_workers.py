@@ -13,9 +13,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.evaluation.keyword_artifact import build_keyword_artifact
-from tests.fixtures_tiny import CLOUD_TEXT
-from tests.serve.running import Load, Process
+from tests.support.keyword_artifact import build_keyword_artifact
+from tests.support.running import Load, Process
+from tests.support.tiny_artifact import CLOUD_TEXT
 
 from pointsman.artifact.manifest import Calibration
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fixtures_tiny import build_tiny_artifact
+from tests.support.tiny_artifact import build_tiny_artifact
 from tests.targets.comparing import INT8_WITHIN, compare, label_of
 
 from pointsman.artifact.store import Artifact

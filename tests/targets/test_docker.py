@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.serve.running import Running, running, settings_for
+from tests.support.running import Running, running, settings_for
 from tests.targets.comparing import ROOT, peer, runtime
 
 from pointsman.runtime.router import Router

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.evaluation.keyword_artifact import build_keyword_artifact
-from tests.fixtures_tiny import CLOUD_TEXT, LOCAL_TEXT
-from tests.serve.fake_upstream import free_port
-from tests.serve.running import running, settings_for
+from tests.support.fake_upstream import free_port
+from tests.support.keyword_artifact import build_keyword_artifact
+from tests.support.running import running, settings_for
+from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT
 from tests.targets.comparing import ROOT, peer, runtime
 
 KEY = "sk-9f2c47d1a86b4e30b5c8f7a1d2e3946b"

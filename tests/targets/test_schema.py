@@ -5,9 +5,9 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.evaluation.keyword_artifact import build_keyword_artifact
-from tests.fixtures_tiny import CLOUD_TEXT
-from tests.serve.running import running, settings_for
+from tests.support.keyword_artifact import build_keyword_artifact
+from tests.support.running import running, settings_for
+from tests.support.tiny_artifact import CLOUD_TEXT
 from tests.targets.comparing import runtime
 
 KEY = "9f2c47d1a86b4e30b5c8f7a1d2e3946b"

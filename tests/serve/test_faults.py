@@ -24,6 +24,7 @@ from tests.support.fake_upstream import (
 from tests.support.running import Running, settings_for
 from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT
 
+from pointsman.serve.upstream.breaker import Breaker
 from pointsman.serve.upstream.sse import MAX_EVENT_BYTES
 from pointsman.serve.upstream.upstreams import CallFailedError
 
@@ -85,7 +86,7 @@ class TestBeforeTheFirstByte:
     ) -> None:
         gateway = both(upstream={"first_byte_timeout_s": 1.0, "breaker_failures": 1000})
         for name, (script, status, code) in BEFORE_THE_FIRST_BYTE.items():
-            gateway.gateway.upstreams.get("cloud").breaker._not_before = 0.0  # type: ignore[union-attr]
+            gateway.gateway.upstreams.get("cloud").breaker = Breaker(1000, 1)  # type: ignore[union-attr]
             cloud.script = script
             found = gateway.chat()
             assert (found.status_code, found.json()["error"]["code"]) == (status, code), name
@@ -99,7 +100,7 @@ class TestBeforeTheFirstByte:
     ) -> None:
         gateway = both(routing=BOTH_WAYS, upstream={"first_byte_timeout_s": 1.0, "breaker_failures": 1000})
         for name, (script, _, _) in BEFORE_THE_FIRST_BYTE.items():
-            gateway.gateway.upstreams.get("cloud").breaker._not_before = 0.0  # type: ignore[union-attr]
+            gateway.gateway.upstreams.get("cloud").breaker = Breaker(1000, 1)  # type: ignore[union-attr]
             cloud.script = script
             found = gateway.chat()
             assert found.status_code == 200, name
@@ -142,7 +143,7 @@ class TestBeforeTheFirstByte:
         assert (found.status_code, found.headers["retry-after"]) == (429, "17")
 
     def test_a_dead_upstream_is_not_asked_again_and_again(self, artifact: object, start: Start) -> None:
-        dead = {"url": f"http://127.0.0.1:{free_port()}/v1", "breaker_failures": 3, "breaker_open_s": 3600}
+        dead = {"url": f"http://127.0.0.1:{free_port()}/v1", "breaker_failures": 3, "breaker_open_s": 0.05}
         gateway = start(settings_for(artifact, upstreams={"cloud": dead}))  # type: ignore[arg-type]
         for _ in range(10):
             assert gateway.chat().json()["error"]["code"] == "upstream_unreachable"
@@ -233,7 +234,7 @@ class TestLocalOnly:
         scripts = [script for script, _, _ in BEFORE_THE_FIRST_BYTE.values()]
         for way, script in product(ways, scripts):
             local.script = script
-            gateway.gateway.upstreams.get("local").breaker._not_before = 0.0  # type: ignore[union-attr]
+            gateway.gateway.upstreams.get("local").breaker = Breaker(1000, 1)  # type: ignore[union-attr]
             rest = dict(way)
             found = gateway.chat(str(rest.pop("text")), **rest)
             assert found.status_code in (429, 503)
@@ -519,17 +520,16 @@ def test_retries_stay_in_their_budget(artifact: object, start: Start) -> None:
 
 
 def test_a_probe_closes_the_breaker_again(both: Start, cloud: FakeUpstream) -> None:
-    gateway = both(upstream={"breaker_failures": 2, "breaker_open_s": 3600})
+    gateway = both()
+    upstream, now = gateway.gateway.upstreams.get("cloud"), [0.0]
+    assert upstream is not None
+    upstream.breaker = Breaker(2, 3600, lambda: now[0])
     good, cloud.script = cloud.script, answer(500)
     for _ in range(5):
         gateway.chat()
     assert len(cloud.seen) == 2
-    breaker = gateway.gateway.upstreams.get("cloud").breaker  # type: ignore[union-attr]
-    breaker._open_s, breaker._next_probe = 0.05, 0.0
     cloud.script = good
-    deadline = time.monotonic() + 10
-    while gateway.chat().status_code != 200 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    assert gateway.chat().status_code == 502
+    now[0] = 3600.0
     assert gateway.chat().status_code == 200
-    upstream = gateway.gateway.upstreams.get("cloud")
-    assert upstream is not None and not upstream.breaker.is_open
+    assert not upstream.breaker.is_open

@@ -23,6 +23,8 @@ from tests.support.fake_upstream import (
 from tests.support.running import Running
 from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT
 
+from pointsman.serve.upstream.breaker import RetryBudget
+
 Start = Callable[..., Running]
 AT_ONCE_S, NEVER_S = 0.05, 3600.0
 
@@ -279,8 +281,7 @@ def test_whoever_is_first_answers_alone_under_load(
 
     cloud.script, local.script = named("cloud"), named("local")
     gateway = both(routing=routing(0.004))
-    gateway.gateway.upstreams.get("cloud").budget._balance = 1e6  # type: ignore[union-attr]
-    gateway.gateway.upstreams.get("cloud").budget._most = 1e6  # type: ignore[union-attr]
+    gateway.gateway.upstreams.get("cloud").budget = RetryBudget(floor=10**6)  # type: ignore[union-attr]
     for _ in range(60):
         found = gateway.chat(stream=True)
         name = found.headers["x-pointsman-upstream"]

@@ -113,7 +113,7 @@ class Application:
         gateway = self.gateway
         gateway.metrics.requests.labels(exchange.route, str(exchange.status)).inc()
         gateway.metrics.request_s.labels(exchange.route).observe(elapsed_s)
-        if exchange.facts.pop("live", False):
+        if exchange.is_work:
             gateway.live.request(elapsed_s, is_error=exchange.status >= 400)
         if not LOGGER.isEnabledFor(logging.INFO):
             return

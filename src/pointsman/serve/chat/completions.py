@@ -43,7 +43,7 @@ async def models(gateway: Gateway, exchange: Exchange) -> None:
 
 async def _serve(gateway: Gateway, exchange: Exchange, path: str) -> None:
     limits = gateway.settings.limits
-    exchange.facts["live"] = True
+    exchange.is_work = True
     if gateway.chats >= limits.chats:
         raise GatewayError("overloaded", "too many chats are in flight; try again")
     gateway.chats += 1
@@ -59,11 +59,9 @@ async def _serve(gateway: Gateway, exchange: Exchange, path: str) -> None:
 
 
 async def _chat(gateway: Gateway, exchange: Exchange, path: str, payload: dict[str, Any]) -> None:
-    allowed_s = _allowed_s(gateway, exchange)
-    deadline = asyncio.get_running_loop().time() + allowed_s
-    started = time.monotonic()
+    deadline = time.monotonic() + _allowed_s(gateway, exchange)
     with gateway.tracing.decision() as span:
-        plan = await plan_chat(gateway, exchange, payload, started + allowed_s)
+        plan = await plan_chat(gateway, exchange, payload, deadline)
         span.say(**plan.trace_facts())
     gateway.count_decision("chat", plan.target, plan.reason, plan.answer)
     exchange.facts |= {"target": plan.target, "reason": plan.reason}

@@ -15,7 +15,7 @@ class ChatContext:
     Attributes:
         path: after an upstream's base address, for example `/chat/completions`.
         payload: the request, as it came.
-        deadline: the event loop's time at which it ends.
+        deadline: `time.monotonic()` at which it ends.
         fallback: why another upstream than the plan's has to answer; None as long as none has to.
         is_hedged: both upstreams were asked at once.
         is_cut: the gateway is shutting down and the grace period expired.

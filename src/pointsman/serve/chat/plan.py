@@ -57,7 +57,7 @@ async def plan_chat(gateway: Gateway, exchange: Exchange, payload: dict[str, Any
 
     Args:
         payload: the request; only read.
-        deadline: `time.monotonic()` of its end.
+        deadline: `time.monotonic()` at which it ends.
 
     Raises:
         GatewayError: a model or hint that is not understood, a forbidden parameter, no room in the queue.

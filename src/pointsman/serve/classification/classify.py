@@ -108,7 +108,7 @@ async def decide_texts(gateway: Gateway, exchange: Exchange, texts: Sequence[str
     if len(texts) > limits.batch or sum(map(len, texts)) > limits.batch_chars:
         message = f"at most {limits.batch} texts with {limits.batch_chars} characters together"
         raise GatewayError("batch_too_large", message)
-    exchange.facts["live"] = True
+    exchange.is_work = True
     with gateway.tracing.decision() as span:
         answers = await gateway.engine.decide(texts, is_wanted=exchange.is_wanted)
         if not exchange.is_wanted():

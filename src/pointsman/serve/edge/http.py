@@ -33,6 +33,7 @@ class Exchange:
         client: the name of its key, or its address: whom limits count for.
         route: the path's pattern, for metrics; never the path itself.
         status: what was answered; 0 until then.
+        is_work: texts or a chat were asked for, so that the live view counts it.
         facts: what the log line says beside that; never text, never keys.
     """
 
@@ -45,6 +46,7 @@ class Exchange:
     route: str = "unknown"
     status: int = 0
     is_closing: bool = False
+    is_work: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property

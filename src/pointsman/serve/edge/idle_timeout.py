@@ -1,6 +1,7 @@
 """A timeout that every piece of an answer puts off."""
 
 import asyncio
+import time
 from types import TracebackType
 from typing import Self
 
@@ -12,19 +13,19 @@ class IdleTimeout:
     piece only notes until when to wait now; the one timer looks at that when it rings.
 
     Args:
-        deadline: the event loop's time at which all timeout ends.
-        wait_s: how long to wait at first.
+        deadline: `time.monotonic()` after which no piece extends the timeout.
+        wait_s: seconds to wait for the first piece.
     """
 
     def __init__(self, deadline: float, wait_s: float) -> None:
         self._deadline = deadline
         self._loop = asyncio.get_running_loop()
-        self._until = min(deadline, self._loop.time() + wait_s)
+        self._until = min(deadline, time.monotonic() + wait_s)
         self._timeout = asyncio.timeout(None)
 
     def renew(self, wait_s: float) -> None:
-        """Wait so long from now on."""
-        self._until = min(self._deadline, self._loop.time() + wait_s)
+        """Wait this many seconds from now on."""
+        self._until = min(self._deadline, time.monotonic() + wait_s)
         if self._until < self._rings_at:
             self._timer.cancel()
             self._arm()
@@ -42,10 +43,10 @@ class IdleTimeout:
 
     def _arm(self) -> None:
         self._rings_at = self._until
-        self._timer = self._loop.call_at(self._rings_at, self._ring)
+        self._timer = self._loop.call_later(self._rings_at - time.monotonic(), self._ring)
 
     def _ring(self) -> None:
-        if self._until > self._loop.time():
+        if self._until > time.monotonic():
             self._arm()
         else:
-            self._timeout.reschedule(self._until)
+            self._timeout.reschedule(self._loop.time())

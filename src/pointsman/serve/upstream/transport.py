@@ -10,7 +10,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Coroutine, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -62,6 +62,18 @@ class Response:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._transport.give_back(connection)
+
+
+class Transport(Protocol):
+    """What an upstream needs of the way to its address; tests pass one of their own."""
+
+    async def post(self, target: bytes, headers: Headers, body: bytes, connect_timeout_s: float) -> Response:
+        """Send a request and return the head of its answer; see `HttpTransport.post` for the errors."""
+        ...
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        ...
 
 
 class HttpTransport:

@@ -6,7 +6,7 @@ Only headers from a list go out. It refuses to know how a target was chosen, and
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -18,7 +18,7 @@ from pointsman.serve.observability.metrics import Metrics
 from pointsman.serve.settings import GatewaySettings, UpstreamSettings
 from pointsman.serve.upstream.breaker import Breaker, RetryBudget
 from pointsman.serve.upstream.connection import MalformedError
-from pointsman.serve.upstream.transport import HttpTransport, NotConnectedError, Response
+from pointsman.serve.upstream.transport import HttpTransport, NotConnectedError, Response, Transport
 
 FORWARDED = (b"accept", b"traceparent", b"tracestate", b"openai-beta", b"x-request-id")
 """Request headers that go on to an upstream; all others stay here, the client's key above all."""
@@ -70,16 +70,20 @@ class UpstreamResponse:
 
 
 class Upstream:
-    """One configured service."""
+    """One configured service.
 
-    def __init__(self, name: str, settings: UpstreamSettings, metrics: Metrics) -> None:
+    Args:
+        transport: sends the requests to its address.
+    """
+
+    def __init__(self, name: str, settings: UpstreamSettings, metrics: Metrics, transport: Transport) -> None:
         self.name = name
         self.settings = settings
         self.breaker = Breaker(settings.breaker_failures, settings.breaker_open_s)
         self.budget = RetryBudget()
         self._metrics = metrics
         self._headers = _own_headers(settings, read_key(settings, name))
-        self._transport = HttpTransport(settings.url)
+        self._transport = transport
         self._targets: dict[str, bytes] = {}
 
     async def call(self, path: str, body: bytes, headers: Mapping[bytes, bytes]) -> UpstreamResponse:
@@ -177,11 +181,20 @@ class Upstream:
 
 
 class Upstreams:
-    """Both, by target."""
+    """Both, by target.
 
-    def __init__(self, settings: GatewaySettings, metrics: Metrics) -> None:
+    Args:
+        open_transport: makes the transport of an upstream from its address.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        metrics: Metrics,
+        open_transport: Callable[[str], Transport] = HttpTransport,
+    ) -> None:
         self._by_target = {
-            name: Upstream(name, found, metrics)
+            name: Upstream(name, found, metrics, open_transport(found.url))
             for name in ("local", "cloud")
             if (found := getattr(settings.upstreams, name)) is not None
         }

@@ -18,6 +18,7 @@ FLOORS = {
     "evaluation": 3,
     "convert": 4,
     "train": 4,
+    "traffic": 4,
     "serve": 4,
     "deploy": 4,
     "bench": 5,

@@ -21,8 +21,8 @@
     │   └── OutputExistsError      the target is taken
     ├── ParityError           the router is not the checkpoint                5    -
     ├── TrainingError         training cannot start, or cannot go on          6    -
-    └── UpstreamError         an upstream failed                              -   502
-        └── UpstreamTimeoutError                                              -   504
+    └── UpstreamError         an upstream failed                              7   502
+        └── UpstreamTimeoutError                                              7   504
 
 A message says what is wrong, where, what was expected, what was found, and what to do next.
 """
@@ -128,6 +128,8 @@ class TrainingError(PointsmanError):
 
 class UpstreamError(PointsmanError):
     """An upstream that failed."""
+
+    exit_code = 7
 
 
 class UpstreamTimeoutError(UpstreamError):

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from pointsman.datasets.duplicates import near_duplicate_key
 from pointsman.errors import CheckpointError, DataError
 from pointsman.evaluation.metrics import roc_auc
 from pointsman.train.baselines import classifier_scores, length_scores, random_scores, tfidf_scores
-from pointsman.train.data import Example, near_duplicate_key
+from pointsman.train.data import Example
 from pointsman.train.scoring import CheckpointScorer
 from pointsman.train.suite import (
     GUIDE,

@@ -1,7 +1,8 @@
 """The command line: a parser over a fixed list of commands, and one place where errors become exit codes.
 
 Exit codes: 0 done, 1 failure, 2 not understood (arguments, settings, input, a missing extra), 3 the artifact
-or the machine, 4 the checkpoint or the conversion, 5 no parity, 6 training, 130 interrupted.
+or the machine, 4 the checkpoint or the conversion, 5 no parity, 6 training, 7 calls to models are left,
+130 interrupted.
 """
 
 import argparse
@@ -30,6 +31,8 @@ COMMANDS = (
     "evaluate",
     "calibrate",
     "explain",
+    "collect",
+    "judge",
     "serve",
     "package",
     "push",
@@ -60,10 +63,18 @@ EXTRAS = {
     "pydantic": "serve",
     "pydantic_settings": "serve",
     "starlette": "serve",
+    "openai": "traffic",
+    "jsonschema": "traffic",
 }
 """Which extra brings a package; a command asks for its own extra first where it needs more than one."""
 
-_COMMAND_EXTRA = {"train": "train", "distill": "train", "evaluate": "train", "serve": "serve"}
+_COMMAND_EXTRA = {
+    "train": "train",
+    "distill": "train",
+    "evaluate": "train",
+    "serve": "serve",
+    **dict.fromkeys(("collect", "judge"), "traffic"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,17 +2,16 @@
 
 import csv
 import gzip
-import hashlib
 import json
 import math
 import random
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pointsman.artifact.manifest import Chat
+from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
 from pointsman.errors import DataError
 from pointsman.labels import CLOUD, TARGETS
 from pointsman.runtime.chat import text_of_messages
@@ -22,7 +21,6 @@ SINGLE = Chat()
 """Only the last user message of a chat is read."""
 PART = "part"
 """The salt of `Rule.part`."""
-_LOOSE = re.compile(r"[\W_]+")
 _SHOWN_BAD_ROWS = 20
 
 
@@ -59,20 +57,6 @@ class Split:
     train: list[Example]
     validation: list[Example]
     report: ReadReport
-
-
-def near_duplicate_key(query: str) -> str:
-    """A key that near duplicates share: letters and digits of the first 300 characters, lower case.
-
-    Letters of every script count; a text that has none is its own key.
-    """
-    return _LOOSE.sub("", query.lower()[:300]) or query.strip()
-
-
-def hash_fraction(text: str, salt: str) -> float:
-    """A number in 0..1 that depends on the text alone: a split that never changes."""
-    digest = hashlib.sha256(f"{salt}\0{text}".encode("utf-8", "replace")).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def read_rows(path: Path, report: ReadReport, chat: Chat = SINGLE) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -12,6 +12,7 @@ import numpy as np
 from pointsman.artifact.address import open_artifact
 from pointsman.artifact.layout import MANIFEST
 from pointsman.artifact.manifest import Chat
+from pointsman.datasets.duplicates import near_duplicate_key
 from pointsman.errors import SettingsError
 from pointsman.evaluation.dataset import Dataset
 from pointsman.evaluation.quality import (
@@ -33,7 +34,7 @@ from pointsman.evaluation.robustness import EDITS
 from pointsman.policy import Policy
 from pointsman.runtime.probability import cloud_probability
 from pointsman.runtime.router import Router
-from pointsman.train.data import Example, load_split, near_duplicate_key
+from pointsman.train.data import Example, load_split
 from pointsman.train.recipe import Recipe, load_recipe
 from pointsman.train.suite import GUIDE, read_dataset, suite_dataset, suite_slices, without_known
 

@@ -15,9 +15,10 @@ import torch
 from transformers import AutoTokenizer
 
 from pointsman.artifact.manifest import Chat
+from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
 from pointsman.errors import CheckpointError, DataError, TrainingError
 from pointsman.train.curves import draw_curves
-from pointsman.train.data import Example, ReadReport, Split, hash_fraction, near_duplicate_key, read_outcomes
+from pointsman.train.data import Example, ReadReport, Split, read_outcomes
 from pointsman.train.distill import save_checkpoint, tell
 from pointsman.train.loop import Loop, Targets, Trainee
 from pointsman.train.recipe import Loss, Recipe, Schedule, Student

@@ -9,19 +9,12 @@ from typing import Any
 import numpy as np
 
 from pointsman.artifact.manifest import Chat
+from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
 from pointsman.errors import DataError
 from pointsman.evaluation.dataset import Dataset, collect
 from pointsman.evaluation.quality import Slice
 from pointsman.labels import CLOUD, LOCAL
-from pointsman.train.data import (
-    SINGLE,
-    ReadReport,
-    files_of,
-    hash_fraction,
-    near_duplicate_key,
-    read_rows,
-    read_rule,
-)
+from pointsman.train.data import SINGLE, ReadReport, files_of, read_rows, read_rule
 from pointsman.train.recipe import Recipe, load_recipe
 
 GUIDE = "guide"

@@ -20,7 +20,8 @@ from sklearn.linear_model import LogisticRegression
 from transformers import AutoModel, AutoTokenizer
 
 from pointsman.artifact.digest import digest_file
-from pointsman.train.data import Example, hash_fraction, near_duplicate_key
+from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
+from pointsman.train.data import Example
 from pointsman.train.student import load_student
 
 EMBEDDING_SIZE = 384

@@ -1,0 +1,214 @@
+"""Ask both models what your log asks: the first step from traffic to a router of your own.
+
+INPUT is one or more files of queries (JSONL, CSV, Parquet; text under --column, or OpenAI-style `messages`).
+Each distinct query is sent to the local and to the cloud upstream of a gateway configuration; the answers,
+with tokens, money and time, are kept in the folder OUTPUT. An answer that is there is never paid again: after
+any end, even kill -9, the same command goes on. Text that a local-only rule of the configuration keeps local
+is counted and sent nowhere.
+
+Examples:
+  pointsman collect tickets.csv --column body --config gateway.toml --output work --dry-run
+  pointsman collect 'logs/*.jsonl' --config gateway.toml --output work --sample 400 --budget 5
+  pointsman collect --from-capture capture.jsonl --config gateway.toml --output work --yes
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pointsman.cli.traffic_config import ask_with_consent, endpoint, keeps_local, read_text, tell
+from pointsman.errors import SettingsError
+from pointsman.settings import whole_number
+
+if TYPE_CHECKING:
+    from pointsman.traffic.log import Log
+    from pointsman.traffic.work import Query, Work
+
+NAME = "collect"
+HELP = "ask both models the queries of a log"
+
+INCOMPLETE = 7
+"""Exit code: some calls are left, because an endpoint failed or the budget ended."""
+_MOST_CANDIDATES = 10_000
+_MOST_UNASKED = 20_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("input", nargs="*", help="files or globs of queries")
+    parser.add_argument("--column", default="query", help="column of the text (default: query)")
+    parser.add_argument(
+        "--from-capture", type=Path, nargs="+", default=[], help="files that the gateway captured"
+    )
+    parser.add_argument("--config", type=Path, required=True, help="TOML of the gateway, with both upstreams")
+    parser.add_argument("--output", type=Path, required=True, help="the work folder")
+    parser.add_argument("--sample", help="ask so many queries, the ones that teach most (default: all)")
+    parser.add_argument(
+        "--router", type=Path, help="today's router, for --sample (default: the configuration's)"
+    )
+    parser.add_argument("--system", type=Path, help="file of a system message, put before every query")
+    parser.add_argument(
+        "--samples", default="1", help="answers of the local model to each query (default: 1)"
+    )
+    parser.add_argument("--concurrency", default="4", help="calls in flight (default: 4)")
+    parser.add_argument("--max-tokens", help="of an answer (default: the endpoint's)")
+    parser.add_argument("--budget", type=float, help="stop before more money than this is spent")
+    parser.add_argument("--currency", default="USD", help="unit of the configuration's prices (default: USD)")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
+    parser.add_argument("--dry-run", action="store_true", help="show the estimate and stop")
+    parser.add_argument("--yes", action="store_true", help="agree to the estimate")
+    parser.add_argument("--json", action="store_true", help="the summary as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, choose, estimate, ask."""
+    from pointsman.serve.inference.loading import load_settings
+    from pointsman.traffic.asking import Limits
+    from pointsman.traffic.endpoint import Call
+    from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE, Work
+
+    if bool(args.input) == bool(args.from_capture):
+        raise SettingsError("give either files of queries or --from-capture.")
+    samples = whole_number(args.samples, "--samples", at_least=1) or 1
+    concurrency = whole_number(args.concurrency, "--concurrency", at_least=1) or 1
+    longest = whole_number(args.max_tokens, "--max-tokens", at_least=1)
+    settings = load_settings(None, args.config)
+    local, cloud = endpoint(settings.upstreams.local, "local"), endpoint(settings.upstreams.cloud, "cloud")
+    if cloud.price_in is None:
+        tell("collect: prices are not known: set upstreams.cloud.price_in and price_out to see money")
+    parameters = {} if longest is None else {"max_tokens": longest}
+    with Work.open(args.output, create=True) as work:
+        log = _read(args, settings)
+        queries = _choose(args, settings, log, work)
+        work.set_fact("pair", {"local": local.model, "cloud": cloud.model, "currency": args.currency})
+        calls = [Call(q.id, CLOUD_ROLE, 0, cloud, q.messages, parameters) for q in queries]
+        many = parameters if samples == 1 else {**parameters, "temperature": 1.0}
+        calls += [
+            Call(q.id, LOCAL_ROLE, at, local, q.messages, many) for q in queries for at in range(samples)
+        ]
+        calls.sort(key=lambda call: call.query)  # both answers of a query together: a stop leaves whole pairs
+        asked = ask_with_consent(calls, work, Limits(concurrency, args.budget, args.currency), args)
+        summary = _summary(work, log, len(queries), args.currency)
+    print(json.dumps(summary) if args.json else _readable(summary, args.output))
+    return 0 if asked is None or asked.complete else INCOMPLETE
+
+
+def _read(args: argparse.Namespace, settings: Any) -> "Log":
+    from pointsman.traffic.log import read_log
+    from pointsman.train.data import ReadReport, read_rows
+
+    report = ReadReport()
+
+    def rows() -> Iterator[tuple[str, dict[str, Any]]]:
+        for name in args.input:
+            for number, row in read_rows(Path(name), report):
+                yield f"{name}:{number}", row
+
+    log = read_log(
+        rows(),
+        args.column,
+        _router(args, settings).manifest.chat,
+        keeps_local(settings),
+        read_text(args.system, "--system"),
+    )
+    log.bad += report.bad
+    for bad in log.bad[:20]:
+        tell(f"bad row {bad}")
+    if log.kept_local:
+        tell(f"collect: {log.kept_local:,} rows stay local by a rule; they are not sent to any model")
+    return log
+
+
+def _router(args: argparse.Namespace, settings: Any) -> Any:
+    from pointsman.runtime.router import Router
+
+    return Router.open(args.router or settings.inference.artifact)
+
+
+def _choose(args: argparse.Namespace, settings: Any, log: "Log", work: "Work") -> "list[Query]":
+    """The queries to ask, with their weights; a second run of the same command finds the first one's."""
+    size = whole_number(args.sample, "--sample", at_least=1)
+    said = hashlib.sha256("\0".join(q.id for q in log.queries).encode()).hexdigest()
+    choice = {"queries": said, "sample": size, "seed": args.seed}
+    known = work.fact("choice")
+    if known is not None and known != choice and (known["sample"] or size):
+        raise SettingsError(
+            f"{args.output} holds a sample of another log, size or seed: its weights would not fit. "
+            "Repeat the first command, or collect into a new folder."
+        )
+    if known != choice:
+        if size is None or size >= len(log.queries):
+            asked = [replace(q, weight=float(q.occurrences)) for q in log.queries]
+            unasked: list[Query] = []
+        else:
+            asked, unasked = _sampled(args, settings, log, size)
+        with work.transaction():
+            work.add_queries([*asked, *unasked[:_MOST_UNASKED]])
+            work.set_fact("choice", choice)
+    return work.queries(sampled=True)
+
+
+def _sampled(
+    args: argparse.Namespace, settings: Any, log: "Log", size: int
+) -> "tuple[list[Query], list[Query]]":
+    """Queries with weights, and those that are not asked, in random order."""
+    import numpy as np
+    from sklearn.decomposition import PCA
+
+    from pointsman.runtime.probability import cloud_probability
+    from pointsman.traffic.sampling import inclusion, spread_sample
+    from pointsman.train.teacher import embed, shipped_encoder
+
+    rng = np.random.default_rng(args.seed)
+    order = rng.permutation(len(log.queries))
+    candidates = [log.queries[at] for at in sorted(order[:_MOST_CANDIDATES])]
+    texts = [q.text for q in candidates]
+    router = _router(args, settings)
+    p_cloud = cloud_probability(router.logits(texts), router.labels.cloud_index, router.manifest.calibration)
+    reading = {"max_tokens": 128, "batch_tokens": 8192}
+    vectors = embed(texts, shipped_encoder(), args.output / "cache", **reading, progress=tell).astype(
+        np.float32
+    )
+    space = PCA(min(32, len(texts), vectors.shape[1]), random_state=args.seed).fit_transform(vectors)
+    occurrences = np.array([q.occurrences for q in candidates], np.float64)
+    probability = inclusion(p_cloud, router.policy.cloud_threshold, occurrences, size)
+    chosen = set(spread_sample(space, probability, args.seed).tolist())
+    scale = len(log.queries) / len(candidates)
+    asked = [
+        replace(q, weight=round(scale * q.occurrences / probability[at], 6))
+        for at, q in enumerate(candidates)
+        if at in chosen
+    ]
+    taken = {q.id for q in asked}
+    return asked, [log.queries[at] for at in order if log.queries[at].id not in taken]
+
+
+def _summary(work: "Work", log: "Log", queries: int, currency: str) -> dict[str, Any]:
+    from pointsman.traffic.judging import pairs_of
+    from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE
+
+    pairs, report = pairs_of(work)
+    return {
+        "rows": log.rows,
+        "kept_local": log.kept_local,
+        "bad_rows": len(log.bad),
+        "distinct": len(log.queries),
+        "chosen": queries,
+        "answered_by_both": len(pairs),
+        "refused_or_empty": report.refusals,
+        "spent": {role: work.spent([role]) for role in (LOCAL_ROLE, CLOUD_ROLE)},
+        "currency": currency,
+    }
+
+
+def _readable(summary: dict[str, Any], output: Path) -> str:
+    spent = sum(summary["spent"].values())
+    return (
+        f"{output}: {summary['rows']:,} rows, {summary['distinct']:,} distinct queries, "
+        f"{summary['chosen']:,} chosen, {summary['answered_by_both']:,} answered by both models; "
+        f"{spent:.4g} {summary['currency']} spent so far"
+    )

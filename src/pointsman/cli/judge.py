@@ -1,0 +1,157 @@
+"""Score the answers of a work folder: by a check, or by a judge that sees each pair in both orders.
+
+Checks come first and cost nothing: --mode check --check number --expected answer. What is left goes to a
+judge, any OpenAI-compatible model: pairwise (both orders; a verdict that turns with the order is a tie, and a
+tie means that the local answer is good enough), or against a reference in a column of yours. Every verdict
+is kept and never paid again. The scores stand in WORK/judged.jsonl, which train, calibrate and evaluate read.
+
+Examples:
+  pointsman judge work --mode check --check choice --expected key
+  pointsman judge work --judge-url https://api.openai.com/v1 --judge-model gpt-4o-mini \\
+      --judge-key-env OPENAI_API_KEY
+  pointsman judge work --show-prompt --rubric rubric.txt
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pointsman.cli.collect import INCOMPLETE
+from pointsman.cli.traffic_config import ask_with_consent, read_text, tell
+from pointsman.errors import SettingsError
+from pointsman.settings import whole_number
+
+if TYPE_CHECKING:
+    from pointsman.traffic.endpoint import Endpoint
+    from pointsman.traffic.judging import JudgeReport, Pair
+    from pointsman.traffic.work import Work
+
+NAME = "judge"
+HELP = "score the collected answers, by checks and by a judge"
+
+_KINDS = ("exact", "number", "choice", "regex", "json-schema")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("work", type=Path, help="the folder that `collect` made")
+    parser.add_argument("--mode", choices=("pairwise", "reference", "check"), default="pairwise")
+    parser.add_argument("--check", choices=_KINDS, help="how --mode check decides")
+    parser.add_argument(
+        "--expected", metavar="COLUMN", help="column of the right answer, number, pattern or schema"
+    )
+    parser.add_argument("--judge-url", help="address of the judge's service, up to /v1")
+    parser.add_argument("--judge-model", help="name of the judge there")
+    parser.add_argument("--judge-key-env", help="the environment variable that holds its key")
+    parser.add_argument("--judge-price-in", type=float, help="money per million prompt tokens")
+    parser.add_argument("--judge-price-out", type=float, help="money per million completion tokens")
+    parser.add_argument("--rubric", type=Path, help="file that says what matters in your answers")
+    parser.add_argument("--show-prompt", action="store_true", help="print what the judge is told, and stop")
+    parser.add_argument("--again", action="store_true", help="judge rows that have scores, too")
+    parser.add_argument("--concurrency", default="4", help="calls in flight (default: 4)")
+    parser.add_argument("--budget", type=float, help="stop before more money than this is spent")
+    parser.add_argument("--dry-run", action="store_true", help="show the estimate and stop")
+    parser.add_argument("--yes", action="store_true", help="agree to the estimate")
+    parser.add_argument("--json", action="store_true", help="the report as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check or judge, and write the rows."""
+    from pointsman.traffic.judging import judge_by_check, pairs_of
+    from pointsman.traffic.prompts import load_prompt
+    from pointsman.traffic.work import Work
+
+    if args.show_prompt:
+        prompt = load_prompt(
+            "pairwise" if args.mode == "check" else args.mode, read_text(args.rubric, "--rubric") or ""
+        )
+        print(f"{prompt.instructions}\n---\n{prompt.form}\n---\nversion {prompt.digest}")
+        return 0
+    if (args.mode == "check") != (args.check is not None) or (args.mode != "pairwise") != (
+        args.expected is not None
+    ):
+        raise SettingsError(
+            "--mode check needs --check and --expected, --mode reference needs --expected, pairwise neither."
+        )
+    with Work.open(args.work) as work:
+        pairs, report = pairs_of(work)
+        if not args.again:
+            known = work.judgements()
+            pairs = [
+                pair
+                for pair in pairs
+                if pair.query.id not in known or _is_same_mode(args, known[pair.query.id][2])
+            ]
+        complete = True
+        if args.mode == "check":
+            judge_by_check(work, pairs, args.check, args.expected, report)
+        else:
+            complete = _by_judge(args, work, pairs, report)
+        facts = {**report.facts(), "rows": work.write_rows()}
+        work.set_fact("judging", facts)
+    print(json.dumps(facts) if args.json else _readable(facts, args.work))
+    return 0 if complete else INCOMPLETE
+
+
+def _is_same_mode(args: argparse.Namespace, detail: dict[str, Any]) -> bool:
+    return bool(detail.get("mode", "check") == args.mode)
+
+
+def _by_judge(args: argparse.Namespace, work: "Work", pairs: "list[Pair]", report: "JudgeReport") -> bool:
+    """Ask the judge, twice where a reply is no verdict; whether everything was asked."""
+    from pointsman.traffic.asking import Limits
+    from pointsman.traffic.judging import Judging
+    from pointsman.traffic.prompts import load_prompt
+
+    judge = _judge(args)
+    pair = work.fact("pair") or {}
+    if judge.model == pair.get("cloud"):
+        tell(f"judge: {judge.model} judges its own answers: it may favour them. Label some rows yourself.")
+    concurrency = whole_number(args.concurrency, "--concurrency", at_least=1) or 1
+    limits = Limits(concurrency, args.budget, pair.get("currency", "USD"))
+    prompt = load_prompt(args.mode, read_text(args.rubric, "--rubric") or "")
+    judging = Judging(prompt, judge, args.expected)
+    calls = judging.calls(pairs)
+    asked = ask_with_consent(calls, work, limits, args)
+    complete = asked is not None and asked.complete
+    if complete and (again := judging.second_tries(calls, work)):
+        args.yes = True  # the second tries were agreed to with the first
+        asked = ask_with_consent(again, work, limits, args)
+        complete = asked is not None and asked.complete
+    judging.keep_scores(work, pairs, report)
+    return complete or args.dry_run
+
+
+def _judge(args: argparse.Namespace) -> "Endpoint":
+    from pointsman.traffic.endpoint import Endpoint
+
+    if not args.judge_url or not args.judge_model:
+        raise SettingsError("a judge needs --judge-url and --judge-model; --mode check needs none.")
+    key = os.environ.get(args.judge_key_env, "") if args.judge_key_env else ""
+    if args.judge_key_env and not key:
+        raise SettingsError(f"--judge-key-env: the variable {args.judge_key_env} is not set.")
+    if (args.judge_price_in is None) != (args.judge_price_out is None):
+        raise SettingsError("give both --judge-price-in and --judge-price-out, per million tokens.")
+    return Endpoint(args.judge_url, args.judge_model, key, args.judge_price_in, args.judge_price_out)
+
+
+def _readable(facts: dict[str, Any], work: Path) -> str:
+    lines = [
+        f"{work}: {facts['judged']:,} rows judged now, {facts['rows']:,} rows with scores in judged.jsonl"
+    ]
+    lines += [f"  {count:,} rows without scores: {reason}" for reason, count in facts["unjudged"].items()]
+    named = {"local": "local was better", "cloud": "cloud was better", "tie": "as good as each other"}
+    lines += [f"  {facts['verdicts'].get(v, 0):,} rows: {words}" for v, words in named.items()]
+    for name, words in (
+        ("flipped", "of the pairs turned with the order, and count as ties"),
+        ("first_won", "of the decided verdicts went to the answer shown first (50 % is fair)"),
+        ("longer_won", "of the decided pairs went to the longer answer"),
+    ):
+        if facts[name] is not None:
+            lines.append(f"  {facts[name]:.0%} {words}")
+    if facts["unread"]:
+        lines.append(f"  {facts['unread']:,} replies had no verdict, twice")
+    lines += [f"  {n:,} {role} answers were refused or empty" for role, n in facts["refusals"].items() if n]
+    return "\n".join(lines)

@@ -1,0 +1,117 @@
+"""What a gateway configuration says to `collect`: endpoints and rules; and the consent to paid calls."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pointsman.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pointsman.serve.settings import GatewaySettings, UpstreamSettings
+    from pointsman.traffic.asking import Asked, Limits
+    from pointsman.traffic.endpoint import Call, Endpoint
+    from pointsman.traffic.work import Work
+
+
+def endpoint(settings: "UpstreamSettings | None", side: str) -> "Endpoint":
+    """One upstream of the configuration, with its key.
+
+    Raises:
+        SettingsError: it is missing, has no model, or its key cannot be read.
+    """
+    from pointsman.serve.upstream.upstreams import read_key
+    from pointsman.traffic.endpoint import Endpoint
+
+    if settings is None or not settings.model:
+        raise SettingsError(f"--config: expected upstreams.{side} with url and model.")
+    priced = side == "local" or settings.price_in > 0 or settings.price_out > 0
+    return Endpoint(
+        settings.url,
+        settings.model,
+        read_key(settings, side) or "",
+        settings.price_in if priced else None,
+        settings.price_out if priced else None,
+        settings.api_version if settings.api == "azure" else None,
+        settings.first_byte_timeout_s,
+        settings.connect_timeout_s,
+    )
+
+
+def keeps_local(settings: "GatewaySettings") -> Callable[[dict[str, Any]], bool]:
+    """Whether a chat request matches a local-only rule of the configuration."""
+    from pointsman.serve.routing.rules import compile_rules, first_match, look_at
+
+    rules = compile_rules(settings.routing.rules)
+
+    def keeps(payload: dict[str, Any]) -> bool:
+        rule = first_match(rules, look_at(payload, None))
+        return rule is not None and rule.send == "local-only"
+
+    return keeps
+
+
+def read_text(path: Path | None, flag: str) -> str | None:
+    """A text file of the user's; None where none is named.
+
+    Raises:
+        SettingsError: it cannot be read, or is empty.
+    """
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{flag} {path} cannot be read: {error}.") from None
+    if not text:
+        raise SettingsError(f"{flag} {path}: expected text, found none.")
+    return text
+
+
+def ask_with_consent(calls: "Sequence[Call]", work: "Work", limits: "Limits", args: Any) -> "Asked | None":
+    """Show the estimate, ask whether to go on, and ask the endpoints; None after --dry-run or a no.
+
+    Raises:
+        SettingsError: no terminal to ask at and no --yes, or a budget where a price is not known.
+    """
+    from pointsman.traffic.asking import Asked, ask_all
+    from pointsman.traffic.estimate import estimate, expectation
+
+    expect = expectation(calls, work)
+    found = estimate(calls, work, expect, limits.concurrency)
+    tell(f"{args.command}: {found.sentence(limits.currency)}")
+    if limits.budget is not None and not expect.is_priced:
+        raise SettingsError(
+            "--budget needs prices: set price_in and price_out, per million tokens, and their unit."
+        )
+    if getattr(args, "dry_run", False):
+        return None
+    if not found.calls:
+        return ask_all(calls, work, limits, expect, tell)
+    if not agreed(args.yes):
+        return None
+    asked: Asked = ask_all(calls, work, limits, expect, tell)
+    for reason, count in sorted(asked.reasons.items(), key=lambda item: -item[1])[:5]:
+        tell(f"{count:,} calls failed: {reason}")
+    if asked.out_of_budget:
+        tell(f"stopped at the budget of {limits.budget:g} {limits.currency}; the same command goes on")
+    return asked
+
+
+def agreed(yes: bool) -> bool:
+    """Whether the person agrees: by --yes, or at the terminal.
+
+    Raises:
+        SettingsError: there is no terminal to ask at.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise SettingsError("nothing was asked or paid: there is no terminal to ask at. Agree with --yes.")
+    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def tell(line: str) -> None:
+    """Progress, on standard error."""
+    print(line, file=sys.stderr, flush=True)

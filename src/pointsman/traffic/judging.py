@@ -1,0 +1,256 @@
+"""Pairs of answers to scores: by a check, or by a judge that sees each pair in both orders.
+
+A verdict counts where it is the same in both orders; a verdict that turns with the order is a tie, and a tie
+means that the local answer is good enough.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from pointsman.artifact.manifest import Chat
+from pointsman.errors import DataError
+from pointsman.runtime.chat import text_of_messages
+from pointsman.traffic.checks import check
+from pointsman.traffic.endpoint import Call, Endpoint
+from pointsman.traffic.prompts import PAIRWISE, REFERENCE, Prompt, asked_again
+from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE, SCORES, Answer, Query, Work
+
+_LOCAL_FIRST, _CLOUD_FIRST = "local first", "cloud first"
+_PARAMETERS = {"temperature": 0}
+
+Scores = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A query with the answers of both models: `local` one or more, `cloud` one."""
+
+    query: Query
+    local: list[Answer]
+    cloud: Answer
+
+
+@dataclass(slots=True)
+class JudgeReport:
+    """What judging saw.
+
+    Attributes:
+        judged: rows with scores now.
+        unjudged: rows left without, by reason.
+        verdicts: rows by verdict: local, cloud, tie.
+        flipped: for each pair that was compared twice, whether the verdict turned with the order.
+        first_won: for each decided single verdict, whether the answer shown first won; half is fair.
+        longer_won: for each decided pair, whether the longer answer won.
+        unread: replies without a verdict, after the second try.
+        refusals: refused or empty answers by role.
+    """
+
+    judged: int = 0
+    unjudged: dict[str, int] = field(default_factory=dict)
+    verdicts: dict[str, int] = field(default_factory=dict)
+    flipped: list[bool] = field(default_factory=list)
+    first_won: list[bool] = field(default_factory=list)
+    longer_won: list[bool] = field(default_factory=list)
+    unread: int = 0
+    refusals: dict[str, int] = field(default_factory=dict)
+
+    def missing(self, reason: str) -> None:
+        """Count a row that got no scores."""
+        self.unjudged[reason] = self.unjudged.get(reason, 0) + 1
+
+    def facts(self) -> dict[str, Any]:
+        """Plain values; the three lists become shares 0..1, None where they are empty."""
+        facts: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        for name in ("flipped", "first_won", "longer_won"):
+            facts[name] = fmean(facts[name]) if facts[name] else None
+        return facts
+
+
+def pairs_of(work: Work) -> tuple[list[Pair], JudgeReport]:
+    """Every query that both models have answered, and a report that counts the others and the refusals."""
+    report = JudgeReport()
+    local, cloud = work.answers(LOCAL_ROLE), work.answers(CLOUD_ROLE)
+    pairs = []
+    for query in work.queries(sampled=True):
+        if query.id in local and query.id in cloud:
+            pairs.append(Pair(query, local[query.id], cloud[query.id][0]))
+        else:
+            report.missing("an answer is missing")
+    report.refusals[LOCAL_ROLE] = sum(_is_refused(a) for pair in pairs for a in pair.local)
+    report.refusals[CLOUD_ROLE] = sum(_is_refused(pair.cloud) for pair in pairs)
+    return pairs, report
+
+
+def judge_by_check(work: Work, pairs: Sequence[Pair], kind: str, column: str, report: JudgeReport) -> None:
+    """Score every pair whose row says what it expects.
+
+    Raises:
+        DataError: no row has the column, or none says what it expects in the form that the check needs.
+    """
+    if not any(column in pair.query.columns for pair in pairs):
+        names = sorted({name for pair in pairs for name in pair.query.columns})
+        raise DataError(f"--expected {column}: no collected row has that column; found {names}.")
+    wrong = ""
+    with work.transaction():
+        for pair in pairs:
+            expected = pair.query.columns.get(column)
+            if expected in (None, ""):
+                report.missing(f"no value in {column!r}")
+                continue
+            wanted = json.dumps(expected) if isinstance(expected, dict | list) else str(expected)
+            try:
+                weak = fmean(check(kind, answer.text, wanted) for answer in pair.local)
+                strong = float(check(kind, pair.cloud.text, wanted))
+            except DataError as error:
+                wrong = f"{pair.query.text[:60]!r}: {error}"
+                report.missing(f"{column!r} is not what --check {kind} needs")
+                continue
+            _keep(work, pair, (weak, strong), {"by": f"check {kind}"}, report)
+    if not report.judged and wrong:
+        raise DataError(f"no row could be checked; for example {wrong}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """How pairs are judged by a model.
+
+    Attributes:
+        prompt: what the judge is told.
+        judge: who it is.
+        expected: column of the reference; None for pairs.
+    """
+
+    prompt: Prompt
+    judge: Endpoint
+    expected: str | None = None
+
+    def calls(self, pairs: Sequence[Pair]) -> list[Call]:
+        """The calls that the pairs need: two each. Equal answers, and an empty one, need none."""
+        calls = []
+        for pair in pairs:
+            request = _request(pair.query)
+            for sample, answer in enumerate(pair.local):
+                for view, texts in self._views(pair, answer).items():
+                    messages = self.prompt.messages(request=request, **texts)
+                    role = self._role(view)
+                    calls.append(Call(pair.query.id, role, sample, self.judge, messages, _PARAMETERS))
+        return calls
+
+    def second_tries(self, calls: Sequence[Call], work: Work) -> list[Call]:
+        """Calls that ask for the verdict once more where the first reply has none."""
+        again = []
+        for call in calls:
+            reply = work.paid(call.key)
+            if reply is not None and self.prompt.verdict(reply.text) is None:
+                messages = asked_again(call.messages, reply.text)
+                again.append(Call(call.query, call.role, call.sample, self.judge, messages, call.parameters))
+        return again
+
+    def keep_scores(self, work: Work, pairs: Sequence[Pair], report: JudgeReport) -> None:
+        """Turn the kept verdicts into scores; pairs whose verdicts are not all there are counted."""
+        calls = self.calls(pairs)
+        replies: dict[tuple[str, int, str], str | None] = {}
+        for call in [*calls, *self.second_tries(calls, work)]:
+            kept = work.paid(call.key)
+            if kept is not None:
+                replies[call.query, call.sample, call.role] = self.prompt.verdict(kept.text)
+        report.unread += sum(verdict is None for verdict in replies.values())
+        with work.transaction():
+            for pair in pairs:
+                self._keep_pair(work, pair, replies, report)
+
+    def _keep_pair(
+        self,
+        work: Work,
+        pair: Pair,
+        replies: Mapping[tuple[str, int, str], str | None],
+        report: JudgeReport,
+    ) -> None:
+        scores: list[Scores] = []
+        flipped = False
+        for sample, answer in enumerate(pair.local):
+            verdicts = {
+                view: replies.get((pair.query.id, sample, self._role(view)))
+                for view in self._views(pair, answer)
+            }
+            if None in verdicts.values() or (self.expected and not verdicts):
+                report.missing("the judge has not answered, not with a verdict, or had no reference")
+                return
+            scores.append(self._scores(pair, answer, verdicts, report))
+            flipped = flipped or (self.expected is None and _is_flip(verdicts))
+        mean = fmean(weak for weak, _ in scores), fmean(strong for _, strong in scores)
+        if len(scores) == 1 and mean[0] != mean[1]:
+            report.longer_won.append((len(pair.cloud.text) > len(pair.local[0].text)) == (mean[1] > mean[0]))
+        detail = {"by": self.judge.model, "mode": self.prompt.mode, "prompt": self.prompt.digest}
+        _keep(work, pair, mean, {**detail, "flipped": flipped}, report)
+
+    def _scores(
+        self, pair: Pair, answer: Answer, verdicts: Mapping[str, str | None], report: JudgeReport
+    ) -> Scores:
+        if self.expected is not None:
+            return float(verdicts[LOCAL_ROLE] == "CORRECT"), float(verdicts[CLOUD_ROLE] == "CORRECT")
+        if not verdicts:
+            return SCORES[_without_judge(answer, pair.cloud) or "tie"]
+        report.first_won += [verdict == "A" for verdict in verdicts.values() if verdict != "TIE"]
+        report.flipped.append(_is_flip(verdicts))
+        first, second = (_winner(view, verdict) for view, verdict in verdicts.items())
+        return SCORES[first if first == second else "tie"]
+
+    def _views(self, pair: Pair, answer: Answer) -> dict[str, dict[str, str]]:
+        """What the judge is shown, by name: a pair in both orders, or each answer beside the reference."""
+        if self.expected is not None:
+            reference = str(pair.query.columns.get(self.expected) or "")
+            texts = {LOCAL_ROLE: answer.text, CLOUD_ROLE: pair.cloud.text}
+            return {role: {"reference": reference, "a": text} for role, text in texts.items() if reference}
+        if _without_judge(answer, pair.cloud) is not None:
+            return {}
+        return {
+            _LOCAL_FIRST: {"a": answer.text, "b": pair.cloud.text},
+            _CLOUD_FIRST: {"a": pair.cloud.text, "b": answer.text},
+        }
+
+    def _role(self, view: str) -> str:
+        return f"{REFERENCE if self.expected else PAIRWISE}: {view}"
+
+
+def _winner(view: str, verdict: str | None) -> str:
+    if verdict == "TIE":
+        return "tie"
+    return "local" if (verdict == "A") == (view == _LOCAL_FIRST) else "cloud"
+
+
+def _is_flip(verdicts: Mapping[str, str | None]) -> bool:
+    return {_winner(view, verdict) for view, verdict in verdicts.items()} == {"local", "cloud"}
+
+
+def _without_judge(local: Answer, cloud: Answer) -> str | None:
+    """The verdict that is sure without a judge: equal answers tie, an empty one loses."""
+    texts = " ".join(local.text.split()), " ".join(cloud.text.split())
+    if texts[0] == texts[1]:
+        return "tie"
+    if not texts[0] or not texts[1]:
+        return "local" if texts[0] else "cloud"
+    return None
+
+
+def _is_refused(answer: Answer) -> bool:
+    return answer.finish in ("refusal", "content_filter") or not answer.text.strip()
+
+
+def _request(query: Query) -> str:
+    """What a judge reads of a chat: the text of a lone message, or every message with its role."""
+    if len(query.messages) == 1:
+        return query.text
+    said = [(m.get("role"), text_of_messages([{**m, "role": "user"}], Chat())) for m in query.messages]
+    return "\n\n".join(f"{role}: {text}" for role, text in said)
+
+
+def _keep(work: Work, pair: Pair, scores: Scores, detail: Mapping[str, Any], report: JudgeReport) -> None:
+    weak, strong = scores
+    work.judge(pair.query.id, weak, strong, detail)
+    report.judged += 1
+    verdict = "tie" if weak == strong else "local" if weak > strong else "cloud"
+    report.verdicts[verdict] = report.verdicts.get(verdict, 0) + 1

@@ -1,0 +1,101 @@
+"""Rows of a log to distinct queries: what is sent to a model, what a router reads, and how often it came."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pointsman.artifact.manifest import Chat
+from pointsman.datasets.duplicates import near_duplicate_key
+from pointsman.errors import DataError
+from pointsman.runtime.chat import text_of_messages
+from pointsman.traffic.work import Query
+
+Keeps = Callable[[dict[str, Any]], bool]
+"""Whether the payload of a chat request has to stay with the local model."""
+
+
+@dataclass(slots=True)
+class Log:
+    """The distinct queries of a log, in its order.
+
+    Attributes:
+        queries: each with its number of occurrences, near duplicates counted together; no weights yet.
+        rows: rows that were read.
+        kept_local: rows that a local-only rule keeps local; they are in no other number, and sent nowhere.
+        bad: rows that could not be used, each with where and why.
+    """
+
+    queries: list[Query] = field(default_factory=list)
+    rows: int = 0
+    kept_local: int = 0
+    bad: list[str] = field(default_factory=list)
+
+
+def read_log(
+    rows: Iterable[tuple[str, Mapping[str, Any]]], column: str, chat: Chat, keeps: Keeps, system: str | None
+) -> Log:
+    """The distinct queries of rows.
+
+    Args:
+        rows: where a row stands (file and line), and its values: text under `column`, or `messages`.
+        column: the column of the text.
+        chat: how many earlier user messages a router reads with the last one.
+        keeps: whether a chat has to stay local; such a row is counted and forgotten.
+        system: put before the messages where they have no system message of their own.
+
+    Raises:
+        DataError: not one row can be used.
+    """
+    log = Log()
+    seen: dict[str, Query] = {}
+    for where, row in rows:
+        messages = messages_of(row, column)
+        text = "" if messages is None else text_of_messages(messages, chat)
+        if messages is None or not text:
+            log.bad.append(f"{where}: expected text in {column!r}, or messages with a user's text")
+            continue
+        log.rows += 1
+        if keeps({"messages": messages}):
+            log.kept_local += 1
+            continue
+        if system and not any(m.get("role") in ("system", "developer") for m in messages):
+            messages = [{"role": "system", "content": system}, *messages]
+        key = near_duplicate_key(text) if len(messages) <= 2 else json.dumps(messages)
+        first = seen.get(key)
+        columns = {name: value for name, value in row.items() if name != "messages"}
+        seen[key] = Query(
+            first.id if first else query_id(messages),
+            first.text if first else text,
+            first.messages if first else messages,
+            first.columns if first else columns,
+            1 + (first.occurrences if first else 0),
+            None,
+        )
+    log.queries = list(seen.values())
+    if not log.rows:
+        raise DataError(f"no row can be used: {'; '.join(log.bad[:5]) or 'there are no rows'}.")
+    return log
+
+
+def messages_of(row: Mapping[str, Any], column: str) -> list[dict[str, Any]] | None:
+    """The chat of a row: its `messages`, or its text as one user message; None where it has neither."""
+    messages = row.get("messages")
+    if isinstance(messages, str) and messages.lstrip().startswith("["):
+        try:
+            messages = json.loads(messages)
+        except ValueError:
+            messages = None
+    if isinstance(messages, list) and messages and all(isinstance(m, dict) for m in messages):
+        return [dict(message) for message in messages]
+    text = row.get(column)
+    if isinstance(text, str) and text.strip():
+        return [{"role": "user", "content": text.strip()}]
+    return None
+
+
+def query_id(messages: list[dict[str, Any]]) -> str:
+    """A short digest of a chat, which is its name in a work folder."""
+    text = json.dumps(messages, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -1,0 +1,306 @@
+"""The work folder: one SQLite file that keeps queries, paid answers, judgements and labels.
+
+A row is on disk before the next call begins, in one transaction, so a killed process loses the calls in
+flight and nothing else. The process that has the folder open holds SQLite's own lock on it, which the system
+releases when the process ends, however it ends.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from pointsman.artifact.atomic import replacing
+from pointsman.errors import DataError, InputError
+
+FORMAT = 1
+FILE = "work.db"
+ROWS = "judged.jsonl"
+LOCAL_ROLE, CLOUD_ROLE = "local", "cloud"
+
+_TABLES = """
+CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE queries(id TEXT PRIMARY KEY, place INTEGER NOT NULL, query TEXT NOT NULL, messages TEXT NOT NULL,
+  columns TEXT NOT NULL, occurrences INTEGER NOT NULL, weight REAL);
+CREATE TABLE calls(key TEXT PRIMARY KEY, role TEXT NOT NULL, url TEXT NOT NULL, model TEXT NOT NULL,
+  text TEXT NOT NULL, finish TEXT NOT NULL, tokens_in REAL, tokens_out REAL, seconds REAL, cost REAL);
+CREATE TABLE answers(query TEXT, role TEXT, sample INTEGER, call TEXT NOT NULL,
+  PRIMARY KEY(query, role, sample));
+CREATE TABLE judgements(query TEXT PRIMARY KEY, weak_score REAL NOT NULL, strong_score REAL NOT NULL,
+  detail TEXT NOT NULL);
+CREATE TABLE labels(number INTEGER PRIMARY KEY, query TEXT UNIQUE NOT NULL, verdict TEXT NOT NULL,
+  by TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One distinct query of the log.
+
+    Attributes:
+        id: digest of its messages.
+        text: what a router reads of it.
+        messages: what is sent to a model.
+        columns: the columns of its (first) row, as they were read.
+        occurrences: rows of the log that say the same, or nearly.
+        weight: how many rows of the log it stands for; None where no answer is asked for.
+    """
+
+    id: str
+    text: str
+    messages: list[dict[str, Any]]
+    columns: dict[str, Any]
+    occurrences: int
+    weight: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint said; `cost` is None where its prices are not known, times are in seconds."""
+
+    text: str
+    finish: str
+    tokens_in: float
+    tokens_out: float
+    seconds: float
+    cost: float | None
+    model: str = ""
+    url: str = ""
+
+
+class Work:
+    """An open work folder; only one process has it at a time."""
+
+    def __init__(self, directory: Path, db: sqlite3.Connection) -> None:
+        """Take an open database; `Work.open` is the usual door."""
+        self.directory = directory
+        self._db = db
+
+    @classmethod
+    @contextmanager
+    def open(cls, directory: Path, *, create: bool = False) -> Iterator[Self]:
+        """Open a work folder, and close it at the end of the block.
+
+        Raises:
+            InputError: it is no work folder, of another version, or in use by another process.
+        """
+        path = directory / FILE
+        if create:
+            directory.mkdir(parents=True, exist_ok=True)
+        elif not path.is_file():
+            raise InputError(f"{directory} is no work folder: make one with `pointsman collect`.")
+        db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+        try:
+            db.execute("PRAGMA locking_mode=EXCLUSIVE")
+            db.execute("PRAGMA journal_mode=WAL")
+            _prepare(db, directory)
+            yield cls(directory, db)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise InputError(f"{path} cannot be used: {error}.") from None
+            raise InputError(
+                f"{directory} is in use by another pointsman command. Wait for its end."
+            ) from None
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"{path} is not a database of pointsman: {error}.") from None
+        finally:
+            db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything in the block is kept, or nothing."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    # Facts
+
+    def fact(self, name: str) -> Any:
+        """A stored fact; None where there is none."""
+        found = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if found is None else json.loads(found[0])
+
+    def set_fact(self, name: str, value: Any) -> None:
+        """Store a fact, as JSON."""
+        text = json.dumps(value, ensure_ascii=False)
+        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, text))
+
+    # Queries
+
+    def add_queries(self, queries: Iterable[Query]) -> None:
+        """Add queries; one that is there gets the new number of occurrences and the new weight."""
+        start = self._db.execute("SELECT COUNT(*) FROM queries").fetchone()[0]
+        rows = (
+            (q.id, start + at, q.text, _json(q.messages), _json(q.columns), q.occurrences, q.weight)
+            for at, q in enumerate(queries)
+        )
+        self._db.executemany(
+            "INSERT INTO queries VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET "
+            "occurrences = excluded.occurrences, weight = COALESCE(excluded.weight, weight)",
+            rows,
+        )
+
+    def queries(self, *, sampled: bool) -> list[Query]:
+        """The queries that answers are asked for, or all others, in the order of the log."""
+        test = "IS NOT NULL" if sampled else "IS NULL"
+        found = self._db.execute(
+            "SELECT id, query, messages, columns, occurrences, weight FROM queries "
+            f"WHERE weight {test} ORDER BY place"
+        )
+        return [Query(i, q, json.loads(m), json.loads(c), n, w) for i, q, m, c, n, w in found]
+
+    # Answers and verdicts
+
+    def paid(self, key: str) -> Answer | None:
+        """The kept answer of a call."""
+        found = self._db.execute(
+            "SELECT text, finish, tokens_in, tokens_out, seconds, cost, model, url FROM calls WHERE key = ?",
+            (key,),
+        ).fetchone()
+        return None if found is None else Answer(*found)
+
+    def keep(self, key: str, role: str, answer: Answer) -> None:
+        """Keep a paid answer."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (key, role, answer.url, answer.model, answer.text, answer.finish,
+             answer.tokens_in, answer.tokens_out, answer.seconds, answer.cost),
+        )  # fmt: skip
+
+    def give(self, query: str, role: str, sample: int, key: str) -> None:
+        """Say which kept answer is a query's answer in a role."""
+        self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", (query, role, sample, key))
+
+    def answers(self, role: str) -> dict[str, list[Answer]]:
+        """The answers of a role by query id, in the order of their samples."""
+        found: dict[str, list[Answer]] = {}
+        for query, *values in self._db.execute(
+            "SELECT query, text, finish, tokens_in, tokens_out, seconds, cost, model, url FROM answers "
+            "JOIN calls ON call = key WHERE answers.role = ? ORDER BY query, sample",
+            (role,),
+        ):
+            found.setdefault(query, []).append(Answer(*values))
+        return found
+
+    def spent(self, roles: Iterable[str]) -> float:
+        """Money paid so far in these roles, in every run."""
+        roles = list(roles)
+        marks = ",".join("?" * len(roles))
+        sql = f"SELECT COALESCE(SUM(cost), 0) FROM calls WHERE role IN ({marks})"
+        return float(self._db.execute(sql, roles).fetchone()[0])
+
+    # Judgements and labels
+
+    def judge(self, query: str, weak: float, strong: float, detail: Mapping[str, Any]) -> None:
+        """Keep a query's judgement, in place of the one before."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO judgements VALUES (?, ?, ?, ?)", (query, weak, strong, _json(detail))
+        )
+
+    def judgements(self) -> dict[str, tuple[float, float, dict[str, Any]]]:
+        """Weak score, strong score and details by query id."""
+        found = self._db.execute("SELECT query, weak_score, strong_score, detail FROM judgements")
+        return {query: (weak, strong, json.loads(detail)) for query, weak, strong, detail in found}
+
+    def label(self, query: str, verdict: str, by: str) -> None:
+        """Keep a person's verdict (`local`, `cloud`, `tie` or `skip`), in place of the one before."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO labels(query, verdict, by) VALUES (?, ?, ?)", (query, verdict, by)
+        )
+
+    def unlabel(self, by: str) -> str | None:
+        """Take the last verdict back; returns its query's id, None where there is none."""
+        found = self._db.execute(
+            "SELECT number, query FROM labels WHERE by = ? ORDER BY number DESC LIMIT 1", (by,)
+        ).fetchone()
+        if found is not None:
+            self._db.execute("DELETE FROM labels WHERE number = ?", (found[0],))
+        return None if found is None else str(found[1])
+
+    def labels(self) -> dict[str, str]:
+        """A person's verdict by query id, oldest first; without those that were skipped."""
+        found = self._db.execute("SELECT query, verdict FROM labels ORDER BY number")
+        return dict(found.fetchall())
+
+    def write_rows(self) -> int:
+        """Write `judged.jsonl`, which `train`, `calibrate` and `evaluate` read; returns the number of rows.
+
+        A person's verdict stands before the judge's.
+        """
+        rows = list(judged_rows(self))
+        with replacing(self.directory / ROWS, self.directory / f"{ROWS}.partial") as stream:
+            for row in rows:
+                stream.write(_json(row).encode("utf-8", "replace") + b"\n")
+        return len(rows)
+
+
+SCORES = {"local": (1.0, 0.0), "cloud": (0.0, 1.0), "tie": (1.0, 1.0)}
+"""Weak and strong score of a verdict: 1 for an answer that is at least as good as the other one."""
+
+
+def judged_rows(work: Work) -> Iterator[dict[str, Any]]:
+    """The rows that have scores, in the order of the log, as plain values."""
+    local, cloud = work.answers(LOCAL_ROLE), work.answers(CLOUD_ROLE)
+    judged, labels = work.judgements(), work.labels()
+    for query in work.queries(sampled=True):
+        verdict = labels.get(query.id, "")
+        if verdict in SCORES:
+            weak, strong = SCORES[verdict]
+            detail: dict[str, Any] = {"by": "person"}
+        elif query.id in judged:
+            weak, strong, detail = judged[query.id]
+        else:
+            continue
+        row = {
+            "query": query.text,
+            "weak_score": weak,
+            "strong_score": strong,
+            "weight": query.weight,
+            "columns": query.columns,
+            "judgement": detail,
+        }
+        for role, answers in (("local", local.get(query.id)), ("cloud", cloud.get(query.id))):
+            row[role] = {} if not answers else _means(answers)
+        yield row
+
+
+def _means(answers: list[Answer]) -> dict[str, float | None]:
+    """Tokens, cost and seconds of one answer: the mean over the samples."""
+    costs = [a.cost for a in answers if a.cost is not None]
+    return {
+        "tokens_in": sum(a.tokens_in for a in answers) / len(answers),
+        "tokens_out": sum(a.tokens_out for a in answers) / len(answers),
+        "seconds": sum(a.seconds for a in answers) / len(answers),
+        "cost": sum(costs) / len(costs) if costs else None,
+    }
+
+
+def _prepare(db: sqlite3.Connection, directory: Path) -> None:
+    """Make the tables of a new database, and take the lock.
+
+    Raises:
+        DataError: it was written by another version.
+    """
+    found = db.execute("PRAGMA user_version").fetchone()[0]
+    if found not in (0, FORMAT):
+        raise DataError(
+            f"{directory} has format {found}; this version of pointsman reads format {FORMAT}. "
+            "Collect into a new folder, or use the version that made this one."
+        )
+    db.execute("BEGIN IMMEDIATE")
+    if found == 0:
+        for statement in _TABLES.split(";"):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version={FORMAT}")
+    db.execute("COMMIT")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

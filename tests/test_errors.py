@@ -59,7 +59,7 @@ def test_the_drawn_exit_codes_are_the_real_ones() -> None:
         ("ConversionError", 4),
         ("ParityError", 5),
         ("TrainingError", 6),
-        ("UpstreamError", 1),
+        ("UpstreamError", 7),
     ],
 )
 def test_exit_codes_are_a_promise_to_scripts(name: str, code: int) -> None:

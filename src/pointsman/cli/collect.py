@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, choose, estimate, ask."""
-    from pointsman.serve.inference.loading import load_settings
+    from pointsman.serve.settings_loader import load_settings
     from pointsman.traffic.asking import Limits
     from pointsman.traffic.endpoint import Call
     from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE, Work

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pointsman.artifact.atomic import replacing
+from pointsman.artifact.atomic import atomic_write
 from pointsman.errors import DataError, InputError
 
 FORMAT = 1
@@ -235,7 +235,7 @@ class Work:
         A person's verdict stands before the judge's.
         """
         rows = list(judged_rows(self))
-        with replacing(self.directory / ROWS, self.directory / f"{ROWS}.partial") as stream:
+        with atomic_write(self.directory / ROWS, self.directory / f"{ROWS}.partial") as stream:
             for row in rows:
                 stream.write(_json(row).encode("utf-8", "replace") + b"\n")
         return len(rows)

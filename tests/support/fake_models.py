@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from benchmarks.gateway.messages import completion, whole
-from tests.serve.fake_upstream import FakeUpstream, Wire
+from tests.support.fake_upstream import FakeUpstream, Wire
+from tests.support.openai_messages import completion, whole
 
 EASY = ["hello", "thanks", "play", "lights", "weather", "timer"]
 HARD = ["analyze", "prove", "derive", "design", "evaluate", "strategy"]

@@ -1,7 +1,6 @@
 """Runs of `pointsman batch` in processes of their own: timed, watched, and killed."""
 
 import os
-import random
 import resource
 import signal
 import subprocess
@@ -33,9 +32,14 @@ class Job:
     chunk_rows: int = 4096
 
     @property
+    def split(self) -> list[str | int]:
+        """How the work is shared: threads of one process, or actors of one thread each."""
+        return ["--threads", self.workers] if self.engine == "local" else ["--workers", self.workers]
+
+    @property
     def command(self) -> list[str]:
         words = [sys.executable, "-m", "pointsman", "batch", self.source, self.output, "--quiet"]
-        words += ["--engine", self.engine, "--workers", self.workers, "--threads", 1]
+        words += ["--engine", self.engine, *self.split]
         words += ["--chunk-rows", self.chunk_rows, *(["--artifact", self.artifact] if self.artifact else [])]
         return [str(word) for word in words]
 
@@ -128,22 +132,14 @@ def thinned(samples: list[Any], most: int = 240) -> list[Any]:
     return samples[::step]
 
 
-WHO = ("group", "parent", "worker")
+WHO = ("group", "parent")
 
 
 def killed(job: Job, who: str, at: float, log: Path) -> int | None:
     """Start, and SIGKILL after `at` seconds; returns the parts there, None where it was too late."""
     process = job.start(log)
     time.sleep(at)
-    if who == "worker":
-        workers = _workers(process.pid)
-        if workers:
-            _kill(random.Random(at).choice(workers))
-            process.wait()
-        else:
-            # Too early for a worker: the parent goes.
-            os.killpg(process.pid, signal.SIGKILL)
-    elif who == "parent":
+    if who == "parent":
         _kill(process.pid)
     elif process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
@@ -156,12 +152,3 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
-
-
-def _workers(pid: int) -> list[int]:
-    """Processes that answer texts; not the one in which multiprocessing counts its semaphores."""
-    try:
-        children = psutil.Process(pid).children()
-        return [child.pid for child in children if "spawn_main" in " ".join(child.cmdline())]
-    except psutil.Error:
-        return []

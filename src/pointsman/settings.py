@@ -56,7 +56,7 @@ class Settings:
         confidence_threshold: see `Policy`, 0..1.
         cloud_threshold: see `Policy`, 0..1.
         safe_target: see `Policy`, `local` or `cloud`.
-        threads: intra-op threads of the model, at least 1.
+        threads: runs of the model side by side, each on one thread; at least 1.
     """
 
     model_path: Path | None = None

@@ -47,7 +47,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def batch(router: Path, *words: object) -> int:
-    return main(["batch", *map(str, words), "--artifact", str(router), "--workers", "1", "--quiet"])
+    return main(["batch", *map(str, words), "--artifact", str(router), "--threads", "1", "--quiet"])
 
 
 def test_every_row_has_the_routers_decision(router: Path, tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_killed_in_the_middle_and_started_again_every_row_is_there_once(
 ) -> None:
     source = write_lines(tmp_path / "q.jsonl", [*rows(4000), {"bad": 1}])
     output = tmp_path / "out.jsonl"
-    words = [str(source), str(output), "--artifact", str(router), "--workers", "2", "--chunk-rows", "20"]
+    words = [str(source), str(output), "--artifact", str(router), "--threads", "2", "--chunk-rows", "20"]
     command = [sys.executable, "-m", "pointsman", "batch", *words, "--quiet"]
     process = subprocess.Popen(command)
     folder = Path(f"{output}.parts")

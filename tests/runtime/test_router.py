@@ -70,6 +70,18 @@ def test_the_company_changes_no_answer_and_the_order_is_kept(router: Router, tex
     assert router.route_many(texts) == [router.route(text) for text in texts]
 
 
+@pytest.fixture(scope="module")
+def routers(artifact: Artifact) -> list[Router]:
+    return [Router.open(artifact, session=SessionConfig(threads=n), settings=Settings()) for n in (1, 2, 5)]
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(words | st.text(max_size=400), max_size=60))
+def test_the_number_of_threads_changes_no_bit(routers: list[Router], texts: list[str]) -> None:
+    one, *others = [router.logits(texts).tobytes() for router in routers]
+    assert others == [one] * len(others)
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.lists(words, min_size=1, max_size=15), st.randoms(use_true_random=False))
 def test_another_order_gives_the_same_answers_in_that_order(

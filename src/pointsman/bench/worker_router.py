@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointsman.bench.worker import Subject, serve
+from pointsman.runtime.batching import MAX_BATCH_TOKENS
 from pointsman.runtime.router import Router
 from pointsman.runtime.session import SessionConfig
 from pointsman.settings import Settings
@@ -23,8 +24,14 @@ class RouterSubject:
     router: Router
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> object:
-        """One batch through the session: int64 (batch, length), twice."""
-        return self.router.session.run(input_ids, attention_mask)
+        """One call, in the batches that the router would make of it: int64 (batch, length), twice."""
+        rows = max(1, MAX_BATCH_TOKENS // input_ids.shape[1])
+        parts = [slice(start, start + rows) for start in range(0, len(input_ids), rows)]
+        session = self.router.session
+        answers = self.router.scheduler.map(
+            lambda part: session.run(input_ids[part], attention_mask[part]), parts
+        )
+        return np.concatenate(answers) if len(answers) > 1 else answers[0]
 
     def bulk(self, texts: list[str]) -> object:
         """Texts to decisions."""

@@ -12,6 +12,7 @@ Examples:
 """
 
 import argparse
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -48,8 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_policy_flags(parser)
     parser.add_argument("--max-length", help="tokens read of a text")
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="default: local")
-    parser.add_argument("--workers", help="processes or Ray actors (default: processors / threads)")
-    parser.add_argument("--threads", help="threads of each worker (default: 1)")
+    parser.add_argument("--workers", help="Ray actors (default: processors / threads)")
+    parser.add_argument(
+        "--threads", help="batches side by side (default: the processors; 1 in each of Ray's actors)"
+    )
     parser.add_argument("--ray-address", help="HOST:PORT, ray://HOST:PORT or auto (default: start Ray here)")
     parser.add_argument("--ray-timeout", default="10", help="seconds for the address to answer (default: 10)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
@@ -103,15 +106,19 @@ def _engine(args: argparse.Namespace, spec: "RouterSpec") -> "Iterator[Engine]":
     """The engine asked for; Ray is left when the run ends."""
     from pointsman.runtime.session import available_threads
 
-    threads = whole_number(args.threads, "--threads", at_least=1) or 1
-    workers = whole_number(args.workers, "--workers", at_least=1) or max(1, available_threads() // threads)
+    threads = whole_number(args.threads, "--threads", at_least=1)
+    workers = whole_number(args.workers, "--workers", at_least=1)
     if args.engine == "local":
         from pointsman.deploy.batch.local import route_local
 
-        yield partial(route_local, spec=spec, processes=workers, threads=threads)
+        if workers is not None:
+            print("pointsman batch: --workers is for Ray now; here it means --threads.", file=sys.stderr)
+        yield partial(route_local, spec=spec, threads=threads or workers or available_threads())
         return
     from pointsman.deploy.batch.ray_pool import connect, route_ray
 
+    threads = threads or 1
+    workers = workers or max(1, available_threads() // threads)
     ray = connect(args.ray_address, workers * threads, _seconds(args.ray_timeout))
     try:
         yield partial(route_ray, ray, spec=spec, workers=workers, threads=threads)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pointsman.errors import InputError
 
-MAX_BATCH_TOKENS = 1024
+MAX_BATCH_TOKENS = 512
+"""Larger batches are no faster on one thread, and leave other threads without work."""
 MAX_PADDING_SHARE = 0.1
 
 

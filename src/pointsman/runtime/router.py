@@ -20,6 +20,7 @@ from pointsman.policy import Policy
 from pointsman.runtime.batching import pad, plan_batches
 from pointsman.runtime.chat import text_of_messages
 from pointsman.runtime.probability import cloud_probability
+from pointsman.runtime.scheduler import Scheduler
 from pointsman.runtime.session import Session, SessionConfig
 from pointsman.runtime.tokenize import Encoding, TextEncoder
 from pointsman.settings import Settings
@@ -42,6 +43,7 @@ class Router:
         self.policy = policy
         self.variant = variant
         self._encoder = encoder
+        self.scheduler = Scheduler(session.threads)
 
     @classmethod
     def open(
@@ -140,8 +142,13 @@ class Router:
 
     def _run(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
         logits = np.empty((len(encodings), len(self.labels.names)), dtype=np.float32)
-        for batch in plan_batches([len(encoding.ids) for encoding in encodings]):
-            answer = self.session.run(*pad([encodings[index].ids for index in batch], pad_id=PAD_ID))
+        # The longest first: at the end only short batches are left, and no thread waits long for another.
+        batches = list(plan_batches([len(encoding.ids) for encoding in encodings]))[::-1]
+        answers = self.scheduler.map(
+            lambda batch: self.session.run(*pad([encodings[index].ids for index in batch], pad_id=PAD_ID)),
+            batches,
+        )
+        for batch, answer in zip(batches, answers, strict=True):
             if answer.shape != (len(batch), logits.shape[1]):
                 # One column would be copied into two without a word.
                 raise ArtifactError(

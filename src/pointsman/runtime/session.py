@@ -1,7 +1,8 @@
 """An ONNX Runtime session that is what was asked for, or an error.
 
 ONNX Runtime falls back to the CPU when a provider is absent, and sizes its thread pool to the host, not
-to the container. Here an absent provider is an error, and threads come from affinity and cgroup quota.
+to the container. Here an absent provider is an error, a run uses one thread, and how many run side by side
+comes from affinity and cgroup quota.
 """
 
 import math
@@ -37,7 +38,8 @@ class SessionConfig:
     """How to run a model.
 
     Attributes:
-        threads: intra-op threads; None takes what `available_threads` says.
+        threads: runs side by side, each on one thread; None takes what `available_threads` says. A provider
+            other than the CPU plans its own threads.
         providers: names from `PROVIDERS` or ONNX Runtime's own, in order of preference.
         provider_options: options per provider name, as ONNX Runtime takes them.
         allow_cpu_fallback: run on the CPU where a provider is absent; the session says what runs.
@@ -118,9 +120,11 @@ class Session:
         # Whoever imported ONNX Runtime before this package left its telemetry on.
         ort.disable_telemetry_events()
         wanted = resolve_providers(config)
-        self.threads = config.threads or available_threads()
+        on_cpu = all(name == CPU for name, _ in wanted)
+        self.threads = (config.threads or available_threads()) if on_cpu else 1
         options = ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
+        # The scheduler runs batches side by side; threads inside one run would wait for each other.
+        options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         # Lengths vary from call to call: a memory plan per shape would only ever grow.
         options.enable_mem_pattern = False

@@ -1,53 +1,36 @@
-"""The local engine: processes of this machine, one thread each unless told otherwise."""
+"""The local engine: one router in this process, its batches side by side on the threads given."""
 
-import multiprocessing
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from pointsman.deploy.batch.pipeline import in_order
-from pointsman.deploy.batch.worker import (
-    Answers,
-    RouterSpec,
-    answer_in_process,
-    answer_texts,
-    start_process,
-)
-from pointsman.errors import PointsmanError
+from pointsman.deploy.batch.worker import Answers, RouterSpec, answer_texts
 
-_AHEAD = 2
-"""Chunks a worker has waiting: enough that none is idle while the parent reads and writes."""
+_CALLERS = 2
+"""While one chunk is tokenized or turned into rows, the model runs the other's batches."""
 
 _T = TypeVar("_T")
 
 
 def route_local(
-    jobs: Iterable[tuple[_T, list[str]]], spec: RouterSpec, processes: int, threads: int
+    jobs: Iterable[tuple[_T, list[str]]], spec: RouterSpec, threads: int
 ) -> Iterator[tuple[_T, Answers]]:
-    """Answer every job, in order, with at most a few in memory.
+    """Answer every job, in order, with at most three chunks in memory.
 
-    Raises:
-        PointsmanError: a worker died.
+    Args:
+        jobs: (key, texts).
+        spec: the router that answers.
+        threads: runs of the model side by side, at least 1.
     """
-    if processes == 1:
-        router = spec.open(threads)
-        for key, texts in jobs:
-            yield key, answer_texts(router, texts)
-        return
-    # Spawned: a forked ONNX Runtime would have locks that nobody opens.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, start_process, (spec, threads)) as pool:
+    router = spec.open(threads)
+    with ThreadPoolExecutor(_CALLERS if threads > 1 else 1, "pointsman-chunk") as pool:
         try:
             yield from in_order(
                 jobs,
-                lambda texts: pool.submit(answer_in_process, texts),
-                lambda future: future.result(),
-                processes * (1 + _AHEAD),
+                lambda texts: pool.submit(answer_texts, router, texts),
+                Future[Answers].result,
+                _CALLERS + 1,
             )
-        except BrokenProcessPool:
-            raise PointsmanError(
-                "a worker process died (out of memory?). The finished parts stay: run the same command again."
-            ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

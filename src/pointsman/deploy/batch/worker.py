@@ -1,11 +1,7 @@
 """What a worker does, whatever the engine: open a router, turn texts into answers. It holds no state."""
 
-import multiprocessing
-import os
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -82,26 +78,3 @@ def answer_texts(router: Router, texts: Sequence[str]) -> Answers:
         # One text that the tokenizer refuses must not cost the others.
         return [answer for text in texts for answer in answer_texts(router, [text])]
     return [(d.target, d.confidence, d.p_cloud, d.reason.value, d.truncated) for d in decisions]
-
-
-_router: Router | None = None
-
-
-def start_process(spec: RouterSpec, threads: int) -> None:
-    """Make this process a worker; it ends when its parent does, however that ends."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_leave_with, args=(parent.sentinel,), daemon=True).start()
-    global _router
-    _router = spec.open(threads)
-
-
-def _leave_with(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
-
-
-def answer_in_process(texts: Sequence[str]) -> Answers:
-    """`answer_texts` with the router of this process."""
-    assert _router is not None
-    return answer_texts(_router, texts)

@@ -23,12 +23,13 @@ from tests.support.process import Server, merged, toml
 
 
 def entry(*measures: object, error: str = "") -> Entry:
-    return Entry("A1", "claim", "", "", "x.y", 1.0, measures, error=error)  # type: ignore[arg-type]
+    return Entry("A1", 1.0, measures, error=error)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("page", [PAGE, SERVING_PAGE], ids=lambda page: page.path.stem)
 def test_the_page_is_what_the_results_say(page: Page) -> None:
-    assert page.path.read_text(encoding="utf-8") == page.render(Results.read(page.results))
+    for path, text in page.render(Results.read(page.results)).items():
+        assert path.read_text(encoding="utf-8") == text
 
 
 def test_the_tests_that_the_checks_name_exist() -> None:

@@ -9,8 +9,7 @@ import sys
 
 from benchmarks.serving import peers, relay, speed  # noqa: F401 - puts their checks into the suite
 from benchmarks.serving.page import PAGE
-from benchmarks.serving.suite import SUITE
 from tests.support.harness.runner import main
 
 if __name__ == "__main__":
-    sys.exit(main(SUITE, PAGE, __doc__))
+    sys.exit(main(PAGE, __doc__))

@@ -1,5 +1,6 @@
 """docs/gateway-speed.md: what stands around the figures of the recorded run."""
 
+from benchmarks.serving.suite import SUITE
 from tests.support.harness.page import Page
 from tests.support.places import ROOT
 
@@ -24,7 +25,9 @@ text-embeddings-inference and Triton were not tried.
 """
 
 PAGE = Page(
+    suite=SUITE,
     path=ROOT / "docs" / "gateway-speed.md",
+    record=ROOT / "docs" / "record" / "gateway-speed.md",
     results=ROOT / "benchmarks" / "results" / "serving" / "results.json",
     parts={"S": "Speed"},
     head=HEAD,

@@ -12,8 +12,7 @@ import sys
 
 from tests.reliability import checks  # noqa: F401 - puts them into the suite
 from tests.reliability.page import PAGE
-from tests.reliability.suite import SUITE
 from tests.support.harness.runner import main
 
 if __name__ == "__main__":
-    sys.exit(main(SUITE, PAGE, __doc__))
+    sys.exit(main(PAGE, __doc__))

@@ -1,5 +1,6 @@
 """docs/reliability.md: what stands around the figures of the recorded run."""
 
+from tests.reliability.suite import SUITE
 from tests.support.harness.page import Page
 from tests.support.places import ROOT
 
@@ -54,7 +55,9 @@ NOT_RUN = """## What is not here
 
 
 PAGE = Page(
+    suite=SUITE,
     path=ROOT / "docs" / "reliability.md",
+    record=ROOT / "docs" / "record" / "reliability.md",
     results=ROOT / "tests" / "reliability" / "results.json",
     parts=PARTS,
     head=HEAD,

@@ -108,7 +108,7 @@ async def spike(bench: Bench) -> Finding:
     )
 
 
-@check("A4", "Nothing is worked out for a client that has left", tests="tests/serve/test_faults.py")
+@check("A4", "Nothing is worked out for a client that has left", tests="tests/serve/test_disconnect.py")
 async def for_the_dead(bench: Bench) -> Finding:
     """Waves of requests whose clients close before it is their turn."""
     waves, clients = bench.pick(5, 15, 40), 25

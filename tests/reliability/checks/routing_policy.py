@@ -51,7 +51,7 @@ def ways() -> list[tuple[dict[str, str], dict[str, object]]]:
 @check(
     "B13",
     "Text that is local-only never reaches the cloud, whatever breaks",
-    tests="tests/serve/test_faults.py::TestLocalOnly",
+    tests="tests/serve/test_fallback.py::TestLocalOnly",
 )
 async def local_only(bench: Bench) -> Finding:
     """Every policy, model name, fault and answer, with hedging; the cloud must not even be connected to."""
@@ -93,7 +93,7 @@ async def local_only(bench: Bench) -> Finding:
 @check(
     "B14",
     "A classifier that fails costs no chat: the default target answers, and says so",
-    tests="tests/serve/test_faults.py::TestTheClassifierFails",
+    tests="tests/serve/test_classifier_failure.py",
 )
 async def no_classifier(bench: Bench) -> Finding:
     """NaN, no time, and a full queue; `/predict` says 503, chats are answered."""

@@ -20,7 +20,7 @@ from tests.support.harness.fronts import (
 from tests.support.harness.measure import Finding, at_most, every, none, noted, within
 from tests.support.openai_messages import DONE, END, STREAM_HEAD, chunk, delta
 
-TESTS = "tests/serve/test_faults.py::TestAfterTheFirstByte"
+TESTS = "tests/serve/test_broken_streams.py"
 WAYS = ("fin", "rst", "stall")
 
 
@@ -154,7 +154,7 @@ async def leave(front: Front, name: str, *, streams: bool, after_bytes: int, wai
     "B11",
     "A client that leaves takes its upstream call with it",
     reference="plain FastAPI: in one of three phases",
-    tests="tests/serve/test_faults.py::TestTheClientLeaves",
+    tests="tests/serve/test_disconnect.py",
 )
 async def leaving(bench: Bench) -> Finding:
     """Clients that leave before the answer, before the first token, and in mid-stream."""

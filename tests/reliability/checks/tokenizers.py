@@ -79,7 +79,7 @@ async def _read(seed: int, first: int, last: int, outcomes: Counter[str]) -> int
     "F6",
     "A panic in the model's thread fails its own batch, and the next one is answered",
     reference="a thread guarded by `except Exception` dies of it",
-    tests="tests/serve/test_faults.py::TestTheClassifierFails",
+    tests="tests/serve/test_classifier_failure.py",
 )
 async def panics(bench: Bench) -> Finding:
     """Real panics of the tokenizer library in the gateway's batcher, one before each good job."""

@@ -18,7 +18,8 @@ from tests.support.openai_messages import STREAM_HEAD, chunk
 
 from pointsman.serve.upstream.breaker import Breaker
 
-TESTS = "tests/serve/test_faults.py"
+FALLBACK, LIMITS = "tests/serve/test_fallback.py", "tests/serve/test_answer_limits.py"
+BREAKER = "tests/serve/test_breaker.py"
 CONNECT_S = 0.5
 JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
@@ -27,7 +28,7 @@ JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
     "B1",
     "Where fallback is allowed, a dead upstream costs no request",
     reference="vLLM semantic router: 95 % of 100; Envoy AI Gateway: 20 requests",
-    tests=TESTS,
+    tests=FALLBACK,
 )
 async def dead(bench: Bench) -> Finding:
     """Refused, reset and silent primaries in turn."""
@@ -51,7 +52,7 @@ async def dead(bench: Bench) -> Finding:
     return Finding(tuple(measures))
 
 
-@check("B2", "An upstream that says nothing is left at its timeout, and its connection closed", tests=TESTS)
+@check("B2", "A silent upstream is left at its timeout, and its connection is closed", tests=FALLBACK)
 async def silent(bench: Bench) -> Finding:
     """A primary that never answers; the time to the first byte is a second."""
     n = bench.pick(20, 100, 500)
@@ -71,7 +72,7 @@ async def silent(bench: Bench) -> Finding:
     )
 
 
-@check("B5", "An upstream that asks for a rest is not called before its time", tests=TESTS)
+@check("B5", "An upstream that asks for a rest is not called before its time", tests=FALLBACK)
 async def busy(bench: Bench) -> Finding:
     """429 with Retry-After: 1, and requests all along."""
     n, rest_s = bench.pick(60, 250, 500), 1.0
@@ -88,7 +89,7 @@ async def busy(bench: Bench) -> Finding:
     return Finding((none("calls before the time", early, n), every("answered by the other", good, n)))
 
 
-@check("B6", "A client's mistake is answered once: no retry, no fallback", tests=TESTS)
+@check("B6", "A client's mistake is answered once: no retry, no fallback", tests=FALLBACK)
 async def mistakes(bench: Bench) -> Finding:
     """400, 401, 403, 404 and 422 from the upstream."""
     n = bench.pick(20, 100, 100)
@@ -114,7 +115,7 @@ async def mistakes(bench: Bench) -> Finding:
     "B7",
     "Retries stay below a tenth of the requests",
     reference="SRE book: 1.1x as advice; Envoy: 20 %",
-    tests="tests/serve/test_faults.py::test_retries_stay_in_their_budget",
+    tests="tests/serve/test_breaker.py::test_retries_stay_in_their_budget",
 )
 async def retries(bench: Bench) -> Finding:
     """Every connection is refused; the breaker never opens and three retries are allowed."""
@@ -134,7 +135,7 @@ async def retries(bench: Bench) -> Finding:
     )
 
 
-@check("B8", "A circuit breaker opens, probes and closes, each upstream's for itself", tests=TESTS)
+@check("B8", "A circuit breaker opens, probes and closes, each upstream's for itself", tests=BREAKER)
 async def breaker(bench: Bench) -> Finding:
     """A failing upstream that recovers, under steady requests; then the bookkeeping against its rules."""
     open_s, seconds = 0.5, bench.pick(2.0, 4.0, 10.0)
@@ -203,7 +204,7 @@ def violations(steps: int, draw: random.Random) -> int:
     return wrong
 
 
-@check("B9", "The client's deadline covers everything together", tests=TESTS)
+@check("B9", "The client's deadline covers everything together", tests=LIMITS)
 async def deadlines(bench: Bench) -> Finding:
     """Random deadlines against upstreams that stop at a random place."""
     n, most_s = bench.pick(60, 300, 1000), bench.pick(1.0, 2.0, 5.0)
@@ -288,7 +289,7 @@ def hostile() -> dict[str, Script]:
     }
 
 
-@check("B10", "Hostile answers are cut at the limits, and redirects never followed", tests=TESTS)
+@check("B10", "Hostile answers are cut at the limits, and redirects never followed", tests=LIMITS)
 async def hostile_answers(bench: Bench) -> Finding:
     """Bombs and endless answers, with answers limited to 4 MiB; then redirects."""
     rounds = bench.pick(1, 4, 20)
@@ -321,7 +322,7 @@ async def hostile_answers(bench: Bench) -> Finding:
     )
 
 
-@check("B16", "A storm on a silent upstream opens no more connections than chats are allowed", tests=TESTS)
+@check("B16", "A storm on a silent upstream opens no more connections than chats are allowed", tests=LIMITS)
 async def storm(bench: Bench) -> Finding:
     """64 chats allowed, several times as many asked at once."""
     n, allowed = bench.pick(200, 400, 1000), 64

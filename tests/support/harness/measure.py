@@ -179,13 +179,9 @@ class Suite:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One check's line in the results: what it promised and found, or why it did not run to its end."""
+    """What one check found, or why it did not run to its end; what it promises stands in its suite."""
 
     id: str
-    claim: str
-    reference: str
-    tests: str
-    harness: str
     took_s: float
     measures: tuple[Measure, ...] = ()
     seeds: tuple[int, ...] = ()

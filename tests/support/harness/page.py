@@ -4,50 +4,112 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.harness.measure import Entry, Measure, Results
+from tests.support.harness.measure import Entry, Measure, Results, Suite
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a suite's document says around its figures, and where it is.
+    """A suite's two documents: the scoreboard, and the record of every figure behind it.
 
     Attributes:
-        path: the document.
-        results: the recorded run that it is rendered from.
-        parts: titles by the letter that checks' ids begin with, in the order of the page.
-        head: title and first paragraph.
-        tail: sections after the figures.
+        suite: the checks; claims and tests are told as they stand there.
+        path: the scoreboard.
+        record: every figure and how it was taken.
+        results: the recorded run that both are rendered from.
+        parts: titles by the letter that checks' ids begin with, in the order of the pages.
+        head: title and first paragraph of the scoreboard.
+        tail: its sections after the figures.
     """
 
+    suite: Suite
     path: Path
+    record: Path
     results: Path
     parts: Mapping[str, str]
     head: str
     tail: str
 
     def write(self) -> None:
-        """Render the document."""
-        self.path.write_text(self.render(Results.read(self.results)), encoding="utf-8")
+        """Render both documents."""
+        for path, text in self.render(Results.read(self.results)).items():
+            path.write_text(text, encoding="utf-8")
 
-    def render(self, results: Results) -> str:
-        """The document's text."""
-        order = list(self.parts)
-        entries = sorted(results.entries, key=lambda entry: (order.index(entry.id[0]), int(entry.id[1:])))
-        counts = sum(len([m for m in entry.measures if m.target is not None]) for entry in entries)
-        missed = [entry for entry in entries if not entry.holds]
-        parts = [self.head, _summary(results, counts, missed), _scoreboard(entries)]
+    def render(self, results: Results) -> dict[Path, str]:
+        """The text of each document."""
+        entries = sorted(results.entries, key=lambda entry: self._place(entry.id))
+        board = [self.head, _summary(results, entries), ONE_FIGURE]
+        record = [RECORD_HEAD.format(title=self.head.splitlines()[0].removeprefix("# "), page=self.path.name)]
         for letter, title in self.parts.items():
             chosen = [entry for entry in entries if entry.id.startswith(letter)]
-            if chosen:
-                parts.append(f"## {letter}: {title}\n")
-                parts += [_detail(entry) for entry in chosen]
-        return "\n".join([*parts, self.tail]).rstrip() + "\n"
+            if not chosen:
+                continue
+            board += [f"## {letter}: {title}\n", self._scoreboard(chosen)]
+            record += [f"## {letter}: {title}\n", *(self._detail(entry) for entry in chosen)]
+        texts = {self.path: [*board, self.tail], self.record: record}
+        return {path: "\n".join(parts).rstrip() + "\n" for path, parts in texts.items()}
+
+    def _place(self, id: str) -> tuple[int, int]:
+        return list(self.parts).index(id[0]), int(id[1:])
+
+    def _scoreboard(self, entries: list[Entry]) -> str:
+        lines = ["| | claim | measured | target | |", "| --- | --- | --- | --- | --- |"]
+        record = self.record.relative_to(self.path.parent).as_posix()
+        for entry in entries:
+            judged = [m for m in entry.measures if m.target is not None]
+            shown = next((m for m in judged if not m.holds), judged[0] if judged else None)
+            link = f"[{entry.id}]({record}#{entry.id.lower()})"
+            row = ["-", "-"] if shown is None else [_in_short(shown), target(shown)]
+            row = [link, self.suite.checks[entry.id].claim, *row, verdict(entry)]
+            lines.append(f"| {' | '.join(row)} |")
+        return "\n".join(lines) + "\n"
+
+    def _detail(self, entry: Entry) -> str:
+        check = self.suite.checks[entry.id]
+        lines = [f"### {entry.id}\n", f"{check.claim}.\n"]
+        if entry.error:
+            lines.append(f"It broke off: {entry.error}\n")
+        if entry.measures:
+            lines += [
+                "| figure | measured | target | cases | 95 % bound | |",
+                "| --- | --- | --- | --- | --- | --- |",
+            ]
+        for m in entry.measures:
+            mark = "" if m.target is None else "kept" if m.holds else "**missed**"
+            lines.append("| " + " | ".join([m.name, *_cells(m), mark]).rstrip() + " |")
+        where = f"{check.run.__module__}.{check.run.__name__}".removeprefix(f"{self.suite.package}.")
+        notes = [f"Check: `{where}`, {entry.took_s:.0f} s"]
+        if check.tests:
+            notes.append(f"small, in the test suite: `{check.tests}`")
+        if check.reference:
+            notes.append(f"elsewhere: {check.reference}")
+        if entry.seeds:
+            notes.append(f"seed {', '.join(map(str, entry.seeds))}")
+        return "\n".join([*lines, "", ". ".join(notes) + ".", *([entry.remark] if entry.remark else []), ""])
+
+
+ONE_FIGURE = """Each line shows one figure: the first that missed its target, or else the first.
+The link leads to all of them.
+"""
+
+RECORD_HEAD = """# {title}: the record
+
+Every figure behind the [scoreboard](../{page}), how many cases stand behind it, and the check that took it.
+"""
 
 
 def figure(measure: Measure) -> str:
     """A value with its unit and target, for the terminal."""
-    text = f"{number(measure.value)} {measure.unit}".rstrip()
-    return text if measure.target is None else f"{text} ({target(measure)})"
+    return _value(measure) if measure.target is None else f"{_value(measure)} ({target(measure)})"
+
+
+def _in_short(measure: Measure) -> str:
+    """A figure in one cell: its name, its value, and of how many cases a zero is."""
+    of = f" of {measure.n}" if measure.bound is not None else ""
+    return f"{measure.name}: {_value(measure)}{of}"
+
+
+def _value(measure: Measure) -> str:
+    return f"{number(measure.value)} {measure.unit}".rstrip()
 
 
 def number(value: float) -> str:
@@ -66,12 +128,14 @@ def verdict(entry: Entry) -> str:
     return "kept" if entry.holds else "**slower than promised**"
 
 
-def _summary(results: Results, counts: int, missed: list[Entry]) -> str:
+def _summary(results: Results, entries: list[Entry]) -> str:
+    counts = sum(m.target is not None for entry in entries for m in entry.measures)
+    missed = [entry.id for entry in entries if not entry.holds]
     environment = results.environment
     tried = sum(entry.was_run for entry in results.entries)
     lines = [
         f"Of {tried} promises with {counts} figures, {tried - len(missed)} were kept"
-        + (f"; these were not: {', '.join(entry.id for entry in missed)}." if missed else "."),
+        + (f"; these were not: {', '.join(missed)}." if missed else "."),
         "",
         f"Size `{results.size}`, {results.started}, {results.took_s / 60:.0f} minutes; "
         f"{environment['cpu']}, {environment['usable']} processors"
@@ -83,25 +147,10 @@ def _summary(results: Results, counts: int, missed: list[Entry]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _scoreboard(entries: list[Entry]) -> str:
-    lines = [
-        "## Scoreboard\n",
-        "One figure of each, the first that missed its target or else the first; all follow below.\n",
-        "| | claim | figure | measured | target | cases | 95 % bound | verdict |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for entry in entries:
-        judged = [m for m in entry.measures if m.target is not None]
-        shown = next((m for m in judged if not m.holds), judged[0] if judged else None)
-        row = ["-"] * 5 if shown is None else [shown.name, *_cells(shown)]
-        lines.append("| " + " | ".join([entry.id, entry.claim, *row, verdict(entry)]) + " |")
-    return "\n".join(lines) + "\n"
-
-
 def _cells(measure: Measure) -> list[str]:
     """Measured, target, cases, bound."""
     return [
-        f"{number(measure.value)} {measure.unit}".rstrip(),
+        _value(measure),
         target(measure),
         str(measure.n or "-"),
         "-" if measure.bound is None else f"{100 * measure.bound:.2g} %",
@@ -114,25 +163,3 @@ def target(measure: Measure) -> str:
         return "-"
     sense = "" if measure.sense == "==" else f"{measure.sense} "
     return f"{sense}{number(measure.target)}"
-
-
-def _detail(entry: Entry) -> str:
-    lines = [f"### {entry.id}. {entry.claim}\n"]
-    if entry.error:
-        lines.append(f"It broke off: {entry.error}\n")
-    if entry.measures:
-        lines += [
-            "| figure | measured | target | cases | 95 % bound | |",
-            "| --- | --- | --- | --- | --- | --- |",
-        ]
-    for m in entry.measures:
-        mark = "" if m.target is None else "kept" if m.holds else "**missed**"
-        lines.append("| " + " | ".join([m.name, *_cells(m), mark]).rstrip() + " |")
-    notes = [f"Harness: `{entry.harness}`, {entry.took_s:.0f} s"]
-    if entry.tests:
-        notes.append(f"small, in the test suite: `{entry.tests}`")
-    if entry.reference:
-        notes.append(f"elsewhere: {entry.reference}")
-    if entry.seeds:
-        notes.append(f"seed {', '.join(map(str, entry.seeds))}")
-    return "\n".join([*lines, "", ". ".join(notes) + ".", *([entry.remark] if entry.remark else []), ""])

@@ -18,25 +18,24 @@ from tests.support.process import LOAD_CORE, pin
 from pointsman.bench.environment import capture_environment
 
 
-def main(suite: Suite, page: Page, description: str | None) -> int:
+def main(page: Page, description: str | None) -> int:
     """Run the command line of a suite.
 
     Args:
-        suite: its checks.
-        page: its recorded results and the document that is rendered from them.
+        page: its checks, its recorded results and the documents that are rendered from them.
         description: what `--help` says first.
 
     Returns:
         0, or 1 where a count missed its target, or with `--strict` a time.
     """
-    args = _parser(description, page.results).parse_args()
+    suite, args = page.suite, _parser(description, page.results).parse_args()
     output: Path | None = args.output or (page.results if args.size != "small" or args.page else None)
     if args.page:
         page.write()
         return 0
     bench = Bench(args.size) if args.seed is None else Bench(args.size, args.seed)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        results = runner.run(run_all(bench, suite, suite.chosen(args.only)))
+        results = runner.run(run_all(bench, suite.chosen(args.only)))
     if output is not None:
         record(results, output, suite, is_part=bool(args.only))
         if args.output is None:
@@ -76,7 +75,7 @@ def record(results: Results, path: Path, suite: Suite, *, is_part: bool) -> None
     path.write_text(text, encoding="utf-8")
 
 
-async def run_all(bench: Bench, suite: Suite, checks: list[Check]) -> Results:
+async def run_all(bench: Bench, checks: list[Check]) -> Results:
     """One check after the other; one that breaks is written down and does not stop the rest."""
     environment = asdict(capture_environment(packages=PACKAGES))
     is_pinned = pin(LOAD_CORE)
@@ -90,7 +89,7 @@ async def run_all(bench: Bench, suite: Suite, checks: list[Check]) -> Results:
     )
     for number, check in enumerate(checks, 1):
         print(f"[{number}/{len(checks)}] {check.id} {check.claim}", flush=True)
-        results.entries.append(await run_one(bench, suite, check))
+        results.entries.append(await run_one(bench, check))
     results.took_s = time.monotonic() - started
     return results
 
@@ -98,7 +97,7 @@ async def run_all(bench: Bench, suite: Suite, checks: list[Check]) -> Results:
 PACKAGES = ("pointsman", "onnxruntime", "tokenizers", "uvicorn", "httptools", "uvloop", "starlette", "httpx")
 
 
-async def run_one(bench: Bench, suite: Suite, check: Check) -> Entry:
+async def run_one(bench: Bench, check: Check) -> Entry:
     """Run a check and print what it found."""
     begun = time.monotonic()
     measures: tuple[Measure, ...] = ()
@@ -115,19 +114,7 @@ async def run_one(bench: Bench, suite: Suite, check: Check) -> Entry:
         mark = "  " if measure.target is None else "ok" if measure.holds else "MISSED"
         print(f"    {mark:6} {measure.name}: {figure(measure)}", flush=True)
     print(f"    {took_s:.1f} s {error}", flush=True)
-    where = f"{check.run.__module__}.{check.run.__name__}".removeprefix(f"{suite.package}.")
-    return Entry(
-        check.id,
-        check.claim,
-        check.reference,
-        check.tests,
-        where,
-        round(took_s, 2),
-        measures,
-        seeds,
-        remark,
-        error,
-    )
+    return Entry(check.id, round(took_s, 2), measures, seeds, remark, error)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -1,0 +1,52 @@
+"""Clients that disconnect: the upstream call is closed, too."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+
+import pytest
+from tests.support.fake_upstream import (
+    STREAM_HEAD,
+    FakeUpstream,
+    Wire,
+    chunk,
+    delta,
+)
+from tests.support.running import Running
+
+Start = Callable[..., Running]
+
+
+class TestTheClientLeaves:
+    def leave(self, gateway: Running, body: dict[str, object], after_bytes: int) -> None:
+        data = json.dumps({"model": "cloud", "messages": [], **body}).encode()
+        with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(data)}\r\n\r\n"
+            client.sendall(head.encode() + data)
+            got = b""
+            while len(got) < after_bytes:
+                got += client.recv(65536)
+            self.reached.wait(10)
+
+    @pytest.mark.parametrize(("streams", "after_bytes"), [(False, 0), (True, 0), (True, 1)])
+    def test_the_upstream_is_let_go(
+        self, both: Start, cloud: FakeUpstream, streams: bool, after_bytes: int
+    ) -> None:
+        self.reached = threading.Event()
+        closed = threading.Event()
+
+        def script(wire: Wire) -> None:
+            if after_bytes:
+                wire.send(STREAM_HEAD + chunk(delta("x")))
+            self.reached.set()
+            if wire.wait_for_close():
+                closed.set()
+
+        cloud.script = script
+        gateway = both()
+        self.leave(gateway, {"stream": streams}, after_bytes)
+        assert closed.wait(10)
+        gateway.settle()
+        assert gateway.gateway.chats == 0
+        assert not gateway.gateway.streams

@@ -28,4 +28,5 @@ def test_it_cannot_be_changed() -> None:
 
 
 def test_a_reason_prints_as_its_word() -> None:
-    assert [f"{reason}" for reason in Reason] == ["model", "threshold", "low_confidence", "empty_text"]
+    words = ["model", "threshold", "low_confidence", "empty_text", "unreadable_text"]
+    assert [f"{reason}" for reason in Reason] == words

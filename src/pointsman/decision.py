@@ -15,9 +15,15 @@ class Reason(StrEnum):
     THRESHOLD = "threshold"
     """The cloud threshold overruled the more probable label."""
     LOW_CONFIDENCE = "low_confidence"
-    """The model was not sure enough: the safe target."""
+    """Neither label reached the confidence threshold: the safe target."""
     EMPTY_TEXT = "empty_text"
     """There was nothing to read: the safe target."""
+    UNREADABLE_TEXT = "unreadable_text"
+    """The vocabulary does not hold most of the words: the safe target."""
+
+
+UNREAD = frozenset({Reason.EMPTY_TEXT, Reason.UNREADABLE_TEXT})
+"""The model's word did not count, and no threshold acts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@ from tests.support.keyword_artifact import WEIGHTS, build_keyword_artifact
 
 from pointsman.errors import InputError
 from pointsman.evaluation.explanation import MOST_PARTS, explain
+from pointsman.policy import Policy
 from pointsman.runtime.router import Router
+from pointsman.settings import Settings
 
 pytest.importorskip("onnx")
 
@@ -28,6 +30,18 @@ def test_thresholds_turn_where_the_probability_stands(router):
     found = explain(router, "hello analyze the plan")
     for threshold, target in found.thresholds.items():
         assert target == ("cloud" if found.decision.p_cloud >= threshold else "local")
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy(0.94, 0.7), Policy(0.2, 0.9, "local"), Policy(1.0, 1.0)])
+@pytest.mark.parametrize("text", ["hello analyze the plan", "hello", "analyze", "the", ""])
+def test_every_counterfactual_is_what_the_router_decides_then(router, policy, text):
+    asked = Router.open(router.artifact, policy=policy)
+    found = explain(asked, text)
+    assert len(found.thresholds) == 9 and len(found.turn) == (2 if text else 0)
+    for threshold, target in {**found.thresholds, **found.turn}.items():
+        settings = Settings(cloud_threshold=threshold, safe_target=policy.safe_target)
+        assert Router.open(router.artifact, settings=settings).route(text).target == target
+    assert list(found.turn.values()) == (["cloud", "local"] if text else [])
 
 
 @pytest.mark.parametrize("text", ["", "   ", "analyze", " \n hello "])

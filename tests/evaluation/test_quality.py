@@ -47,7 +47,7 @@ def test_intervals_hold_their_value(data):
 
 def test_money_follows_the_share(data):
     rows, p = data
-    found = assess_decisions(rows, p, Policy(0.8), Prices(1.0, 5.0), **SURE)["figures"]
+    found = assess_decisions(rows, p, Policy(0.8, 0.0), Prices(1.0, 5.0), **SURE)["figures"]
     share = float((p >= 0.8).mean())
     assert found["cost"]["value"] == pytest.approx(1.0 + 4.0 * share)
     assert found["saved"]["value"] == pytest.approx(1.0 - (1.0 + 4.0 * share) / 5.0)

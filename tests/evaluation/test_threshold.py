@@ -1,5 +1,9 @@
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.support.keyword_artifact import build_keyword_artifact
 
 from pointsman.artifact.manifest import Calibration
@@ -7,6 +11,8 @@ from pointsman.artifact.store import Artifact
 from pointsman.errors import DataError, OutputExistsError
 from pointsman.evaluation.dataset import Dataset
 from pointsman.evaluation.threshold import ThresholdGoal, choose, held_out_curve, store
+from pointsman.labels import TARGETS
+from pointsman.policy import Policy
 
 
 def made(count=400, seed=0):
@@ -39,6 +45,40 @@ def test_a_quality_needs_them():
     assert (found.quality - data.weak.mean()) / (1.0 - data.weak.mean()) >= 0.8
 
 
+SCORES = st.lists(
+    st.one_of(
+        st.sampled_from([0.0, 0.3, 0.5, 0.5000000000000001, 0.7, 1.0, math.inf]),
+        st.floats(0.0, 1.0),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(SCORES, st.floats(0.0, 1.0), st.sampled_from([None, 0.0, 0.7, 0.9]), st.sampled_from(TARGETS))
+def test_the_share_that_is_told_is_the_share_that_is_served(scores, share, confidence, safe):
+    """Equal scores, texts that are not read (inf) and a confidence rule beside it included."""
+    goal = ThresholdGoal(share=share, confidence_threshold=confidence)
+    found = choose(goal, np.array(scores), None, "d", Policy(safe_target=safe))
+    read = [found.policy.decide(p).target for p in scores if p <= 1.0]
+    served = (read.count("cloud") + scores.count(math.inf)) / len(scores)
+    assert (found.share, found.record["share"]) == (served, served)
+    assert found.policy.confidence_threshold == (confidence or 0.0)
+
+
+@given(SCORES, st.floats(0.0, 1.0))
+def test_no_other_threshold_serves_a_share_that_is_nearer(scores, share):
+    served = choose(ThresholdGoal(share=share), np.array(scores), None, "d").share
+    every = [np.mean(np.array(scores) >= t) for t in {0.0, 1.0, *(p for p in scores if p <= 1.0)}]
+    assert abs(served - share) <= min(abs(other - share) for other in every) + 1e-12
+
+
+@given(SCORES.filter(lambda scores: max(scores) < 1.0), st.floats(0.1, 1.1))
+def test_equal_scores_do_not_break_a_budget(scores, budget):
+    goal = ThresholdGoal(budget=budget, price_local=0.1, price_cloud=1.1)
+    assert choose(goal, np.array(scores), None, "d").share + 0.1 <= budget + 1e-9
+
+
 def test_what_was_chosen_is_stored_with_its_curve_and_data(tmp_path):
     pytest.importorskip("onnx")
     p, data = made()
@@ -50,7 +90,8 @@ def test_what_was_chosen_is_stored_with_its_curve_and_data(tmp_path):
     found = Artifact.open(tmp_path / "b")
     found.verify()
     assert found.manifest.calibration == calibration
-    assert found.manifest.policy.cloud_threshold == choice.threshold
+    assert found.manifest.policy == choice.policy
+    assert found.manifest.policy.effective_threshold == choice.threshold, "the confidence rule is off"
     record = found.manifest.provenance["cloud_threshold"]
     assert (record["asked"], record["data_sha256"]) == ({"budget": 0.3}, "sha")
     assert found.manifest.provenance["curve"] == curve

@@ -3,8 +3,10 @@
 DATA are JSONL, CSV or Parquet files with a column `query` and `label`, or `weak_score` and `strong_score`.
 With them p_cloud is fitted (--method platt or temperature; --method none keeps it). One of --share,
 --quality and --budget also chooses the cloud threshold: the share of queries that go to the cloud, the part
-of the cloud model's lead that is recovered, or the mean price of a query. With --method none the labels may
-be missing for --share and --budget; without any of the three only the curve over the queries is stored.
+of the cloud model's lead that is recovered, or the mean price of a query. The confidence rule is then off,
+unless --confidence-threshold gives one; the share that is told is the share that is served. With --method
+none the labels may be missing for --share and --budget; without any of the three only the curve over the
+queries is stored.
 
 ROUTER is an artifact: the result is a new one at --output, with the digest of the data and the curve in it.
 Or it is a checkpoint directory: calibration.json is written into it, and `pointsman export` takes it
@@ -46,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", type=float, help="mean price of a query")
     parser.add_argument("--price-local", type=float, default=0.0, help="of one query (default: 0)")
     parser.add_argument("--price-cloud", type=float, default=1.0, help="of one query (default: 1)")
+    parser.add_argument(
+        "--confidence-threshold", help="keep this rule beside the chosen threshold, 0..1 (default: off)"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -65,11 +70,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _goal(args: argparse.Namespace) -> "ThresholdGoal | None":
+    from pointsman.errors import SettingsError
     from pointsman.evaluation.threshold import ThresholdGoal
+    from pointsman.settings import Settings
 
     if args.share is None and args.quality is None and args.budget is None:
+        if args.confidence_threshold is not None:
+            raise SettingsError("--confidence-threshold: belongs to one of --share, --quality and --budget.")
         return None
-    return ThresholdGoal(args.share, args.quality, args.budget, args.price_local, args.price_cloud)
+    return ThresholdGoal(
+        args.share,
+        args.quality,
+        args.budget,
+        args.price_local,
+        args.price_cloud,
+        Settings().overruled(confidence_threshold=args.confidence_threshold).confidence_threshold,
+    )
 
 
 def _artifact(args: argparse.Namespace, goal: "ThresholdGoal | None") -> dict[str, object]:
@@ -77,6 +93,7 @@ def _artifact(args: argparse.Namespace, goal: "ThresholdGoal | None") -> dict[st
     from pointsman.artifact.store import refuse_existing
     from pointsman.errors import SettingsError
     from pointsman.evaluation.calibration import cloud_margin
+    from pointsman.evaluation.quality import is_unread, served_scores
     from pointsman.evaluation.threshold import choose, held_out_curve, store
     from pointsman.runtime.probability import cloud_probability
     from pointsman.runtime.router import Router
@@ -92,9 +109,11 @@ def _artifact(args: argparse.Namespace, goal: "ThresholdGoal | None") -> dict[st
     fitted: Calibration | None = None
     if args.method != "none":
         fitted = calibration = _fitted(args, cloud_margin(logits, router.labels.cloud_index), data, sha256)
+    policy = artifact.manifest.policy
     p_cloud = cloud_probability(logits, router.labels.cloud_index, calibration)
-    choice = None if goal is None else choose(goal, p_cloud, data, sha256)
-    stored = store(artifact, args.output, fitted, choice, held_out_curve(p_cloud, data, sha256))
+    score = served_scores(p_cloud, is_unread(router.encode(queries)), policy)
+    choice = None if goal is None else choose(goal, score, data, sha256, policy)
+    stored = store(artifact, args.output, fitted, choice, held_out_curve(score, data, sha256))
     return {"artifact": str(stored.path), **_told(fitted, choice)}
 
 
@@ -162,7 +181,8 @@ def _told(fitted: "Calibration | None", choice: "ThresholdChoice | None") -> dic
     if fitted is not None:
         told |= {"method": fitted.method, "a": fitted.a, "b": fitted.b, "rows": fitted.n}
     if choice is not None:
-        told |= {"cloud_threshold": choice.threshold, "share": choice.share}
+        effective = choice.policy.effective_threshold
+        told |= {"cloud_threshold": choice.threshold, "effective_threshold": effective, "share": choice.share}
         if choice.quality is not None:
             told["quality"] = choice.quality
     return told

@@ -18,6 +18,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from pointsman.cli.policy_flags import add_policy_flags
+
 NAME = "evaluate"
 HELP = "measure how well a router routes, beside simple baselines"
 
@@ -42,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compare", nargs="+", default=[], help="other variants of the artifact, or NAME=DIRECTORY"
     )
     parser.add_argument("--cache", type=Path, help="directory of teacher outputs (default: OUTPUT/.cache)")
-    parser.add_argument("--cloud-threshold", type=float, help="default: the artifact's, or 0.5")
+    add_policy_flags(parser)
     parser.add_argument("--price-local", type=float, default=0.0, help="of one query (default: 0)")
     parser.add_argument("--price-cloud", type=float, default=1.0, help="of one query (default: 1)")
     parser.add_argument("--edits", type=int, default=1000, help="queries to edit (default: 1000; 0: none)")
@@ -54,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, and write the report."""
     from pointsman.errors import SettingsError
+    from pointsman.settings import Settings
     from pointsman.train.evaluate import EvaluationPlan, evaluate
 
     if bool(args.test) == bool(args.suite):
@@ -79,7 +82,11 @@ def run(args: argparse.Namespace) -> int:
         variant=args.variant,
         compare=tuple(args.compare),
         cache=args.cache,
-        cloud_threshold=args.cloud_threshold,
+        settings=Settings.load().overruled(
+            cloud_threshold=args.cloud_threshold,
+            confidence_threshold=args.confidence_threshold,
+            safe_target=args.safe_target,
+        ),
         price_local=args.price_local,
         price_cloud=args.price_cloud,
         edits=args.edits,

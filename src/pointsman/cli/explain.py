@@ -11,10 +11,11 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from pointsman.decision import Reason
+from pointsman.cli.policy_flags import add_policy_flags
 from pointsman.evaluation.explanation import Explanation, explain
 from pointsman.policy import Policy
 from pointsman.runtime.router import Router
+from pointsman.settings import Settings
 
 NAME = "explain"
 HELP = "show why a query goes where it goes"
@@ -29,13 +30,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--artifact", type=Path, help="directory of an artifact (default: the shipped router)"
     )
     parser.add_argument("--variant", help="which of its files to run: int8, folded, plain, fp16")
+    add_policy_flags(parser)
     parser.add_argument("--top", type=int, default=15, help="so many of the heaviest words (default: 15)")
     parser.add_argument("--json", action="store_true", help="everything as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Explain."""
-    router = Router.open(args.artifact, variant=args.variant)
+    settings = Settings.load().overruled(
+        confidence_threshold=args.confidence_threshold,
+        cloud_threshold=args.cloud_threshold,
+        safe_target=args.safe_target,
+    )
+    router = Router.open(args.artifact, variant=args.variant, settings=settings)
     found = explain(router, args.text)
     print(_json(found, router.policy) if args.json else _readable(found, router.policy, args.top))
     return 0
@@ -45,9 +52,10 @@ def _json(found: Explanation, policy: Policy) -> str:
     return json.dumps(
         {
             "decision": asdict(found.decision),
-            "policy": asdict(policy),
+            "policy": {**asdict(policy), "effective_threshold": policy.effective_threshold},
             "parts": [asdict(part) for part in found.parts],
             "thresholds": {f"{t:g}": target for t, target in found.thresholds.items()},
+            "turn": {repr(t): target for t, target in found.turn.items()},
         },
         indent=2,
         ensure_ascii=False,
@@ -59,9 +67,10 @@ def _readable(found: Explanation, policy: Policy, top: int) -> str:
     lines = [
         f"target      {decision.target} ({decision.reason})",
         f"label       {decision.label}, confidence {decision.confidence:.3f}",
-        f"p_cloud     {decision.p_cloud:.3f}",
-        f"policy      cloud from p_cloud {policy.cloud_threshold:g} on",
-        f"            {policy.safe_target} under confidence {policy.confidence_threshold:g}",
+        f"p_cloud     {decision.p_cloud!r}",
+        f"policy      cloud from p_cloud {policy.effective_threshold!r} on",
+        f"            cloud threshold {policy.cloud_threshold:g}",
+        f"            confidence threshold {policy.confidence_threshold:g}, safe target {policy.safe_target}",
         f"read        {decision.tokens} tokens" + (", the rest was cut off" if decision.truncated else ""),
     ]
     heaviest = sorted(found.parts, key=lambda part: -abs(part.weight))[:top]
@@ -72,10 +81,11 @@ def _readable(found: Explanation, policy: Policy, top: int) -> str:
         for part in heaviest:
             bar = ("+" if part.weight > 0 else "-") * round(_BAR * abs(part.weight) / most)
             lines.append(f"  {part.text[:width]:<{width}}  {part.weight:+.3f}  {bar}")
-    if decision.reason is not Reason.EMPTY_TEXT:
+    if found.turn:
+        higher = ", with a higher one it would stay local" if len(found.turn) > 1 else ""
         lines.append("")
         lines.append(
-            f"with a cloud threshold of {decision.p_cloud:.3f} or less it would go to the cloud, with a "
-            "higher one it would stay local"
+            "without a confidence threshold: "
+            f"with a cloud threshold of {decision.p_cloud!r} or less it would go to the cloud{higher}"
         )
     return "\n".join(lines)

@@ -37,8 +37,9 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     yield f"labels       {', '.join(manifest.labels.names)}, in the order of the logits"
     yield f"reads        at most {manifest.limits.max_tokens} tokens"
     yield (
-        f"policy       cloud from p_cloud {policy.cloud_threshold:g}; under {policy.confidence_threshold:g} "
-        f"confidence to {policy.safe_target}"
+        f"policy       cloud from p_cloud {policy.effective_threshold:g} (cloud threshold "
+        f"{policy.cloud_threshold:g}, confidence threshold {policy.confidence_threshold:g}, "
+        f"safe target {policy.safe_target})"
     )
     yield "calibration  " + (
         f"{calibration.method}, a {calibration.a:.3f}, b {calibration.b:.3f}, on {calibration.n:,} rows "

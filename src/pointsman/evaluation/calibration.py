@@ -13,6 +13,8 @@ _STEPS = 100
 _SMALLEST_STEP = 1e-9
 _SMALLEST_SLOPE = 1e-3
 _RIDGE = 1e-6
+_ROUNDING = 1e-9
+"""Of a share times a number of rows."""
 
 Method = Literal["temperature", "platt"]
 
@@ -72,28 +74,40 @@ def fit_calibration(
     return Calibration(method, float(beta[0]), offset, data_sha256, len(margin))
 
 
-def threshold_for_share(p_cloud: _Floats, share: float) -> float:
-    """The `cloud_threshold` that sends about this share (0..1) of such queries to the cloud.
+def threshold_for_share(score: _Floats, share: float, *, at_most: bool = False) -> float:
+    """The threshold that sends the share nearest to this (0..1) of such queries to the cloud.
 
     Args:
-        p_cloud: of queries like those to come, float64 (rows,).
+        score: p_cloud of queries like those to come, float64 (rows,); inf, -inf: moved by no threshold.
         share: wanted, 0..1.
+        at_most: never more than that, as far as a threshold can.
 
     Raises:
         DataError: no queries.
     """
-    if not len(p_cloud):
+    if not len(score):
         raise DataError("a threshold for a share needs at least one query.")
-    if share <= 0.0:
-        return 1.0
-    ranked = np.sort(p_cloud)[::-1]
-    calls = round(share * len(ranked))
-    if calls >= len(ranked):
-        return 0.0
-    if calls == 0:
-        return 1.0
-    # Half way to the next one: the same decision for both, and not undone by the last digit.
-    return float((ranked[calls - 1] + ranked[calls]) / 2.0)
+    values, counts = np.unique(score, return_counts=True)
+    # Queries of one score are called together: these are the numbers of calls that a threshold can make.
+    calls = np.append(0, counts[::-1].cumsum())
+    wanted = share * len(score)
+    if at_most:
+        at = int(np.flatnonzero(calls <= wanted + _ROUNDING)[-1])
+    else:
+        at = int(np.abs(calls - wanted).argmin())
+    ranked = np.concatenate(([np.inf], values[::-1], [-np.inf]))
+    return _between(ranked[at], ranked[at + 1])
+
+
+def _between(called: float, left: float) -> float:
+    """A threshold half way between a score that is called and the next one that is not.
+
+    So the last digit of a probability changes no decision. Without the one it is 1, without the other 0.
+    """
+    if called == np.inf or left == -np.inf:
+        return 1.0 if called == np.inf else 0.0
+    middle = (called + left) / 2.0
+    return float(middle if middle > left else called)
 
 
 def threshold_for_quality(curve: Curve, recovered: float) -> float:
@@ -107,14 +121,14 @@ def threshold_for_quality(curve: Curve, recovered: float) -> float:
         raise DataError("weak and strong model are equally good on this data: any threshold gives the same.")
     reached = np.flatnonzero(pgr >= recovered)
     at = int(reached[0]) if len(reached) else len(pgr) - 1
-    return float(np.clip(curve.threshold[at], 0.0, 1.0))
+    return _between(curve.threshold[at], curve.threshold[at + 1] if at + 1 < len(pgr) else -np.inf)
 
 
-def threshold_for_budget(p_cloud: _Floats, budget: float, local_price: float, cloud_price: float) -> float:
+def threshold_for_budget(score: _Floats, budget: float, local_price: float, cloud_price: float) -> float:
     """The lowest `cloud_threshold` whose mean price of a query stays within the budget.
 
     Args:
-        p_cloud: of queries like those to come, float64 (rows,).
+        score: as for `threshold_for_share`.
         budget: mean price of a query, in the unit of the prices.
         local_price: of one query answered locally.
         cloud_price: of one query answered by the cloud, above `local_price`.
@@ -127,5 +141,4 @@ def threshold_for_budget(p_cloud: _Floats, budget: float, local_price: float, cl
     share = (budget - local_price) / (cloud_price - local_price)
     if share < 0.0:
         raise DataError(f"a budget of {budget} does not pay for the local model alone ({local_price}).")
-    affordable = np.floor(min(share, 1.0) * len(p_cloud)) / max(1, len(p_cloud))
-    return threshold_for_share(p_cloud, float(affordable))
+    return threshold_for_share(score, min(share, 1.0), at_most=True)

@@ -5,14 +5,16 @@ Erasure"): no gradients, so it works on the artifact that serves, and it says wh
 is true. Words share meaning: two that say the same may each seem to weigh nothing.
 """
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pointsman.decision import Decision
-from pointsman.labels import CLOUD, LOCAL
+from pointsman.decision import UNREAD, Decision
+from pointsman.policy import Policy
 from pointsman.runtime.probability import cloud_probability, log_odds
 from pointsman.runtime.router import Router
 
@@ -40,12 +42,15 @@ class Explanation:
     Attributes:
         decision: what the router says.
         parts: the text in order; empty where there is nothing to leave out.
-        thresholds: cloud threshold to the target that it would have given, with the rest of the policy off.
+        thresholds: cloud threshold to the target that it gives, with the confidence rule off.
+        turn: likewise where the target turns: the highest threshold that gives the cloud, and the next number
+            above it; empty where no threshold decides, because the text was not read.
     """
 
     decision: Decision
     parts: tuple[Part, ...]
     thresholds: dict[float, str]
+    turn: dict[float, str]
 
 
 def explain(router: Router, text: str) -> Explanation:
@@ -68,8 +73,18 @@ def explain(router: Router, text: str) -> Explanation:
             Part(text[start:end].strip(), float(odds[0] - left))
             for (start, end), left in zip(spans, odds[1:], strict=True)
         )
-    would = {t: CLOUD if decision.p_cloud >= t else LOCAL for t in _THRESHOLDS}
-    return Explanation(decision, parts, would)
+    turn = [t for t in (decision.p_cloud, math.nextafter(decision.p_cloud, 2.0)) if t <= 1.0]
+    is_read = decision.reason not in UNREAD
+    return Explanation(
+        decision,
+        parts,
+        _decided_again(router.policy, decision, _THRESHOLDS),
+        _decided_again(router.policy, decision, turn if is_read else ()),
+    )
+
+
+def _decided_again(policy: Policy, decision: Decision, thresholds: Iterable[float]) -> dict[float, str]:
+    return {t: policy.overruled(cloud_threshold=t).decide_again(decision).target for t in thresholds}
 
 
 def _log_odds(router: Router, texts: list[str]) -> NDArray[np.float64]:

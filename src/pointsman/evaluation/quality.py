@@ -18,6 +18,9 @@ from pointsman.evaluation.dataset import Dataset
 from pointsman.evaluation.metrics import accuracy, brier, calibration_error, f1, reliability, roc_auc
 from pointsman.labels import CLOUD, LOCAL
 from pointsman.policy import Policy
+from pointsman.runtime.probability import cloud_probability
+from pointsman.runtime.router import Router
+from pointsman.runtime.tokenize import Encoding
 
 POOLED = "pooled"
 CURVE_POINTS = 101
@@ -77,14 +80,44 @@ def assess_ranking(data: Dataset, score: Floats, *, resamples: int, seed: int) -
     }
 
 
+def served_scores(p_cloud: Floats, is_unread: NDArray[np.bool_], policy: Policy) -> Floats:
+    """Scores, float64 (queries,), of which at least `policy.effective_threshold` is what goes to the cloud.
+
+    A text that is empty or unreadable goes to the safe target at every threshold: inf or -inf; others keep
+    their p_cloud.
+    """
+    return np.where(is_unread, np.inf if policy.safe_target == CLOUD else -np.inf, p_cloud)
+
+
+def router_scores(router: Router, texts: Sequence[str]) -> Floats:
+    """`served_scores` of a router's texts, float64 (texts,)."""
+    p_cloud = cloud_probability(router.logits(texts), router.labels.cloud_index, router.manifest.calibration)
+    return served_scores(p_cloud, is_unread(router.encode(texts)), router.policy)
+
+
+def is_unread(encodings: Sequence[Encoding]) -> NDArray[np.bool_]:
+    """Which texts go to the safe target because nothing or too little of them was read, bool (texts,)."""
+    return np.array([encoding.is_empty for encoding in encodings], np.bool_)
+
+
 def assess_decisions(
-    data: Dataset, p_cloud: Floats, policy: Policy, prices: Prices, *, resamples: int, seed: int
+    data: Dataset, score: Floats, policy: Policy, prices: Prices, *, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """Decisions at the policy's cloud threshold, and the honesty of the probabilities, with intervals."""
-    calls = p_cloud >= policy.cloud_threshold
+    """Decisions of the policy, and the honesty of the probabilities, with intervals.
+
+    Args:
+        data: queries and outcomes.
+        score: from `served_scores`; honesty is measured where it is a probability.
+        policy: as it is served.
+        prices: of a query.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+    calls, is_read = score >= policy.effective_threshold, np.isfinite(score)
 
     def figures(rows: Rows) -> dict[str, float]:
         called, is_cloud = calls[rows], data.is_cloud[rows]
+        read = rows[is_read[rows]]
         share = float(called.mean())
         cost = share * prices.cloud + (1.0 - share) * prices.local
         return {
@@ -94,13 +127,13 @@ def assess_decisions(
             "quality": float(np.where(called, data.strong[rows], data.weak[rows]).mean()),
             "cost": cost,
             "saved": 1.0 - cost / prices.cloud,
-            "brier": brier(is_cloud, p_cloud[rows]),
-            "calibration_error": calibration_error(is_cloud, p_cloud[rows]),
+            "brier": brier(data.is_cloud[read], score[read]),
+            "calibration_error": calibration_error(data.is_cloud[read], score[read]),
         }
 
     return {
-        "figures": _plain(intervals(figures, len(p_cloud), resamples=resamples, seed=seed)),
-        "reliability": [asdict(b) for b in reliability(data.is_cloud, p_cloud)],
+        "figures": _plain(intervals(figures, len(score), resamples=resamples, seed=seed)),
+        "reliability": [asdict(b) for b in reliability(data.is_cloud[is_read], score[is_read])],
     }
 
 
@@ -116,13 +149,11 @@ def assess_difference(
     return asdict(interval(figure, len(score), resamples=resamples, seed=seed))
 
 
-def assess_slice(
-    part: Slice, p_cloud: Floats, policy: Policy, *, resamples: int, seed: int
-) -> dict[str, Any]:
-    """Which share of a slice goes where it belongs: by the bare label, and by the whole policy."""
-    verdicts = [policy.decide(float(p)) for p in p_cloud]
-    by_label = np.array([v.label == part.label for v in verdicts])
-    by_policy = np.array([v.target == part.label for v in verdicts])
+def assess_slice(part: Slice, score: Floats, policy: Policy, *, resamples: int, seed: int) -> dict[str, Any]:
+    """Which share of a slice goes where it belongs: by the bare label, and as `policy` serves it."""
+    by_label = (score >= 0.5) == (part.label == CLOUD)
+    by_policy = (score >= policy.effective_threshold) == (part.label == CLOUD)
+    probabilities = score[np.isfinite(score)]
 
     def figures(rows: Rows) -> dict[str, float]:
         return {"label_right": float(by_label[rows].mean()), "target_right": float(by_policy[rows].mean())}
@@ -133,7 +164,7 @@ def assess_slice(
         "label": part.label,
         "rows": len(part.queries),
         "figures": _plain(intervals(figures, len(part.queries), resamples=resamples, seed=seed)),
-        "mean_p_cloud": float(p_cloud.mean()),
+        "mean_p_cloud": float(probabilities.mean()) if len(probabilities) else None,
         "wrong": wrong[:10],
     }
 
@@ -157,9 +188,9 @@ def assess_flips(
     """Share of decisions that another wording turned, by kind of edit and over all of them.
 
     Args:
-        before: p_cloud of the queries as written, float64 (queries,).
-        after: p_cloud of the same queries, edited, by kind of edit.
-        threshold: a p_cloud of at least this goes to the cloud.
+        before: of the queries as written, from `served_scores`, float64 (queries,).
+        after: of the same queries, edited, by kind of edit.
+        threshold: the policy's effective one.
         resamples: of the bootstrap.
         seed: of the bootstrap.
     """
@@ -173,10 +204,10 @@ def assess_flips(
     return {"queries": len(before), "figures": _plain(found)}
 
 
-def assess_shares(p_cloud: Floats, seed: int, wanted: Sequence[float] = (0.1, 0.2, 0.3, 0.5)) -> list[Any]:
+def assess_shares(score: Floats, seed: int, wanted: Sequence[float] = (0.1, 0.2, 0.3, 0.5)) -> list[Any]:
     """Share of cloud calls asked for on one half of the queries, and the share got on the other half."""
-    order = np.random.default_rng(seed).permutation(len(p_cloud))
-    seen, unseen = p_cloud[order[::2]], p_cloud[order[1::2]]
+    order = np.random.default_rng(seed).permutation(len(score))
+    seen, unseen = score[order[::2]], score[order[1::2]]
     made = []
     for share in wanted:
         threshold = threshold_for_share(seen, share)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pointsman.evaluation.quality import POOLED
+from pointsman.policy import Policy
 
 Report = Mapping[str, Any]
 
@@ -85,7 +86,7 @@ def _decisions(report: Report) -> str:
         )
     prices = report["prices"]
     return (
-        f"## Decisions at cloud_threshold {report['policy']['cloud_threshold']:g}\n\n"
+        f"## Decisions at {_policy(report)}\n\n"
         f"*Saved* is against always calling the cloud, at {prices['local']:g} a local and "
         f"{prices['cloud']:g} a cloud query.\n\n" + _table(head, rows)
     )
@@ -129,20 +130,17 @@ def _everyday(report: Report) -> str:
             str(s["rows"]),
             _with_interval(s["figures"]["label_right"]),
             _with_interval(s["figures"]["target_right"]),
-            f"{s['mean_p_cloud']:.3f}",
+            "-" if s["mean_p_cloud"] is None else f"{s['mean_p_cloud']:.3f}",
         ]
         for s in report.get("everyday", ())
     ]
     if not rows:
         return ""
-    policy = report["policy"]
     sources = ["source"] if any("source" in s for s in report["everyday"]) else []
     head = ["slice", *sources, "belongs", "rows", "label right", "target right", "mean p_cloud"]
     return (
         "## Everyday traffic\n\n*Label* is the model's own word (p_cloud of at least 0.5 is cloud); "
-        f"*target* is where the policy sends it (cloud_threshold "
-        f"{policy['cloud_threshold']:g}, confidence_threshold "
-        f"{policy['confidence_threshold']:g}, safe target {policy['safe_target']})."
+        f"*target* is where the policy sends it ({_policy(report)})."
         + (" *Source*: whether training read other texts of it." if sources else "")
         + "\n\n"
         + _table(head, rows)
@@ -163,8 +161,16 @@ def _flips(report: Report) -> str:
     rows = [[name, _percent(value)] for name, value in found["figures"].items()]
     return (
         f"## Decisions that flip under edits\n\n{found['queries']} test queries, each edited once in each "
-        "way; a flip is a p_cloud on the other side of the cloud threshold.\n\n"
-        + _table(["edit", "flips"], rows)
+        "way; a flip is another target.\n\n" + _table(["edit", "flips"], rows)
+    )
+
+
+def _policy(report: Report) -> str:
+    """The policy in one line: the threshold that is served, and what makes it."""
+    policy = Policy(**report["policy"])
+    return (
+        f"p_cloud >= {policy.effective_threshold:g} (cloud_threshold {policy.cloud_threshold:g}, "
+        f"confidence_threshold {policy.confidence_threshold:g}, safe target {policy.safe_target})"
     )
 
 

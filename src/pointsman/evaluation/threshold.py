@@ -14,6 +14,7 @@ from pointsman.errors import DataError
 from pointsman.evaluation.calibration import threshold_for_budget, threshold_for_quality, threshold_for_share
 from pointsman.evaluation.curve import Curve, cost_quality_curve
 from pointsman.evaluation.dataset import Dataset
+from pointsman.policy import Policy
 
 CURVE = "curve"
 """Where in an artifact's provenance the curve stands."""
@@ -33,6 +34,7 @@ class ThresholdGoal:
         budget: mean price of a query, in the unit of the prices.
         price_local: of one query answered locally.
         price_cloud: of one query answered by the cloud.
+        confidence_threshold: the rule that holds beside the threshold, 0..1; None switches it off.
     """
 
     share: float | None = None
@@ -40,6 +42,7 @@ class ThresholdGoal:
     budget: float | None = None
     price_local: float = 0.0
     price_cloud: float = 1.0
+    confidence_threshold: float | None = None
 
     def __post_init__(self) -> None:
         given = [name for name in ("share", "quality", "budget") if getattr(self, name) is not None]
@@ -58,67 +61,78 @@ class ThresholdGoal:
 
 @dataclass(frozen=True, slots=True)
 class ThresholdChoice:
-    """A threshold, and what it does on the queries it was chosen on.
+    """A policy, and what it does on the queries it was chosen on.
 
     Attributes:
-        threshold: the `cloud_threshold`.
+        policy: with the chosen `cloud_threshold`, as it is served.
         share: of these queries that go to the cloud, 0..1.
         quality: mean score of the answers; None without outcomes.
         record: the goal, the data and what came of it, as they are stored.
     """
 
-    threshold: float
+    policy: Policy
     share: float
     quality: float | None
     record: Mapping[str, Any]
 
+    @property
+    def threshold(self) -> float:
+        """The `cloud_threshold`."""
+        return self.policy.cloud_threshold
 
-def choose(goal: ThresholdGoal, p_cloud: Floats, data: Dataset | None, data_sha256: str) -> ThresholdChoice:
+
+def choose(
+    goal: ThresholdGoal, score: Floats, data: Dataset | None, data_sha256: str, policy: Policy | None = None
+) -> ThresholdChoice:
     """The threshold for a goal.
 
     Args:
         goal: what is asked for; a quality needs outcomes.
-        p_cloud: of the queries, calibrated, float64 (queries,).
+        score: of the queries, float64 (queries,): p_cloud, or what `served_scores` makes of it.
         data: their outcomes; None without any.
         data_sha256: digest of the queries (and outcomes).
+        policy: whose safe target stays; None is the default policy.
 
     Raises:
         DataError: no outcomes for a quality, or a goal that cannot be had.
     """
-    curve = None if data is None else cost_quality_curve(p_cloud, data.weak, data.strong)
+    curve = None if data is None else cost_quality_curve(score, data.weak, data.strong)
     if goal.share is not None:
-        threshold = threshold_for_share(p_cloud, goal.share)
+        threshold = threshold_for_share(score, goal.share)
     elif goal.budget is not None:
-        threshold = threshold_for_budget(p_cloud, goal.budget, goal.price_local, goal.price_cloud)
+        threshold = threshold_for_budget(score, goal.budget, goal.price_local, goal.price_cloud)
     elif curve is not None and goal.quality is not None:
         threshold = threshold_for_quality(curve, goal.quality)
     else:
         raise DataError("a threshold for a quality needs labels, or weak_score and strong_score.")
-    calls = p_cloud >= threshold
+    policy = (policy or Policy()).overruled(
+        cloud_threshold=threshold, confidence_threshold=goal.confidence_threshold
+    )
+    calls = score >= policy.effective_threshold
     quality = None if data is None else float(np.where(calls, data.strong, data.weak).mean())
     record = {
         "asked": goal.asked(),
-        "queries": len(p_cloud),
+        "queries": len(score),
         "data_sha256": data_sha256,
         "share": float(calls.mean()),
         "quality": quality,
     }
-    return ThresholdChoice(threshold, float(calls.mean()), quality, record)
+    return ThresholdChoice(policy, float(calls.mean()), quality, record)
 
 
-def held_out_curve(p_cloud: Floats, data: Dataset | None, data_sha256: str) -> dict[str, Any]:
+def held_out_curve(score: Floats, data: Dataset | None, data_sha256: str) -> dict[str, Any]:
     """What an artifact keeps of the queries that it was calibrated on: their number, digest and curve.
 
     The curve has a point at every twentieth: the share of queries that go to the cloud, the threshold that
     does so (hence also how p_cloud is distributed over them), and the quality where outcomes are known.
 
     Args:
-        p_cloud: of the queries, calibrated, float64 (queries,).
+        score: as for `choose`.
         data: their outcomes; None without any.
         data_sha256: digest of the queries (and outcomes).
     """
-    curve = None if data is None else cost_quality_curve(p_cloud, data.weak, data.strong)
-    return {"queries": len(p_cloud), "data_sha256": data_sha256, "points": _points(p_cloud, curve)}
+    curve = None if data is None else cost_quality_curve(score, data.weak, data.strong)
+    return {"queries": len(score), "data_sha256": data_sha256, "points": _points(score, curve)}
 
 
 def store(
@@ -141,16 +155,16 @@ def store(
     if choice is not None:
         manifest = replace(
             manifest,
-            policy=replace(manifest.policy, cloud_threshold=choice.threshold),
+            policy=choice.policy,
             provenance={**manifest.provenance, "cloud_threshold": dict(choice.record)},
         )
     return rewrite_manifest(artifact, output, manifest)
 
 
-def _points(p_cloud: Floats, curve: Curve | None) -> list[dict[str, float]]:
+def _points(score: Floats, curve: Curve | None) -> list[dict[str, float]]:
     points = []
     for share in np.linspace(0.0, 1.0, _STORED_POINTS):
-        point = {"share": round(float(share), 4), "threshold": threshold_for_share(p_cloud, float(share))}
+        point = {"share": round(float(share), 4), "threshold": threshold_for_share(score, float(share))}
         if curve is not None:
             point["quality"] = curve.quality_at(float(share))
         points.append(point)

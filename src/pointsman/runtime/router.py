@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,6 @@ from pointsman.settings import Settings
 
 STREAM_CHUNK = 2048
 PAD_ID = 0
-
-_T = TypeVar("_T")
 
 
 class Router:
@@ -172,16 +170,12 @@ class Router:
 
 
 def effective_policy(shipped: Policy, settings: Settings) -> Policy:
-    """The artifact's policy, overruled by what the settings say."""
-    return Policy(
-        _first(settings.cloud_threshold, shipped.cloud_threshold),
-        _first(settings.confidence_threshold, shipped.confidence_threshold),
-        _first(settings.safe_target, shipped.safe_target),
+    """The artifact's policy, overruled by what the settings say; see `Policy.overruled`."""
+    return shipped.overruled(
+        cloud_threshold=settings.cloud_threshold,
+        confidence_threshold=settings.confidence_threshold,
+        safe_target=settings.safe_target,
     )
-
-
-def _first(given: _T | None, otherwise: _T) -> _T:
-    return otherwise if given is None else given
 
 
 def shipped_artifact() -> Path:

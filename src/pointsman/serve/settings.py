@@ -167,8 +167,13 @@ class Rule(Part):
 class RoutingSettings(Part):
     """Thresholds, rules, and what may happen when something breaks."""
 
-    cloud_threshold: Share | None = Field(default=None, description="p_cloud from which on the cloud answers")
-    confidence_threshold: Share | None = Field(default=None, description="below it the safe target answers")
+    cloud_threshold: Share | None = Field(
+        default=None,
+        description="p_cloud from which on the cloud answers; alone, it switches the confidence rule off",
+    )
+    confidence_threshold: Share | None = Field(
+        default=None, description="what is not the safe target needs this probability"
+    )
     safe_target: Target | None = Field(default=None, description="where doubtful queries go")
     default_target: Target = Field(
         default="local", description="who answers a chat when the classifier fails or has no time"

@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,13 @@ from pointsman.evaluation.quality import (
     assess_shares,
     assess_slice,
     groups_of,
+    router_scores,
 )
 from pointsman.evaluation.quality_text import render_markdown
 from pointsman.evaluation.robustness import EDITS
 from pointsman.policy import Policy
-from pointsman.runtime.probability import cloud_probability
-from pointsman.runtime.router import Router
+from pointsman.runtime.router import Router, effective_policy
+from pointsman.settings import Settings
 from pointsman.train.data import Example, load_split
 from pointsman.train.recipe import Recipe, load_recipe
 from pointsman.train.suite import GUIDE, read_dataset, suite_dataset, suite_slices, without_known
@@ -61,7 +62,7 @@ class EvaluationPlan:
     variant: str | None = None
     compare: tuple[str, ...] = ()
     cache: Path | None = None
-    cloud_threshold: float | None = None
+    settings: Settings | None = None
     price_local: float = 0.0
     price_cloud: float = 1.0
     edits: int = 1000
@@ -77,9 +78,7 @@ def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
         DataError: what to test on cannot be used.
         SettingsError: an option that does not fit the router.
     """
-    scorer, policy, chat = open_scorer(plan.router, plan.variant)
-    if plan.cloud_threshold is not None:
-        policy = replace(policy, cloud_threshold=plan.cloud_threshold)
+    scorer, policy, chat = open_scorer(plan.router, plan.variant, plan.settings)
     data, slices = _tests(plan, chat)
     notes = [f"Row left out: {bad}" for bad in (data.bad[:20] if data else ())]
     report: dict[str, Any] = {
@@ -116,8 +115,12 @@ def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
     return _write(plan, report)
 
 
-def open_scorer(path: Path, variant: str | None) -> tuple[Scorer, Policy, Chat]:
-    """A scorer of p_cloud from an artifact, or else from a checkpoint, its policy, and how it reads a chat.
+def open_scorer(
+    path: Path, variant: str | None, settings: Settings | None = None
+) -> tuple[Scorer, Policy, Chat]:
+    """A scorer, the policy that is served, and how a chat is read, of an artifact or else of a checkpoint.
+
+    An artifact's scores are `served_scores`, a checkpoint's are p_cloud. `settings` overrule the policy.
 
     Raises:
         SettingsError: a variant of something that is no artifact.
@@ -129,13 +132,9 @@ def open_scorer(path: Path, variant: str | None) -> tuple[Scorer, Policy, Chat]:
         if variant is not None:
             raise SettingsError(f"--variant {variant}: {path} is a checkpoint, which has no variants.")
         checkpoint = CheckpointScorer(path)
-        return _once(checkpoint), Policy(), checkpoint.chat
-    router = Router.open(open_artifact(path), variant=variant)
-
-    def score(texts: Sequence[str]) -> Floats:
-        return cloud_probability(router.logits(texts), router.labels.cloud_index, router.manifest.calibration)
-
-    return _once(score), router.manifest.policy, router.manifest.chat
+        return _once(checkpoint), effective_policy(Policy(), settings or Settings()), checkpoint.chat
+    router = Router.open(open_artifact(path), variant=variant, settings=settings or Settings())
+    return _once(lambda texts: router_scores(router, texts)), router.policy, router.manifest.chat
 
 
 def _is_checkpoint(path: Path) -> bool:
@@ -250,7 +249,7 @@ def _flips(plan: EvaluationPlan, texts: Sequence[str], scorer: Scorer, policy: P
     edited = {name: [edit(text, rng) for text in texts] for name, edit in EDITS.items()}
     after = {name: scorer(changed) for name, changed in edited.items()}
     sure = {"resamples": plan.resamples, "seed": plan.seed}
-    return assess_flips(scorer(texts), after, policy.cloud_threshold, **sure)
+    return assess_flips(scorer(texts), after, policy.effective_threshold, **sure)
 
 
 def _write(plan: EvaluationPlan, report: dict[str, Any]) -> Path:

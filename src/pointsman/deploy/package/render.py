@@ -44,6 +44,7 @@ def facts_of(manifest: Manifest) -> dict[str, str]:
         "max_chars": str(manifest.limits.max_chars),
         "slope": json.dumps(calibration.a if calibration else 1.0),
         "offset": json.dumps(calibration.b if calibration else 0.0),
+        "effective_threshold": json.dumps(manifest.policy.effective_threshold),
         "cloud_threshold": json.dumps(manifest.policy.cloud_threshold),
         "confidence_threshold": json.dumps(manifest.policy.confidence_threshold),
         "safe_target": manifest.policy.safe_target,

@@ -172,19 +172,15 @@ def decision_graph(manifest: Manifest, logits: str) -> _Nodes:
     p_local = nodes("Sub", number(1), p_cloud)
     words = {word: nodes.constant([word]) for word in ("local", "cloud")}
     label = nodes("Where", nodes("Less", p_cloud, number(0.5)), words["local"], words["cloud"])
-    # Written so that a NaN is not confident and goes to the safe target.
-    confident = nodes(
-        "GreaterOrEqual", nodes("Max", p_cloud, p_local), number(max(policy.confidence_threshold, 0.5))
-    )
-    read = nodes("Greater", "tokens", nodes.constant(2))
     wanted = nodes(
         "Where",
-        nodes("GreaterOrEqual", p_cloud, number(policy.cloud_threshold)),
+        nodes("GreaterOrEqual", p_cloud, number(policy.effective_threshold)),
         words["cloud"],
         words["local"],
     )
-    sure = nodes("And", confident, read)
-    target = nodes("Where", sure, wanted, words[policy.safe_target])
+    # A NaN is no probability: it goes to the safe target.
+    is_read = nodes("And", nodes("Greater", "tokens", nodes.constant(2)), nodes("Equal", p_cloud, p_cloud))
+    target = nodes("Where", is_read, wanted, words[policy.safe_target])
     for name, value in (("p_local", p_local), ("p_cloud", p_cloud), ("label", label), ("target", target)):
         nodes.nodes.append(_renamed(value, name))
     return nodes

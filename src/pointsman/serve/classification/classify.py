@@ -89,6 +89,7 @@ def policy_of(gateway: Gateway) -> dict[str, Any]:
     """The thresholds that hold now."""
     policy = gateway.engine.current.router.policy
     return {
+        "effective_threshold": policy.effective_threshold,
         "cloud_threshold": policy.cloud_threshold,
         "confidence_threshold": policy.confidence_threshold,
         "safe_target": policy.safe_target,

@@ -16,7 +16,6 @@ from typing import NamedTuple
 from pointsman.artifact.address import open_artifact
 from pointsman.decision import Decision
 from pointsman.errors import ArtifactError, NonFiniteOutputError, PointsmanError
-from pointsman.policy import Policy
 from pointsman.runtime.router import Router
 from pointsman.runtime.session import SessionConfig
 from pointsman.serve.failures import GatewayError
@@ -251,11 +250,8 @@ class Engine:
         return answers
 
     def with_threshold(self, decision: Decision, threshold: float) -> Decision:
-        """The same probability under another `cloud_threshold`, without a confidence band."""
-        policy = Policy(threshold, 0.0, self.current.router.policy.safe_target)
-        is_empty = decision.reason == "empty_text"
-        verdict = policy.decide(decision.p_cloud, is_empty=is_empty)
-        return replace(decision, target=verdict.target, reason=verdict.reason)
+        """The same probability under another `cloud_threshold`, with the confidence rule off."""
+        return self.current.router.policy.overruled(cloud_threshold=threshold).decide_again(decision)
 
     async def _decided(
         self, model: ModelVersion, texts: list[str], expires: float, is_wanted: Callable[[], bool]

@@ -52,27 +52,34 @@ function showDecision(decision) {
   $("tokens").textContent = decision.tokens + (decision.truncated ? ", cut" : "");
   $("target").textContent = decision.target;
   $("target").className = decision.target;
-  $("why").textContent = `(${decision.reason.replace("_", " ")})`;
+  $("why").textContent = `(${decision.reason.replaceAll("_", " ")})`;
   $("words").replaceChildren();
   showThreshold();
 }
 
-// The policy as the router applies it: a confidence below its threshold goes to the safe target, whatever else.
+// The policy as the router applies it: one comparison, and a text that was not read goes to the safe target.
+const isUnread = () => shown.reason === "unreadable_text" || shown.reason === "empty_text";
+
 function targetAt(threshold) {
-  if (policy && shown.confidence < policy.confidence_threshold) return policy.safe_target;
+  if (isUnread()) return shown.target;
   return shown.p_cloud >= threshold ? "cloud" : "local";
 }
 
+// The slider has two digits; where it shows the served threshold, that one counts with all of its digits.
+function chosenThreshold() {
+  const value = $("threshold").value;
+  return policy && Number(value) === Number(policy.effective_threshold.toFixed(2)) ? policy.effective_threshold : Number(value);
+}
+
 function showThreshold() {
-  const threshold = Number($("threshold").value);
+  const threshold = chosenThreshold();
   $("threshold-value").textContent = threshold.toFixed(2);
   showCurve(threshold);
   if (!shown) return;
-  const isDoubtful = policy && shown.confidence < policy.confidence_threshold;
   $("marker").style.left = percent(shown.p_cloud).replace(" ", "");
-  $("flip").textContent = `At ${threshold.toFixed(2)}: ${targetAt(threshold)}. ` + (isDoubtful
-    ? `No threshold flips it: a confidence below ${policy.confidence_threshold} goes to ${policy.safe_target}.`
-    : `It flips at ${shown.p_cloud.toFixed(4)}.`);
+  $("flip").textContent = `At ${threshold.toFixed(2)}: ${targetAt(threshold)}. ` + (isUnread()
+    ? "No threshold flips it: the text was not read."
+    : `Cloud up to a threshold of ${shown.p_cloud}, local above it.`);
 }
 $("threshold").addEventListener("input", showThreshold);
 
@@ -119,18 +126,17 @@ function showCurve(threshold) {
   parts.push(svg("line", { x1: x(0), y1: y(weak), x2: x(1), y2: y(strong), class: "chance" }));
   const line = curve.map((point) => `${x(point.share).toFixed(1)},${y(point.quality).toFixed(1)}`);
   parts.push(svg("polyline", { points: line.join(" "), class: "line" }));
-  const now = onCurve(policy.cloud_threshold), tried = onCurve(threshold);
+  const now = onCurve(policy.effective_threshold), tried = onCurve(threshold);
   parts.push(svg("circle", { cx: x(now.share), cy: y(now.quality), r: 5, class: "now" }));
-  if (threshold !== policy.cloud_threshold) {
+  if (threshold !== policy.effective_threshold) {
     parts.push(svg("circle", { cx: x(tried.share), cy: y(tried.quality), r: 6, class: "tried" }));
   }
   $("curve").replaceChildren(...parts);
   const say = (name, point) => `${name}: ${percent(point.share)} to the cloud, quality ${point.quality.toFixed(3)}.`;
   $("curve-caption").textContent =
     "Mean quality of the answers to the queries that it was calibrated on; dashed, a coin in the router's place. " +
-    say(`Now, at ${policy.cloud_threshold}`, now) +
-    (threshold === policy.cloud_threshold ? "" : ` ${say(`At ${threshold.toFixed(2)}`, tried)}`) +
-    (policy.confidence_threshold > 0.5 ? " The threshold on the confidence is not in the curve." : "");
+    say(`Now, at ${policy.effective_threshold.toFixed(2)}`, now) +
+    (threshold === policy.effective_threshold ? "" : ` ${say(`At ${threshold.toFixed(2)}`, tried)}`);
 }
 
 function showWords(query, words) {
@@ -165,7 +171,7 @@ function showLive(live) {
   policy = live.policy;
   curve = live.curve;
   $("model").textContent = `${live.model.name} (${live.model.variant}, ${live.model.version}): cloud from ` +
-    `${policy.cloud_threshold}, ${policy.safe_target} below confidence ${policy.confidence_threshold}` +
+    `p_cloud ${policy.effective_threshold.toFixed(4)}, ${policy.safe_target} where in doubt` +
     (live.workers.of > 1 ? `; ${live.workers.answered} of ${live.workers.of} processes` : "");
   const names = Object.entries(live.upstreams);
   $("upstreams").replaceChildren(...(names.length
@@ -176,7 +182,7 @@ function showLive(live) {
     })
     : [node("li", "No upstream is configured; only classification is answered.")]));
   if (!$("threshold").dataset.set) {
-    $("threshold").value = policy.cloud_threshold;
+    $("threshold").value = policy.effective_threshold;
     $("threshold").dataset.set = "yes";
   }
   showThreshold();

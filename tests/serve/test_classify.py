@@ -4,6 +4,8 @@ import pytest
 from tests.support.running import Running
 from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT
 
+from pointsman.policy import Policy
+
 P_CLOUD = 1 / (1 + math.exp(-5.0))
 P_LOCAL = 1 / (1 + math.exp(6.0))
 
@@ -99,6 +101,7 @@ class TestOtherClients:
         assert found["model_id"] == "keyword"
         assert found["model_type"]["classifier"]["id2label"] == {"0": "local", "1": "cloud"}
         assert found["policy"] == {
+            "effective_threshold": Policy().effective_threshold,
             "cloud_threshold": 0.5,
             "confidence_threshold": 0.7,
             "safe_target": "cloud",

@@ -143,7 +143,7 @@ class TestInABrowser:
             browser.call("Page.navigate", url=f"http://127.0.0.1:{plain.port}/")
             browser.until("document.querySelectorAll('#curve .now').length === 1")
             caption = "document.getElementById('curve-caption').textContent"
-            assert "at 0.5: 50.0 % to the cloud, quality 0.700" in browser.run(caption)
+            assert "at 0.30: 70.0 % to the cloud, quality 0.780" in browser.run(caption)
             browser.run(
                 "const t = document.getElementById('threshold'); t.value = 0.75;"
                 " t.dispatchEvent(new Event('input'))"

@@ -123,8 +123,9 @@ def choose(
 def held_out_curve(score: Floats, data: Dataset | None, data_sha256: str) -> dict[str, Any]:
     """What an artifact keeps of the queries that it was calibrated on: their number, digest and curve.
 
-    The curve has a point at every twentieth: the share of queries that go to the cloud, the threshold that
+    The curve has a point near every twentieth: the share of queries that go to the cloud, the threshold that
     does so (hence also how p_cloud is distributed over them), and the quality where outcomes are known.
+    Queries of equal score go together, so there may be fewer points.
 
     Args:
         score: as for `choose`.
@@ -162,10 +163,12 @@ def store(
 
 
 def _points(score: Floats, curve: Curve | None) -> list[dict[str, float]]:
+    wanted = np.linspace(0.0, 1.0, _STORED_POINTS)
     points = []
-    for share in np.linspace(0.0, 1.0, _STORED_POINTS):
-        point = {"share": round(float(share), 4), "threshold": threshold_for_share(score, float(share))}
+    for threshold in dict.fromkeys(threshold_for_share(score, float(share)) for share in wanted):
+        share = float((score >= threshold).mean())
+        point = {"share": share, "threshold": threshold}
         if curve is not None:
-            point["quality"] = curve.quality_at(float(share))
+            point["quality"] = curve.quality_at(share)
         points.append(point)
     return points

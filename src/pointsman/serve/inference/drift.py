@@ -16,7 +16,6 @@ WINDOW = 2000
 """Decisions that are looked back on."""
 _ENOUGH = 200
 _BINS = 10
-_TOLERANCE = 1e-6
 
 
 class Drift:
@@ -72,13 +71,16 @@ def _is_point(point: Any) -> bool:
 def _bins(points: list[dict[str, float]]) -> tuple[list[float], list[float]]:
     """Inner edges, rising, and the share of the calibration's queries in each of the bins around them."""
     times = Counter(point["threshold"] for point in points)
-    above: dict[float, float] = {}
+    nearest: dict[int, tuple[float, float, float]] = {}
     for point in points:
-        tenths = point["share"] * _BINS
-        is_tenth = 0.0 < point["share"] < 1.0 and abs(tenths - round(tenths)) < _TOLERANCE
-        # Many equal scores make one threshold stand at several shares, and none of them is what it does.
-        if is_tenth and times[point["threshold"]] == 1:
-            above[point["threshold"]] = point["share"]
+        share, threshold = point["share"], point["threshold"]
+        # An older curve holds one threshold at several shares where scores are equal; none is what it does.
+        if 0.0 < share < 1.0 and times[threshold] == 1:
+            tenth = round(share * _BINS)
+            nearest[tenth] = min(
+                nearest.get(tenth, (2.0, 0.0, 0.0)), (abs(share * _BINS - tenth), threshold, share)
+            )
+    above = {threshold: share for _, threshold, share in nearest.values()}
     edges = sorted(above)
     over = [1.0, *(above[edge] for edge in edges), 0.0]
     return edges, [more - less for more, less in pairwise(over)] if edges else []

@@ -77,9 +77,8 @@ def _bins(points: list[dict[str, float]]) -> tuple[list[float], list[float]]:
         # An older curve holds one threshold at several shares where scores are equal; none is what it does.
         if 0.0 < share < 1.0 and times[threshold] == 1:
             tenth = round(share * _BINS)
-            nearest[tenth] = min(
-                nearest.get(tenth, (2.0, 0.0, 0.0)), (abs(share * _BINS - tenth), threshold, share)
-            )
+            found = (abs(share * _BINS - tenth), threshold, share)
+            nearest[tenth] = min(nearest.get(tenth, found), found)
     above = {threshold: share for _, threshold, share in nearest.values()}
     edges = sorted(above)
     over = [1.0, *(above[edge] for edge in edges), 0.0]

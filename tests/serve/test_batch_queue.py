@@ -165,10 +165,15 @@ def soon() -> float:
 
 
 class TestTheThread:
-    @given(st.lists(st.lists(st.text("abc", min_size=1, max_size=80), min_size=1, max_size=12), max_size=12))
-    def test_each_request_gets_its_own_answers_in_its_own_order(self, requests: list[list[str]]) -> None:
+    @given(
+        st.lists(st.lists(st.text("abc", min_size=1, max_size=80), min_size=1, max_size=12), max_size=12),
+        st.integers(1, 4),
+    )
+    def test_each_request_gets_its_own_answers_in_its_own_order(
+        self, requests: list[list[str]], threads: int
+    ) -> None:
         model = Model()
-        batcher = model.batcher(max_queue=1000)
+        batcher = model.batcher(max_queue=1000, threads=threads)
 
         async def ask() -> list[list[str]]:
             return await asyncio.gather(*(batcher.submit("v", texts, soon()) for texts in requests))
@@ -177,8 +182,43 @@ class TestTheThread:
         batcher.stop()
         assert batcher.depth == 0
 
-    def test_a_bad_text_fails_only_its_own_request(self, model: Model) -> None:
-        batcher = model.batcher()
+    def test_batches_run_side_by_side(self, model: Model) -> None:
+        """Each waits for the other: they end only if both run at once."""
+        meet = threading.Barrier(2, timeout=10)
+        batcher: Batcher[str, int] = Batcher(
+            lambda _, texts: [meet.wait() for _ in texts],
+            cost=len,
+            max_batch=1,
+            max_cost=64,
+            max_queue=64,
+            threads=2,
+        )
+        batcher.start()
+        assert batcher.is_alive
+        assert sorted(run(batcher.submit("v", ["a", "b"], soon()))) == [0, 1]
+        batcher.stop()
+        assert not batcher.is_alive
+        assert (batcher.stats.runs, batcher.stats.texts, batcher.depth) == (2, 2, 0)
+
+    @pytest.mark.parametrize("threads", [1, 2])
+    def test_what_is_queued_is_finished_before_the_threads_end(self, model: Model, threads: int) -> None:
+        batcher = model.batcher(threads=threads, max_batch=1)
+
+        async def ask() -> list[str]:
+            model.go.clear()
+            asked = asyncio.ensure_future(batcher.submit("v", ["a", "b", "c", "d"], soon()))
+            await model.is_asked(1)
+            stopping = asyncio.ensure_future(asyncio.to_thread(batcher.stop))
+            await asyncio.sleep(0.01)
+            model.go.set()
+            await stopping
+            return await asked
+
+        assert run(ask()) == ["A", "B", "C", "D"]
+
+    @pytest.mark.parametrize("threads", [1, 3])
+    def test_a_bad_text_fails_only_its_own_request(self, model: Model, threads: int) -> None:
+        batcher = model.batcher(threads=threads)
 
         async def ask() -> list[Any]:
             model.go.clear()

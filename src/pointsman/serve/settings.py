@@ -105,7 +105,11 @@ class InferenceSettings(Part):
     variant: str | None = Field(
         default=None, description="which of its ONNX files: int8, folded, plain, fp16"
     )
-    threads: int | None = Field(default=None, ge=1, description="default: what this process may use")
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        description="batches of the model that run side by side; default: the processors of this process",
+    )
     max_batch: Count = Field(default=32, le=1024, description="texts in one run of the model at most")
     batch_tokens: Count = Field(
         default=192,

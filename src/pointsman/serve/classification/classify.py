@@ -79,7 +79,7 @@ async def info(gateway: Gateway, exchange: Exchange) -> None:
             "max_concurrent_requests": limits.queue,
             "auto_truncate": True,
             "version": model.version,
-            "threads": model.router.session.threads,
+            "threads": gateway.engine.batcher.threads,
             "policy": policy_of(gateway),
         }
     )

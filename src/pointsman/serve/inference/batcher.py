@@ -1,7 +1,8 @@
 """Concurrent requests to batches, off the event loop, behind a bounded queue.
 
-One thread runs the model. Whatever queued up while it was busy becomes its next batch, so a lone request
-waits for nobody and a crowd is gathered by itself. It refuses to know HTTP, labels and artifacts.
+Each thread runs one batch at a time, side by side with the others. What queued up while all were busy becomes
+the next batch of the first that is free, so a lone request waits for no other. Nothing here depends on HTTP,
+labels or artifacts.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ class BatchFailedError(Exception):
 
 @dataclass(slots=True)
 class BatcherStats:
-    """Counts since the start; one writer each: the event loop of `refused`, else the thread."""
+    """Counts since the start; written by the event loop (`refused`) or under one of the batcher's locks."""
 
     runs: int = 0
     texts: int = 0
@@ -45,14 +46,15 @@ class BatcherStats:
 
 
 class Batcher(Generic[K, T]):
-    """A thread that answers jobs in batches.
+    """Threads that answer jobs in batches.
 
     Args:
-        run: texts of one version to one result each, in order; called in the batcher's thread.
+        run: texts of one version to one result each, in order; called in the batcher's threads, at once.
         cost: tokens of a text, about, at least 1.
         max_batch: texts in one call of `run` at most.
         max_cost: tokens in one call of `run` at most; a longer text goes alone.
         max_queue: texts that may wait.
+        threads: batches run side by side, at least 1.
         wait_s: how long to wait for company; 0 does not wait.
         idle: called with the last batch when nothing is waiting; for work that may be skipped.
         on_answered: called in the task that submitted, with the seconds that a job waited and then was run.
@@ -66,6 +68,7 @@ class Batcher(Generic[K, T]):
         max_batch: int,
         max_cost: int,
         max_queue: int,
+        threads: int = 1,
         wait_s: float = 0.0,
         idle: Callable[[K, list[str], list[T]], None] | None = None,
         on_answered: Callable[[float, float], None] | None = None,
@@ -77,17 +80,30 @@ class Batcher(Generic[K, T]):
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._wait_s = wait_s
+        # Held by the thread that gathers the next batch, while the others run theirs.
+        self._turn = threading.Lock()
+        # Held while results, counts and the pace are written: a job's texts may be in several batches.
+        self._results = threading.Lock()
+        self._idling = threading.Lock()
         self._inbox: queue.SimpleQueue[Job[K, T] | None] = queue.SimpleQueue()
         self._queue: BatchQueue[K, T] = BatchQueue(max_batch, max_cost)
-        # Texts and tokens that ever came, counted by the event loop, and that ever left, by the thread.
+        # Texts and tokens that ever came, counted by the event loop, and that ever left, under `_turn`.
         self._came, self._came_cost = 0, 0
         self._left, self._left_cost = 0, 0
         self._pace_s = self._pace_cost = 0.0
         self._wait_share = _WAIT_SHARE
         self._refused_before = 0
         self._is_stopping = False
-        self._thread: threading.Thread | None = None
+        self._threads = [
+            threading.Thread(target=self._work, name=f"pointsman-batcher-{number}", daemon=True)
+            for number in range(threads)
+        ]
         self.stats = BatcherStats()
+
+    @property
+    def threads(self) -> int:
+        """Batches that run side by side at most."""
+        return len(self._threads)
 
     @property
     def depth(self) -> int:
@@ -99,23 +115,25 @@ class Batcher(Generic[K, T]):
         """Processor time that the texts that wait will take, by the model's pace of late."""
         if not self._pace_cost:
             return 0.0
-        return (self._came_cost - self._left_cost) * self._pace_s / self._pace_cost
+        waiting = (self._came_cost - self._left_cost) * self._pace_s / self._pace_cost
+        return waiting / self.threads
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread is there."""
-        return self._thread is not None and self._thread.is_alive()
+        """Whether every thread is there."""
+        return all(thread.is_alive() for thread in self._threads)
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread = threading.Thread(target=self._work, name="pointsman-batcher", daemon=True)
-        self._thread.start()
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Finish what is queued, then end the thread."""
+        """Finish what is queued, then end the threads."""
         self._inbox.put(None)
-        if self._thread is not None:
-            self._thread.join(timeout=10)
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(timeout=10)
 
     async def submit(
         self, key: K, texts: Sequence[str], expires: float, is_wanted: Callable[[], bool] = lambda: True
@@ -147,14 +165,21 @@ class Batcher(Generic[K, T]):
         return results
 
     def _work(self) -> None:
-        while self._gather():
+        while (items := self._next_batch()) is not None:
+            if items:
+                self._answer(items)
+
+    def _next_batch(self) -> list[QueueItem] | None:
+        """Wait for texts and take a batch of them; None to end."""
+        with self._turn:
+            if not self._gather():
+                return None
             self._yield()
             now = time.monotonic()
             self._dismiss(now)
             items = self._queue.next_batch()
-            if items:
-                self._take(items, now)
-                self._answer(items)
+            self._take(items, now)
+            return items
 
     def _gather(self) -> bool:
         """Put whoever came in line, and wait for somebody if nobody did; False to end."""
@@ -230,17 +255,25 @@ class Batcher(Generic[K, T]):
             self._fail(items, outcome)
             return
         done: list[tuple[Job[K, T], list[T] | BaseException]] = []
-        for item, result in zip(items, outcome, strict=True):
-            job = item.job
-            job.results[item.position] = result
-            if job.is_done:
-                job.is_over = True
-                done.append((job, [job.results[index] for index in range(len(job.texts))]))
+        with self._results:
+            for item, result in zip(items, outcome, strict=True):
+                job = item.job
+                job.results[item.position] = result
+                if job.is_done:
+                    job.is_over = True
+                    done.append((job, [job.results[index] for index in range(len(job.texts))]))
         self._deliver(done)
-        if self._idle is not None and not self._queue and self._inbox.empty():
+        self._use_idle_time(items, outcome)
+
+    def _use_idle_time(self, items: list[QueueItem], results: list[T]) -> None:
+        """Call `idle` where nothing waits, on one thread at a time."""
+        if self._idle is None or self._queue or not self._inbox.empty():
+            return
+        if self._idling.acquire(blocking=False):
             # Skippable work must not end the thread, whatever it raises.
             with contextlib.suppress(BaseException):
-                self._idle(items[0].job.key, [item.text for item in items], outcome)
+                self._idle(items[0].job.key, [item.text for item in items], results)
+            self._idling.release()
 
     def _fail(self, items: list[QueueItem], error: BaseException) -> None:
         """One bad text must not fail its batch mates: each job is tried by itself, and fails by itself."""
@@ -263,10 +296,11 @@ class Batcher(Generic[K, T]):
         except BaseException as error:  # noqa: BLE001 - a native panic; the thread has to live on
             return BatchFailedError(type(error).__name__)
         finally:
-            self.stats.runs += 1
-            self.stats.texts += len(texts)
-            self.stats.run_s += time.monotonic() - started
-            self._measure(time.thread_time() - used, sum(item.cost for item in items))
+            with self._results:
+                self.stats.runs += 1
+                self.stats.texts += len(texts)
+                self.stats.run_s += time.monotonic() - started
+                self._measure(time.thread_time() - used, sum(item.cost for item in items))
         if len(results) != len(texts):
             return BatchFailedError("as many results as texts were expected")
         return results

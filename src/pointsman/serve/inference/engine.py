@@ -17,7 +17,7 @@ from pointsman.artifact.address import open_artifact
 from pointsman.decision import Decision
 from pointsman.errors import ArtifactError, NonFiniteOutputError, PointsmanError
 from pointsman.runtime.router import Router
-from pointsman.runtime.session import SessionConfig
+from pointsman.runtime.session import SessionConfig, available_threads
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.inference.batcher import Batcher
 from pointsman.serve.inference.cache import RecentCache
@@ -129,6 +129,7 @@ class Engine:
             max_batch=settings.inference.max_batch,
             max_cost=settings.inference.batch_tokens,
             max_queue=settings.limits.queue,
+            threads=settings.inference.threads or self._environment.threads or available_threads(),
             wait_s=settings.inference.batch_wait_ms / 1000,
             idle=self._compare,
             on_answered=on_answered,
@@ -180,7 +181,8 @@ class Engine:
             router = Router.open(
                 opened,
                 variant=inference.variant,
-                session=SessionConfig(threads=inference.threads or self._environment.threads),
+                # The batcher runs batches side by side; inside one there is nothing left to share.
+                session=SessionConfig(threads=1),
                 settings=self._environment,
             )
         except PointsmanError:

@@ -75,6 +75,42 @@ def test_a_client_has_its_own_limit(artifact: Path, start: Callable[..., Running
     assert status(other) == 200
 
 
+@pytest.mark.parametrize("place", ["admin_keys", "keys_file"])
+def test_keys_of_the_same_name_are_two_clients(
+    artifact: Path, start: Callable[..., Running], tmp_path: Path, place: str
+) -> None:
+    """The first user key, the first admin key and the first line of a file are all called key-1."""
+    file = tmp_path / "keys"
+    file.write_text(hashed_line(BOSS))
+    auth = {"keys": [USER], place: [BOSS] if place == "admin_keys" else str(file)}
+    gateway = start(settings_for(artifact, auth=auth, limits={"requests_per_s": 0.001, "burst": 1}))
+
+    def status(key: str) -> int:
+        headers = {"authorization": f"Bearer {key}"}
+        return gateway.http.post("/predict", json={"query": "plan"}, headers=headers).status_code
+
+    assert [status(USER), status(USER), status(BOSS)] == [200, 429, 200]
+
+
+@pytest.mark.parametrize("keys", [[USER], [USER, USER[::-1]]])
+def test_the_cache_tells_no_key_what_another_asked(
+    artifact: Path, start: Callable[..., Running], keys: list[str]
+) -> None:
+    gateway = start(settings_for(artifact, auth={"keys": keys}))
+    for key in keys * 2:
+        headers = {"authorization": f"Bearer {key}"}
+        for path, body in (
+            ("/predict", {"query": "plan"}),
+            ("/explain", {"query": "a plan"}),
+            ("/score", {"data": ["plan"]}),
+        ):
+            assert gateway.http.post(path, json=body, headers=headers).status_code == 200
+    runs = gateway.gateway.engine.batcher.stats.texts
+    alone = runs / len(keys)
+    # Each key has the model read all of its texts once: plan, a plan, and that without either word.
+    assert alone == 4
+
+
 class TestKeys:
     @pytest.mark.parametrize("key", ["", "short", "a" * 64, "changeme" + "x7" * 20, "sk-1234567890" * 4])
     def test_weak_keys_are_refused_unseen(self, artifact: Path, key: str) -> None:
@@ -115,8 +151,8 @@ class TestKeys:
         file = tmp_path / "keys"
         file.write_text(f"# people\n\n{hashed_line(USER, 'ann')}\n")
         users = load_access(settings_for(artifact, auth={"keys_file": str(file)}).auth).users
-        assert users.name_of(USER) == "ann"
-        assert users.name_of(BOSS) is None
+        assert str(users.holder_of(USER)).startswith("user:ann:")
+        assert users.holder_of(BOSS) is None
         assert USER not in file.read_text()
 
     @pytest.mark.parametrize("text", ["", "# nothing\n", "ann plain-text-key\n", "ann sha256:zz\n"])

@@ -13,7 +13,7 @@ from tests.support.fake_upstream import (
     chunk,
     delta,
 )
-from tests.support.running import Running
+from tests.support.running import Running, post_head
 
 Start = Callable[..., Running]
 
@@ -22,8 +22,8 @@ class TestTheClientLeaves:
     def leave(self, gateway: Running, body: dict[str, object], after_bytes: int) -> None:
         data = json.dumps({"model": "cloud", "messages": [], **body}).encode()
         with socket.create_connection(("127.0.0.1", gateway.port)) as client:
-            head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(data)}\r\n\r\n"
-            client.sendall(head.encode() + data)
+            head = post_head("/v1/chat/completions", len(data))
+            client.sendall(head + data)
             got = b""
             while len(got) < after_bytes:
                 got += client.recv(65536)

@@ -20,7 +20,7 @@ from tests.support.fake_upstream import (
     delta,
     stream,
 )
-from tests.support.running import Running
+from tests.support.running import Running, post_head
 from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT
 
 from pointsman.serve.upstream.breaker import RetryBudget
@@ -251,9 +251,9 @@ def test_a_client_that_leaves_takes_both_with_it(
     first, second = cloud.script, local.script = Held(), Held()
     gateway = both(routing=routing())
     body = b'{"model": "cloud", "messages": [], "stream": %s}' % str(streams).lower().encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = post_head("/v1/chat/completions", len(body))
     with socket.create_connection(("127.0.0.1", gateway.port)) as client:
-        client.sendall(head.encode() + body)
+        client.sendall(head + body)
         assert first.arrived.wait(10) and second.arrived.wait(10)
     assert first.closed.wait(10) and second.closed.wait(10)
     gateway.settle()

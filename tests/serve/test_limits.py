@@ -83,13 +83,15 @@ def test_kinds_of_bodies(plain: Running, headers: dict[str, str], status: int) -
 class TestSizes:
     def test_a_body(self, plain: Running) -> None:
         limit = plain.gateway.settings.limits.text_body_bytes
-        found = plain.http.post("/predict", content=b'"' + b"a" * limit + b'"')
+        headers = {"content-type": "application/json"}
+        found = plain.http.post("/predict", headers=headers, content=b'"' + b"a" * limit + b'"')
         assert (found.status_code, found.json()["error"]["code"]) == (413, "body_too_large")
 
     def test_a_body_that_does_not_say_its_length(self, plain: Running) -> None:
         limit = plain.gateway.settings.limits.text_body_bytes
         pieces = (b"a" * 65536 for _ in range(limit // 65536 + 2))
-        assert plain.http.post("/predict", content=pieces).status_code == 413
+        headers = {"content-type": "application/json"}
+        assert plain.http.post("/predict", headers=headers, content=pieces).status_code == 413
 
     def test_a_batch(self, plain: Running) -> None:
         found = plain.http.post("/predict", json={"query": ["plan"] * 33})

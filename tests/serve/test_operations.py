@@ -294,3 +294,24 @@ def test_a_setting_that_is_not_known_is_refused_by_its_name(artifact: Path) -> N
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=artifact, check=False)
     assert done.returncode == 2
     assert "POINTSMAN_SERVER__PORT" in done.stderr
+
+
+def test_a_storm_of_signals_is_one_reload(spawn: Callable[..., Process]) -> None:
+    gateway = spawn()
+
+    def version() -> str:
+        return str(httpx.get(f"{gateway.url}/info").json()["version"].rsplit("-")[-1])
+
+    for _ in range(500):
+        gateway.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 20
+    while version() == "1":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(1.0)
+    assert version() == "2"
+    gateway.process.send_signal(signal.SIGHUP)
+    while version() == "2":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert gateway.stop() == 0

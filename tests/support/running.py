@@ -133,13 +133,19 @@ class Process:
         return code
 
 
+def post_head(path: str, length: int) -> bytes:
+    """The head of a POST of JSON."""
+    lines = (f"POST {path} HTTP/1.1", "host: localhost", "content-type: application/json")
+    return "\r\n".join((*lines, f"content-length: {length}", "", "")).encode()
+
+
 class Load:
     """Four clients with a new connection for each request: once connected and sent, an answer must come."""
 
     def __init__(self, port: int) -> None:
         body = b'{"query": "plan"}'
-        head = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
-        self._request = head.encode() + body
+        head = post_head("/predict", len(body))
+        self._request = head + body
         self._address = ("127.0.0.1", port)
         self._counts = [[0, 0] for _ in range(4)]
         self._threads = [threading.Thread(target=self._ask, args=(count,)) for count in self._counts]

@@ -11,6 +11,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from pointsman.serve.dispatch import Route, Table
+from pointsman.serve.edge.browser import refuse_foreign_pages
 from pointsman.serve.edge.http import JSON, ClientGone, Exchange, request_id_of
 from pointsman.serve.edge.keys import KeyRing
 from pointsman.serve.failures import GatewayError, as_gateway_error, error_body, error_headers
@@ -90,6 +91,8 @@ class Application:
             exchange.client = _holder(exchange, access.admins) or ""
             if not exchange.client and _holder(exchange, access.users):
                 raise GatewayError("forbidden", "this needs an admin key")
+        elif route.access == "admin" or (route.access == "user" and not access.by_proxy):
+            refuse_foreign_pages(exchange, self.gateway.settings.server.own_names)
         if not exchange.client:
             error = GatewayError("unauthorized", "send a valid key as `authorization: Bearer` or `api-key`")
             error.headers.append((b"www-authenticate", b"Bearer"))
@@ -132,12 +135,12 @@ class Application:
 
 
 def _holder(exchange: Exchange, ring: KeyRing) -> str | None:
-    """The name of the key that the request holds, in this ring."""
+    """Who holds the key that the request shows, by this ring."""
     key = exchange.header(b"api-key") or exchange.header(b"x-api-key") or ""
     scheme, _, token = (exchange.header(b"authorization") or "").partition(" ")
     if scheme.lower() == "bearer":
         key = token.strip()
-    return ring.name_of(key) if key and ring else None
+    return ring.holder_of(key) if key and ring else None
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

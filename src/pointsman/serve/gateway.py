@@ -53,6 +53,10 @@ class Gateway:
         """Whether new requests are welcome."""
         return self.engine.is_ready and not self.is_draining
 
+    def cache_owner(self, client: str) -> str:
+        """Whose recent decisions a client may be answered from: its own, where several keys exist."""
+        return client if self.access.tells_clients_apart else ""
+
     def count_decision(
         self, kind: str, target: str, reason: str, answer: Answer | None, text: str | None = None
     ) -> None:

@@ -51,6 +51,10 @@ class ServerSettings(Part):
         default="127.0.0.1", description="address to listen on; beyond loopback an API key is required"
     )
     port: int = Field(default=8000, ge=0, le=65_535, description="port to listen on; 0 takes a free one")
+    hosts: tuple[str, ...] = Field(
+        default=(),
+        description="further names by which it is reached without keys, beside `localhost` and addresses",
+    )
     admin_host: str = Field(default="127.0.0.1", description="address of the admin routes and of /metrics")
     admin_port: int | None = Field(
         default=8001,
@@ -88,6 +92,11 @@ class ServerSettings(Part):
     show_text: bool = Field(
         default=False, description="let the page's list of recent decisions show their text"
     )
+
+    @property
+    def own_names(self) -> frozenset[str]:
+        """Names, in small letters, that a browser may ask for."""
+        return frozenset(name.lower().rstrip(".") for name in self.hosts)
 
     @field_validator("admin_port", mode="before")
     @classmethod

@@ -189,7 +189,7 @@ async def slow_clients(bench: Bench) -> Finding:
     drips, silent = bench.pick((40, 20), (200, 100), (200, 100))
     limits = {"limits": {"header_timeout_s": head_s, "body_timeout_s": body_s}}
     capacity = await bench.measured_capacity()
-    partial = b"POST /predict HTTP/1.1\r\nhost: x\r\n"
+    partial = b"POST /predict HTTP/1.1\r\nhost: localhost\r\n"
     body = partial + b"content-type: application/json\r\ncontent-length: 1000\r\n\r\n{"
 
     async def hold(gateway: Gateway, first: bytes, drip: bytes) -> float:

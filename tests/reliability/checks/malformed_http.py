@@ -122,7 +122,7 @@ async def json_quirks(bench: Bench) -> Finding:
 
 def wire_cases() -> list[tuple[str, bytes]]:
     """Heads that smuggle, split or flood."""
-    post = b"POST /predict HTTP/1.1\r\nhost: x\r\n"
+    post = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     body = b'{"query":"plan"}'
     length = b"content-length: %d\r\n" % len(body)
     return [
@@ -180,7 +180,7 @@ async def on_the_wire(bench: Bench) -> Finding:
             got = await raw(gateway.port, asked, many=len(ids))
             came = [part.split(b"\r\n")[0].decode() for part in got.split(b"x-request-id: ")[1:]]
             desync += came != ids
-        head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        head = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         flood = head + b"transfer-encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * chunks + b"0\r\n\r\n"
         await raw(gateway.port, flood, 20)
         before = gateway.rss_mb

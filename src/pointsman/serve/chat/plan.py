@@ -145,19 +145,23 @@ async def _by_model(
         if known is not None:
             gateway.sticky.put(key, known)
             return Plan(known, "sticky", False, None, 0.0)
-    plan = await _ask(gateway, messages, threshold, deadline)
+    plan = await _ask(gateway, gateway.cache_owner(exchange.client), messages, threshold, deadline)
     if key is not None and plan.answer is not None:
         gateway.sticky.put(key, plan.target)
     return plan
 
 
 async def _ask(
-    gateway: Gateway, messages: Sequence[Mapping[str, Any]], threshold: float | None, deadline: float
+    gateway: Gateway,
+    owner: str,
+    messages: Sequence[Mapping[str, Any]],
+    threshold: float | None,
+    deadline: float,
 ) -> Plan:
     started = time.perf_counter()
     try:
         text = text_of_messages(messages, gateway.engine.current.router.manifest.chat)
-        answer = (await gateway.engine.decide([text], deadline))[0]
+        answer = (await gateway.engine.decide([text], deadline, owner=owner))[0]
         if threshold is not None:
             answer = Answer(gateway.engine.with_threshold(answer.decision, threshold), answer.version)
     except PointsmanError as error:

@@ -111,7 +111,8 @@ async def decide_texts(gateway: Gateway, exchange: Exchange, texts: Sequence[str
         raise GatewayError("batch_too_large", message)
     exchange.is_work = True
     with gateway.tracing.decision() as span:
-        answers = await gateway.engine.decide(texts, is_wanted=exchange.is_wanted)
+        owner = gateway.cache_owner(exchange.client)
+        answers = await gateway.engine.decide(texts, is_wanted=exchange.is_wanted, owner=owner)
         if not exchange.is_wanted():
             raise ClientGone
         first = answers[0]

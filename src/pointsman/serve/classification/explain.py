@@ -26,7 +26,8 @@ async def explain(gateway: Gateway, exchange: Exchange) -> None:
     without = [query[:start] + query[end:] for start, end in spans]
     if sum(map(len, without)) > limits.batch_chars:
         raise GatewayError("batch_too_large", "the text is too long to be explained")
-    answers = await gateway.engine.decide([query])
+    owner = gateway.cache_owner(exchange.client)
+    answers = await gateway.engine.decide([query], owner=owner)
     decision = answers[0].decision
     if decision.reason is Reason.EMPTY_TEXT:
         raise EmptyTextError("there is nothing to read in the text")
@@ -34,7 +35,7 @@ async def explain(gateway: Gateway, exchange: Exchange) -> None:
     # Not one batch: a visitor's explanation must not push aside the work that is waiting.
     words: list[dict[str, Any]] = []
     for (start, end), text in zip(spans, without, strict=True):
-        other = (await gateway.engine.decide([text]))[0].decision
+        other = (await gateway.engine.decide([text], owner=owner))[0].decision
         weight = 0.0 if other.reason is Reason.EMPTY_TEXT else odds - float(log_odds(other.p_cloud))
         words.append({"start": start, "end": end, "weight": round(weight, 6)})
     await exchange.respond_json({**decision.to_dict(), "version": answers[0].version, "words": words})

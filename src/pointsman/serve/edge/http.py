@@ -30,7 +30,7 @@ class Exchange:
 
     Attributes:
         request_id: the client's, if it is harmless, or ours.
-        client: the name of its key, or its address: whom limits count for.
+        client: the holder of its key, or its address: whom limits count for.
         route: the path's pattern, for metrics; never the path itself.
         status: what was answered; 0 until then.
         is_work: texts or a chat were asked for, so that the live view counts it.
@@ -135,11 +135,18 @@ class Exchange:
         return self.scope.get("extensions", {}).get(EXTENSION)
 
     async def json_body(self, limit_bytes: int, timeout_s: float) -> bytes:
-        """The whole body, announced as JSON or not announced at all."""
+        """The whole body, which has to be announced as JSON, unless there is none.
+
+        A page elsewhere can have a browser send what is announced as nothing, or as plain text.
+        """
         kind = (self.header(b"content-type") or "").partition(";")[0].strip().lower()
-        if kind and kind != "application/json" and not kind.endswith("+json"):
+        is_json = kind == "application/json" or kind.endswith("+json")
+        if not is_json and (kind or self._announces_body()):
             raise GatewayError("unsupported_media_type", "expected content-type application/json")
         return await self.body(limit_bytes, timeout_s)
+
+    def _announces_body(self) -> bool:
+        return self.header(b"transfer-encoding") is not None or (self.header(b"content-length") or "0") != "0"
 
     @staticmethod
     def _too_large(limit_bytes: int) -> GatewayError:

@@ -25,18 +25,22 @@ _PLACEHOLDERS = ("changeme", "change-me", "secret", "password", "example", "test
 class KeyRing:
     """Names and digests of the keys of one role; an empty ring lets everybody in."""
 
+    role: str
     digests: tuple[tuple[str, bytes], ...]
 
     def __bool__(self) -> bool:
         return bool(self.digests)
 
-    def name_of(self, key: str) -> str | None:
-        """The name of a key, or None; every digest is compared, whatever the first ones say."""
+    def holder_of(self, key: str) -> str | None:
+        """Who holds a key, or None; every digest is compared, whatever the first ones say.
+
+        Two keys are two holders, also where their names are the same or another role has that name.
+        """
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
         found = None
         for name, known in self.digests:
             if hmac.compare_digest(digest, known):
-                found = name
+                found = f"{self.role}:{name}:{known[:4].hex()}"
         return found
 
 
@@ -48,6 +52,11 @@ class Access:
     admins: KeyRing
     by_proxy: bool
 
+    @property
+    def tells_clients_apart(self) -> bool:
+        """Whether several keys exist, so that one holder must not learn what another asked."""
+        return bool(self.users) and len(self.users.digests) + len(self.admins.digests) > 1
+
 
 def load_access(auth: AuthSettings) -> Access:
     """Read the keys.
@@ -56,8 +65,8 @@ def load_access(auth: AuthSettings) -> Access:
         SettingsError: a weak key, or a file that is not understood; no key is shown.
     """
     return Access(
-        _ring(auth.keys, auth.keys_file, "auth.keys"),
-        _ring(auth.admin_keys, auth.admin_keys_file, "auth.admin_keys"),
+        KeyRing("user", _digests(auth.keys, auth.keys_file, "auth.keys")),
+        KeyRing("admin", _digests(auth.admin_keys, auth.admin_keys_file, "auth.admin_keys")),
         auth.by_proxy,
     )
 
@@ -105,7 +114,7 @@ def hashed_line(key: str, name: str = "key-1") -> str:
     return f"{name} sha256:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-def _ring(keys: Iterable[SecretStr], path: Path | None, where: str) -> KeyRing:
+def _digests(keys: Iterable[SecretStr], path: Path | None, where: str) -> tuple[tuple[str, bytes], ...]:
     digests: list[tuple[str, bytes]] = []
     for index, secret in enumerate(keys):
         key = secret.get_secret_value()
@@ -113,7 +122,7 @@ def _ring(keys: Iterable[SecretStr], path: Path | None, where: str) -> KeyRing:
         digests.append((f"key-{index + 1}", hashlib.sha256(key.encode()).digest()))
     if path is not None:
         digests += _from_file(path, f"{where}_file")
-    return KeyRing(tuple(digests))
+    return tuple(digests)
 
 
 def _from_file(path: Path, where: str) -> list[tuple[str, bytes]]:

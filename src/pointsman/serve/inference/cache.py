@@ -19,11 +19,11 @@ class RecentCache(Generic[V]):
         self.hits = 0
         self.misses = 0
 
-    def key(self, text: str) -> bytes:
-        """16 bytes that stand for a text, in this cache only."""
-        return hashlib.blake2b(
-            text.encode("utf-8", "surrogatepass"), digest_size=16, key=self._secret
-        ).digest()
+    def key(self, text: str, owner: str = "") -> bytes:
+        """16 bytes that stand for a text, in this cache only; each owner has values of its own."""
+        made = hashlib.blake2b(owner.encode() + b"\0", digest_size=16, key=self._secret)
+        made.update(text.encode("utf-8", "surrogatepass"))
+        return made.digest()
 
     def get(self, key: bytes) -> V | None:
         """The value, which becomes the most recent one, or None."""

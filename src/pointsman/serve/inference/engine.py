@@ -220,6 +220,7 @@ class Engine:
         texts: Sequence[str],
         deadline: float | None = None,
         is_wanted: Callable[[], bool] = lambda: True,
+        owner: str = "",
     ) -> list[Answer]:
         """Decide texts of one request: all by the same version.
 
@@ -227,6 +228,7 @@ class Engine:
             texts: at least one.
             deadline: `time.monotonic()` of the request's own deadline.
             is_wanted: whether somebody still waits for the answer; asked in the batcher's thread.
+            owner: whose recent decisions may answer: how fast one comes tells that it was asked before.
 
         Raises:
             GatewayError: `overloaded`, `queue_timeout`, `model_unavailable`.
@@ -234,7 +236,9 @@ class Engine:
         """
         model = self._choose()
         cache = model.cache
-        keys = [cache.key(text) for text in texts]
+        # What is not read need not be hashed.
+        texts = [text[: model.router.manifest.limits.max_chars + 1] for text in texts]
+        keys = [cache.key(text, owner) for text in texts]
         found = [cache.get(key) for key in keys]
         missing = [index for index, decision in enumerate(found) if decision is None]
         if missing:

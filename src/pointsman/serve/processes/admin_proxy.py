@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
+from pointsman.serve.edge.browser import refuse_foreign_pages
 from pointsman.serve.edge.http import JSON, ClientGone, Exchange, request_id_of
 from pointsman.serve.failures import GatewayError, error_body, error_headers
 from pointsman.serve.logs import log
@@ -48,6 +49,8 @@ class AdminProxy:
             return
         exchange = Exchange(scope, receive, send, request_id_of(scope))
         try:
+            if self._lends_key:
+                refuse_foreign_pages(exchange, self._pool.settings.server.own_names)
             limits = self._pool.settings.limits
             body = await exchange.body(limits.text_body_bytes, limits.body_timeout_s)
             if exchange.method == "POST":

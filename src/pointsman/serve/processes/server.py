@@ -29,6 +29,8 @@ from pointsman.serve.upstream.demo import EchoUpstream, with_demo_upstreams
 from pointsman.serve.upstream.upstreams import read_key
 
 _LAST_WORDS_S = 2.0
+_SIGNALS_GATHER_S = 0.2
+"""From a signal to the reload that it asks for: a storm of them is one."""
 _SWITCH_S = 0.001
 """The model's thread and the event loop take turns; Python's 5 ms between them would be most of a latency."""
 
@@ -95,7 +97,8 @@ class Service:
         self.servers: list[Listener] = []
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_reload_due = False
+        self._reloading: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Serve until told to stop."""
@@ -152,14 +155,19 @@ class Service:
         self._stop.set()
 
     def _reload(self, gateway: Gateway) -> None:
-        async def work() -> None:
-            # The refusal is in the log already, and the old version serves on.
-            with contextlib.suppress(GatewayError):
-                await reload_artifact(gateway, None)
+        """A reload soon; signals until it begins ask for the same one, later ones for one more."""
 
-        task = asyncio.get_running_loop().create_task(work())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        async def work() -> None:
+            while self._is_reload_due:
+                await asyncio.sleep(_SIGNALS_GATHER_S)
+                self._is_reload_due = False
+                # The refusal is in the log already, and the old version serves on.
+                with contextlib.suppress(GatewayError):
+                    await reload_artifact(gateway, None)
+
+        self._is_reload_due = True
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.get_running_loop().create_task(work())
 
     async def _leave(self, gateway: Gateway) -> None:
         server = self.settings.server

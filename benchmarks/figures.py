@@ -1,7 +1,7 @@
 """Figures of the deployment pages: recorded as data by what measured them, and rendered into the pages.
 
-A page holds `<!-- figures: NAME -->` and `<!-- /figures -->`; `render.py` writes between them what
-`results/targets/NAME.json` says. This file knows both forms; it measures nothing.
+A page holds `<!-- figures: NAME -->` and `<!-- /figures -->`; `python -m benchmarks.render` writes between
+them what `results/targets/NAME.json` says. This file knows both forms; it measures nothing.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Measure the full-size model, 24 blocks and 24.8 million parameters: every row of the figures to reach.
 
-    python benchmarks/full_size.py --tokenizer DIR [--queries FILE] [--output DIR] [--quick]
+    python -m benchmarks.full_size --tokenizer DIR [--queries FILE] [--output DIR] [--quick]
 
 The weights are random, from a seed, with norm scales around 1: right for speed, which does not depend on
 their values, and for nothing else. The checkpoint lives in a temporary folder, says so in its name, is

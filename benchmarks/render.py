@@ -1,6 +1,6 @@
 """Render benchmarks/README.md and the figures in docs/ from benchmarks/results: none is typed by hand.
 
-    python benchmarks/render.py [--check]
+    python -m benchmarks.render [--check]
 
 With --check, nothing is written; the exit code is 1 where a page is not what the results say.
 """
@@ -8,8 +8,8 @@ With --check, nothing is written; the exit code is 1 where a page is not what th
 import sys
 from pathlib import Path
 
-from batch_page import with_batch_figures
-from figures import with_figures
+from benchmarks.batch.page import with_batch_figures
+from benchmarks.figures import with_figures
 
 from pointsman.bench.goals import read_goals
 from pointsman.bench.report.markdown import HOW_TO_READ, render_table, report_tables
@@ -19,15 +19,15 @@ FOLDER = Path(__file__).resolve().parent
 PAGE = FOLDER / "README.md"
 HEAD = """# Benchmarks
 
-This page is rendered from `results/` by `python benchmarks/render.py`; change the results, not the page.
+This page is rendered from `results/` by `python -m benchmarks.render`; change the results, not the page.
 How figures are taken, and how to take them on your machine: [docs/benchmarking.md](../docs/benchmarking.md).
 
 | to measure | run |
 | --- | --- |
 | a router of yours, thoroughly | `pointsman bench ARTIFACT --reference CHECKPOINT` |
 | the same in about a minute | `pointsman bench ARTIFACT --reference CHECKPOINT --quick` |
-| the full-size model, random weights | `python benchmarks/full_size.py --tokenizer CHECKPOINT` |
-| files: rate, memory, Ray, `kill -9` | `python benchmarks/batch.py` |
+| the full-size model, random weights | `python -m benchmarks.full_size --tokenizer CHECKPOINT` |
+| files: rate, memory, Ray, `kill -9` | `python -m benchmarks.batch` |
 
 The full-size model has 24 blocks and random weights: right for speed, and for nothing else. What is
 measured is data: `scenarios.json` and `goals.json` in `src/pointsman/bench/`.
@@ -64,7 +64,7 @@ def main() -> int:
     if "--check" in sys.argv[1:]:
         for path in wrong:
             name = path.relative_to(FOLDER.parent)
-            sys.stderr.write(f"{name} is not what the results say: python benchmarks/render.py\n")
+            sys.stderr.write(f"{name} is not what the results say: python -m benchmarks.render\n")
         return 1 if wrong else 0
     for path, text in wrong.items():
         path.write_text(text, encoding="utf-8")

@@ -16,7 +16,7 @@ TAIL = """## Run it yourself
 | --- | --- |
 | `python -m benchmarks.serving --size medium` | every check, about five minutes on two quiet cores |
 | `python -m benchmarks.serving --only S4` | one check |
-| `make peers` | installs what S3 compares with, in its own environment |
+| `nox -s peers` | installs what S3 compares with, in its own environment |
 
 How the load is made and what decides: [reliability](reliability.md#run-it-yourself).
 

@@ -102,7 +102,7 @@ async def peers(bench: Bench) -> Finding:
     ]
     for peer in PEERS:
         if not peer.python.exists():
-            remarks.append(f"{peer.name}: not installed here (`make peers`).")
+            remarks.append(f"{peer.name}: not installed here (`nox -s peers`).")
             continue
         try:
             server, port = await start(peer)

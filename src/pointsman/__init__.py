@@ -14,4 +14,4 @@ from pointsman.runtime.router import Router
 
 __all__ = ["Decision", "LabelSet", "PointsmanError", "Policy", "Reason", "Router", "__version__"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,6 +1,6 @@
 """What `pip install pointsman` gives, alone: routing, verifying, the command line. No torch, no onnx, no web.
 
-Run by `make base-test` in an environment of its own.
+Run by `nox -s base` in an environment of its own.
 """
 
 import json

@@ -3,31 +3,16 @@ import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from benchmarks.batch import page
+from benchmarks.batch.texts import short_queries
 from tests.support.tiny_artifact import build_tiny_artifact
 
 ROOT = Path(__file__).parents[2]
-BENCHMARKS = ROOT / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def page() -> ModuleType:
-    return module("batch_page")
-
-
-def module(name: str) -> ModuleType:
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    made = module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
-
-
-def test_the_page_has_figures_of_every_kind(page: ModuleType) -> None:
+def test_the_page_has_figures_of_every_kind() -> None:
     text = page.PAGE.read_text(encoding="utf-8")
     assert page.with_batch_figures(text) == text
     for what in ("route_many", "ray over local", "rows lost", "resident MiB", "bytes a row", "core-hours"):
@@ -36,7 +21,7 @@ def test_the_page_has_figures_of_every_kind(page: ModuleType) -> None:
     assert "/tmp/" not in page.RESULT.read_text(encoding="utf-8")
 
 
-def test_figures_come_from_timings(page: ModuleType) -> None:
+def test_figures_come_from_timings() -> None:
     run = {"rows": 1000, "seconds": 10.0, "workers": 2, "first_part": {"rows": 200, "seconds": 2.0}}
     slow = {**run, "first_part": {"rows": 200, "seconds": 5.0}, "seconds": 15.0}
     assert page.rate(run) == 100.0
@@ -53,10 +38,9 @@ def test_figures_come_from_timings(page: ModuleType) -> None:
 
 
 def test_texts_are_the_same_every_time_and_mostly_different() -> None:
-    made = module("batch_texts")
-    texts = list(islice(made.short_queries(3), 500))
-    assert texts == list(islice(made.short_queries(3), 500))
-    assert texts != list(islice(made.short_queries(4), 500))
+    texts = list(islice(short_queries(3), 500))
+    assert texts == list(islice(short_queries(3), 500))
+    assert texts != list(islice(short_queries(4), 500))
     assert len(set(texts)) > 350
     assert all(text.strip() for text in texts)
 
@@ -66,7 +50,8 @@ def test_it_kills_runs_and_counts(tmp_path: Path) -> None:
     output = tmp_path / "batch.json"
     words = ["--part", "kill", "--rows", 50, "--kill-rows", 400, "--kills", 1, "--artifact", artifact]
     done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "batch.py"), *map(str, words), "--output", str(output)],
+        [sys.executable, "-m", "benchmarks.batch", *map(str, words), "--output", str(output)],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

@@ -2,10 +2,9 @@
 
     python -m tests.reliability --size small|medium|full [--only A1,B] [--output FILE]
 
-Small is for every change (a few minutes; only counts decide), medium takes twenty minutes, full is
-what `make soak` runs. Results are JSON in FILE, where a run with --only replaces its checks;
-docs/reliability.md is rendered from the medium or full ones. The exit code is 1 where a count missed its
-target, or with --strict a time.
+Small is for every change (a few minutes; only counts decide), medium takes twenty minutes, full takes hours.
+Results are JSON in FILE, where a run with --only replaces its checks; docs/reliability.md is rendered from
+the medium or full ones. The exit code is 1 where a count missed its target, or with --strict a time.
 """
 
 import sys

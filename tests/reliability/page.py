@@ -25,11 +25,11 @@ HOW = """## Run it yourself
 
 | command | what it does |
 | --- | --- |
-| `make reliability-small` | every check, small, as continuous integration runs it |
+| `nox -s reliability` | every check, small, as continuous integration runs it |
 | `python -m tests.reliability --size medium` | every check, twenty minutes on two quiet cores |
-| `make soak` | the full sizes |
+| `nox -s reliability -- --size full` | the full sizes |
 | `python -m tests.reliability --only A2,B` | one check, or one part |
-| `make peers` | installs what G1 and G4 fuzz with, each in its own environment |
+| `nox -s peers` | installs what G1 and G4 fuzz with, each in its own environment |
 
 The gateway is a process of its own on core 0, started as an operator starts it; the load comes from core
 1 over loopback. Requests leave on schedule whatever the answers do (open loop), and latency counts from

@@ -101,10 +101,11 @@ class Models:
 @contextlib.contextmanager
 def fake_models(delay_s: float = 0.0) -> Iterator[Models]:
     """Start the three; they end with the block."""
-    made = [FakeModel(says, delay_s) for says in (local_says, cloud_says, judge_says)]
-    servers = [FakeUpstream(model) for model in made]
+    local, cloud, judge = (FakeModel(says, delay_s) for says in (local_says, cloud_says, judge_says))
+    servers = [FakeUpstream(model) for model in (local, cloud, judge)]
+    local_url, cloud_url, judge_url = (server.url for server in servers)
     try:
-        yield Models(*made, *(server.url for server in servers))
+        yield Models(local, cloud, judge, local_url, cloud_url, judge_url)
     finally:
         for server in servers:
             server.close()

@@ -4,4 +4,4 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = ROOT / ".peers"
-"""`make peers` puts the environments of other servers and of fuzzers here."""
+"""`nox -s peers` puts the environments of other servers and of fuzzers here."""

@@ -54,7 +54,7 @@ class Running:
 
 def settings_for(artifact: Path, **tables: Any) -> GatewaySettings:
     """Settings on free ports, from the given tables only: nothing is read from the environment."""
-    tree = {
+    tree: dict[str, Any] = {
         "server": {"port": 0, "admin_port": 0, "log_level": "error", "drain_delay_s": 0.0, "grace_s": 5.0},
         "inference": {"artifact": str(artifact), "threads": 1},
         "limits": {"queue_timeout_ms": 10_000},

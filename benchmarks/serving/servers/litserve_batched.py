@@ -8,7 +8,7 @@ import onnxruntime as ort
 from tokenizers import Tokenizer
 
 
-class Classifier(litserve.LitAPI):
+class Classifier(litserve.LitAPI):  # type: ignore[misc]
     def setup(self, device: str) -> None:
         self.tokenizer = Tokenizer.from_file(f"{sys.argv[1]}/tokenizer.json")
         self.tokenizer.enable_truncation(128)

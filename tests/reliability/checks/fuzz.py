@@ -30,7 +30,7 @@ SETTINGS = '[checks.not_a_server_error]\nexpected-statuses = ["2xx", "3xx", "4xx
 async def schemas(bench: Bench) -> Finding:
     """All checks of schemathesis but one, every route, with a key and without; `--demo` upstreams behind."""
     if not PROGRAM.exists():
-        return Finding((), remark="schemathesis is not installed here (`make peers`).")
+        return Finding((), remark="schemathesis is not installed here (`nox -s peers`).")
     most = bench.pick(5, 30, 5_000)
     found = await asyncio.gather(_fuzz(bench, most, with_key=True), _fuzz(bench, most, with_key=False))
     remark = (

@@ -33,7 +33,7 @@ async def parsers(bench: Bench) -> Finding:
     """Random streams cut at random places; then every parser, as long as the size allows, two at a time."""
     measures = splitter(bench)
     if not PYTHON.exists():
-        return Finding(tuple(measures), (bench.seed,), "atheris is not installed here (`make peers`).")
+        return Finding(tuple(measures), (bench.seed,), "atheris is not installed here (`nox -s peers`).")
     seconds = bench.pick(4, 60, 600)
 
     async def one(index: int) -> Measure:

@@ -3,6 +3,7 @@
 import resource
 import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ FULL = Path("/dev/full")
 async def nowhere_to_log(bench: Bench) -> Finding:
     """Standard error on a disk that is always full, at DEBUG: decisions, chats, streams and errors."""
     starts, each = bench.pick(1, 10, 50), bench.pick(200, 100, 100)
-    makers = (
+    makers: tuple[tuple[int, Callable[[int], bytes]], ...] = (
         (200, lambda i: wire.predict(f"plan {i}")),
         (200, lambda i: wire.chat(f"q{i}", model="cloud")),
         (400, lambda i: wire.chat(f"q{i}", model="nobody")),

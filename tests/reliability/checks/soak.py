@@ -8,6 +8,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from tests.reliability.checks.malformed_http import quirks, raw, wire_cases
 from tests.reliability.checks.memory import slope_t
@@ -84,7 +85,11 @@ async def mixture(bench: Bench) -> Finding:
     draw = bench.random("I2")
     capacity = await bench.measured_capacity()
     upstream = {"breaker_failures": NEVER_OPEN, "first_byte_timeout_s": 0.3, "idle_timeout_s": 0.3}
-    tables = {"routing": {"fallback": BOTH_WAYS}, "limits": {"queue_timeout_ms": 5_000.0}, **UNCACHED}
+    tables: dict[str, Any] = {
+        "routing": {"fallback": BOTH_WAYS},
+        "limits": {"queue_timeout_ms": 5_000.0},
+        **UNCACHED,
+    }
     outcomes: Counter[str] = Counter()
     memory: list[float] = []
     fault = any_fault(draw)

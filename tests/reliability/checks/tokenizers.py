@@ -87,7 +87,7 @@ async def panics(bench: Bench) -> Finding:
     broken = Tokenizer.from_buffer(mutated(PANICS, bench.seed))
 
     def run(key: str, texts: list[str]) -> list[str]:
-        return [broken.encode(text).ids for text in texts] if key == "bad" else texts
+        return [str(broken.encode(text).ids) for text in texts] if key == "bad" else texts
 
     batcher: Batcher[str, str] = Batcher(run, cost=len, max_batch=8, max_cost=10**6, max_queue=64)
     batcher.start()

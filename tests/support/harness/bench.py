@@ -24,7 +24,7 @@ class Bench:
     """One run's surroundings.
 
     Attributes:
-        size: `small` for every change, `medium` for twenty minutes, `full` for `make soak`.
+        size: `small` for every change, `medium` for twenty minutes, `full` for a soak.
         capacity: texts a second that one core serves, one text a request; measured once, when first needed.
     """
 

@@ -1,6 +1,6 @@
 """Build the packaged Dockerfile without a container engine, run what it describes, and say how large it is.
 
-    python benchmarks/image.py [ARTIFACT] [--work DIR] [--json FILE] [--record]
+    python -m benchmarks.image [ARTIFACT] [--work DIR] [--json FILE] [--record]
 
 Every instruction is read from the Dockerfile that `pointsman package docker` writes. A stage is a Debian root
 (debootstrap, once, kept in DIR), not the official Python image of that release; RUN is carried out by chroot.
@@ -23,8 +23,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from dockerfile_root import Stage, base_root, build
-from figures import Figure, record
+from benchmarks.figures import Figure, record
+from benchmarks.image.dockerfile_root import Stage, base_root, build
 from packaging.utils import canonicalize_name
 
 from pointsman.bench.environment import capture_environment
@@ -75,7 +75,7 @@ def main() -> int:
         args.json.write_text(text + "\n", encoding="utf-8")
     print(text)
     if args.record:
-        record("docker", "python benchmarks/image.py --record", figures(seen), environment)
+        record("docker", "python -m benchmarks.image --record", figures(seen), environment)
     return 0
 
 
@@ -223,7 +223,7 @@ def ask(pid: int, requests: list[Any]) -> list[Any]:
     """Status and body of each request, made in the network of the running process."""
     enter = ["nsenter", "--target", str(pid), "--net", "--", sys.executable, "-c", _ASK]
     done = subprocess.run(enter, input=json.dumps(requests), capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    return list(json.loads(done.stdout))
 
 
 def figures(seen: dict[str, Any]) -> list[Figure]:

@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import linear_regression, median
 from typing import Any
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "deploy" / "batch.md"
-RESULT = Path(__file__).resolve().parent / "results" / "batch" / "batch.json"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "deploy" / "batch.md"
+RESULT = Path(__file__).resolve().parents[1] / "results" / "batch" / "batch.json"
 BEGIN = "<!-- batch figures -->"
 END = "<!-- /batch figures -->"
 BILLION = 1e9
@@ -103,7 +103,7 @@ def _machine(result: dict[str, Any]) -> str:
 
 def aims(result: dict[str, Any]) -> str:
     """What was aimed at and what was measured, as a table."""
-    rows = []
+    rows: list[tuple[str, str, str, bool | None]] = []
     if "local" in result:
         share = share_of_bare(result)
         name = f"local, {result['local']['rows']:,} rows, over `route_many`"

@@ -1,12 +1,12 @@
 """Measure `pointsman batch`: its rate beside `route_many`'s, its memory, Ray, and what a kill -9 loses.
 
-    python benchmarks/batch.py                    # 1,000,000 rows: about a quarter of an hour on two cores
-    python benchmarks/batch.py --rows 20000       # a minute or two, to try it
-    python benchmarks/batch.py --part ray         # 200,000 rows with both engines, twice: some minutes
+    python -m benchmarks.batch                    # 1,000,000 rows: about a quarter of an hour on two cores
+    python -m benchmarks.batch --rows 20000       # a minute or two, to try it
+    python -m benchmarks.batch --part ray         # 200,000 rows with both engines, twice: some minutes
 
 The queries are the project's own, edited by a seeded generator; --texts FILE takes real ones. Timings go to
 results/batch/batch.json; no figure is stored: docs/deploy/batch.md computes them when it is rendered, which
-this command does at its end where it wrote that file, and `python benchmarks/render.py` does at any time.
+this command does at its end where it wrote that file, and `python -m benchmarks.render` does at any time.
 """
 
 import argparse
@@ -22,9 +22,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from batch_page import PAGE, RESULT, aims, with_batch_figures
-from batch_run import WHO, Job, RunFailedError, killed, timed
-from batch_texts import read_texts, short_queries
+from benchmarks.batch.page import PAGE, RESULT, aims, with_batch_figures
+from benchmarks.batch.runs import WHO, Job, RunFailedError, killed, timed
+from benchmarks.batch.texts import read_texts, short_queries
 
 from pointsman.bench.environment import PACKAGES, capture_environment
 from pointsman.runtime.router import Router
@@ -55,7 +55,7 @@ def main() -> int:
     # The machine is looked at first, while nothing of ours runs.
     environment = capture_environment(packages=(*PACKAGES, "ray", "pyarrow")).to_dict()
     measured = {
-        "command": " ".join(["python", "benchmarks/batch.py", *sys.argv[1:]]),
+        "command": " ".join(["python", "-m", "benchmarks.batch", *sys.argv[1:]]),
         "load": environment.pop("load"),
     }
     result: dict[str, Any] = {"schema": 1, "measured": {}}

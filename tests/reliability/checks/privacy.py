@@ -224,7 +224,7 @@ async def timing(bench: Bench) -> Finding:
     """Keys that share 0 or all but one of their letters with the right one; Welch's t of the two times."""
     n = bench.pick(4_000, 20_000, 200_000)
     right = secrets.token_hex(32)
-    ring = KeyRing((("k", hashlib.sha256(right.encode()).digest()),))
+    ring = KeyRing("user", (("k", hashlib.sha256(right.encode()).digest()),))
     near, far = right[:-1] + ("0" if right[-1] != "0" else "1"), "".join("x" for _ in right)
     times: dict[str, list[int]] = {near: [], far: []}
     draw = bench.random("H4")

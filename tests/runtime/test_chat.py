@@ -24,6 +24,11 @@ def test_so_many_earlier_turns(earlier: int, text: str) -> None:
     assert text_of_messages(TURNS, Chat(earlier)) == text
 
 
+@pytest.mark.parametrize(("earlier", "text"), [(0, "three"), (1, "three\n¶ two"), (9, "three\n¶ two\n¶ one")])
+def test_the_last_turn_first(earlier: int, text: str) -> None:
+    assert text_of_messages(TURNS, Chat(earlier, last_first=True)) == text
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [

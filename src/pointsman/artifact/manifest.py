@@ -77,13 +77,22 @@ class Chat:
 
     Attributes:
         earlier_turns: how many user messages before the last one are read with it, at least 0.
+        last_first: the last message is read first, so that a long earlier one cannot push it out of the
+            tokens that are read, and a mark parts the messages; otherwise the oldest is read first.
     """
 
     earlier_turns: int = 0
+    last_first: bool = False
 
     def __post_init__(self) -> None:
         if not _is_whole(self.earlier_turns) or self.earlier_turns < 0:
             raise ManifestError(f"chat.earlier_turns: expected at least 0, found {self.earlier_turns!r}.")
+        if not isinstance(self.last_first, bool):
+            raise ManifestError(f"chat.last_first: expected true or false, found {self.last_first!r}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, without the older order's name, so that older artifacts keep their id."""
+        return asdict(self) if self.last_first else {"earlier_turns": self.earlier_turns}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +177,7 @@ class Manifest:
             "limits": asdict(self.limits),
             "policy": asdict(self.policy),
             "calibration": asdict(self.calibration) if self.calibration else None,
-            "chat": asdict(self.chat),
+            "chat": self.chat.to_dict(),
             "files": {name: asdict(digest) for name, digest in sorted(self.files.items())},
         }
 

@@ -51,12 +51,12 @@ class Checkpoint:
 
     @property
     def chat(self) -> Chat:
-        """How much of a chat the router was trained to read: `earlier_turns` of the config, or 0.
+        """How a chat was read in training: `earlier_turns` and `last_turn_first` of the config.
 
         Raises:
-            ManifestError: it is no whole number of at least 0.
+            ManifestError: the first is no whole number of at least 0, or the second not true or false.
         """
-        return Chat(self.config.get("earlier_turns", 0))
+        return Chat(self.config.get("earlier_turns", 0), self.config.get("last_turn_first", False))
 
     @property
     def max_positions(self) -> int | None:

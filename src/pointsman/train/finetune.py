@@ -15,13 +15,15 @@ import torch
 from transformers import AutoTokenizer
 
 from pointsman.artifact.manifest import Chat
-from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
+from pointsman.datasets.duplicates import near_duplicate_key
 from pointsman.errors import CheckpointError, DataError, TrainingError
 from pointsman.train.curves import draw_curves
-from pointsman.train.data import Example, ReadReport, Split, read_outcomes
+from pointsman.train.data import Example, ReadReport, read_outcomes
 from pointsman.train.distill import save_checkpoint, tell
 from pointsman.train.loop import Loop, Targets, Trainee
+from pointsman.train.precision import tiny_as_zero
 from pointsman.train.recipe import Loss, Recipe, Schedule, Student
+from pointsman.train.split import Split, held_out
 from pointsman.train.state import claim_directory
 from pointsman.train.student import load_student
 from pointsman.train.teacher import shipped_encoder
@@ -119,7 +121,8 @@ def finetune(plan: Plan, *, threads: int, progress: Progress) -> Path:
         plan.output / "state",
         progress,
     )
-    outcome = loop.run()
+    with tiny_as_zero():
+        outcome = loop.run()
     record = {
         **_settings(plan),
         "rows": split.report.rows,
@@ -152,9 +155,7 @@ def split_rows(plan: Plan) -> Split:
     if plan.validation:
         train, validation = examples, read_outcomes(plan.validation, report, chat)
     else:
-        held = [
-            hash_fraction(near_duplicate_key(e.query), "validation") < plan.validation_share for e in examples
-        ]
+        held = [held_out(e.query, plan.validation_share) for e in examples]
         train = [e for e, out in zip(examples, held, strict=True) if not out]
         validation = [e for e, out in zip(examples, held, strict=True) if out]
     keys = {near_duplicate_key(e.query) for e in validation}

@@ -6,8 +6,7 @@ from that query's own outcome. Any sequence classifier can give its opinions ins
 or a larger router.
 """
 
-import hashlib
-import json
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,11 @@ from transformers import AutoModel, AutoTokenizer
 
 from pointsman.artifact.digest import digest_file
 from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
+from pointsman.errors import CheckpointError
+from pointsman.train.batches import encode
 from pointsman.train.data import Example
+from pointsman.train.precision import reading_dtype
+from pointsman.train.remembered import remembered
 from pointsman.train.student import load_student
 
 EMBEDDING_SIZE = 384
@@ -37,6 +40,24 @@ def shipped_encoder() -> Path:
     return Path(get_model_path())
 
 
+def encoder_directory(name: str) -> Path:
+    """The directory of a sentence encoder: `name` itself, or where the hub's client keeps what it fetched.
+
+    Raises:
+        CheckpointError: it is no directory, and the hub does not give it.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "model.safetensors"]))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"encoder {name!r} is no directory, and the hub does not give it: {error}"
+        ) from None
+
+
 def embed(
     texts: Sequence[str],
     encoder: Path,
@@ -46,13 +67,13 @@ def embed(
     batch_tokens: int,
     progress: Progress,
 ) -> NDArray[np.float16]:
-    """Sentence vectors of unit length, float16 (texts, 384), cached under a digest of encoder and texts."""
+    """Sentence vectors of unit length, float16 (texts, width), cached text by text."""
 
     def load() -> Any:
         return AutoModel.from_pretrained(encoder, attn_implementation="eager")
 
     reading = _Reading(encoder, cache, "embeddings", max_tokens, batch_tokens, progress)
-    return _cached(texts, reading, load, _mean_pooled, EMBEDDING_SIZE)
+    return _cached(texts, reading, load, _mean_pooled)
 
 
 def opinions(
@@ -78,7 +99,7 @@ def opinions(
         CheckpointError: it cannot be loaded.
     """
     reading = _Reading(classifier, cache, "opinions", max_tokens, batch_tokens, progress)
-    answers = _cached(texts, reading, lambda: load_student(str(classifier)), _cloud_share, 1)
+    answers = _cached(texts, reading, lambda: load_student(str(classifier)), _cloud_share)
     return answers[:, 0].astype(np.float32)
 
 
@@ -99,30 +120,28 @@ def _cached(
     reading: _Reading,
     load: Callable[[], Any],
     answer: Callable[[Any, Sequence[Sequence[int]]], NDArray[np.float16]],
-    width: int,
 ) -> NDArray[np.float16]:
     weights = reading.directory / "model.safetensors"
-    identity = digest_file(weights).sha256 if weights.is_file() else reading.directory.name
-    key = json.dumps([identity, reading.max_tokens, *texts])
-    stored = reading.cache / f"{reading.what}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
-    if stored.is_file():
-        return np.asarray(np.load(stored, allow_pickle=False), dtype=np.float16)
-    model = load().eval().to(torch.bfloat16)
-    tokenizer = AutoTokenizer.from_pretrained(reading.directory)
-    ids = tokenizer(list(texts), truncation=True, max_length=reading.max_tokens)["input_ids"]
-    order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
-    answers = np.empty((len(ids), width), np.float16)
-    done = 0
-    while done < len(order):
-        rows = _rows_within(order[done:], ids, reading.batch_tokens)
-        answers[rows] = answer(model, [ids[row] for row in rows])
-        done += len(rows)
-        reading.progress(f"teacher: {done:,} of {len(order):,} texts read")
-    reading.cache.mkdir(parents=True, exist_ok=True)
-    partial = stored.with_suffix(".partial.npy")
-    np.save(partial, answers, allow_pickle=False)
-    partial.replace(stored)
-    return answers
+    identity = digest_file(weights).sha256[:16] if weights.is_file() else reading.directory.name
+
+    @functools.cache
+    def loaded() -> tuple[Any, Any]:
+        return load().eval().to(reading_dtype()), AutoTokenizer.from_pretrained(reading.directory)
+
+    def read(asked: Sequence[str]) -> NDArray[np.float16]:
+        model, tokenizer = loaded()
+        ids = encode(tokenizer, asked, reading.max_tokens)
+        answers: list[NDArray[np.float16]] = []
+        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
+        done = 0
+        while done < len(order):
+            rows = _rows_within(order[done:], ids, reading.batch_tokens)
+            answers.append(answer(model, [ids[row] for row in rows]))
+            done += len(rows)
+            reading.progress(f"teacher: {done:,} of {len(order):,} texts read")
+        return np.concatenate(answers)[np.argsort(order)]
+
+    return remembered(texts, reading.cache / f"{reading.what}-{identity}-{reading.max_tokens}", read)
 
 
 def _rows_within(order: Sequence[int], ids: Sequence[Sequence[int]], batch_tokens: int) -> list[int]:

@@ -8,20 +8,18 @@ import pyarrow.parquet as parquet
 import pytest
 
 from pointsman.artifact.manifest import Chat
+from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
 from pointsman.errors import DataError
 from pointsman.train.data import (
     ReadReport,
     files_of,
-    hash_fraction,
-    load_split,
-    near_duplicate_key,
-    outcome_of,
     read_outcomes,
     read_rows,
     read_rule,
 )
 from pointsman.train.recipe import Loss as LossWeights
 from pointsman.train.recipe import Outcomes, Recipe, Rule, Schedule, Student
+from pointsman.train.split import load_split
 
 
 def write_lines(path: Path, rows: list[object]) -> Path:
@@ -68,36 +66,6 @@ def test_a_csv_row_is_named_by_its_line(tmp_path):
     assert len(read_outcomes([path], report)) == 2
     assert report.bad == ["q.csv:3: label: expected local or cloud, found 'maybe'"]
     assert report.rows == {"q.csv": 2}
-
-
-@pytest.mark.parametrize(
-    ("row", "wanted"),
-    [
-        ({"query": "q", "label": "cloud"}, 1.0),
-        ({"query": "q", "label": " Local "}, 0.0),
-        ({"query": "q", "weak_score": 0, "strong_score": 1}, 1.0),
-        ({"query": "q", "weak_score": "0.5", "strong_score": "0.5"}, 0.0),
-    ],
-)
-def test_a_row_says_its_outcome(row, wanted):
-    assert outcome_of(row) == wanted
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        {},
-        {"query": "  ", "label": "cloud"},
-        {"query": 3, "label": "cloud"},
-        {"query": "q"},
-        {"query": "q", "label": "both"},
-        {"query": "q", "weak_score": 0},
-        {"query": "q", "weak_score": "high", "strong_score": 1},
-        {"query": "q", "weak_score": float("nan"), "strong_score": 1},
-    ],
-)
-def test_a_bad_row_says_what_is_wrong(row):
-    assert isinstance(outcome_of(row), str)
 
 
 def test_lines_that_are_not_objects_are_reported(tmp_path):

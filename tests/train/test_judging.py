@@ -84,7 +84,7 @@ def test_a_classifier_of_another_kind_is_asked_once_a_text(router_checkpoint, qu
     found = classifier_scores(router_checkpoint, asked, tmp_path, 32, len)
     assert found[0] == found[-1]
     assert found == pytest.approx(CheckpointScorer(router_checkpoint, 32)(asked), abs=0.02)
-    assert len(list(tmp_path.glob("opinions-*.npy"))) == 1
+    assert len(list(tmp_path.glob("opinions-*/part-*.npz"))) == 1
 
 
 def test_chance_is_seeded_and_length_is_length():
@@ -113,8 +113,8 @@ own = true
 
 
 def test_what_a_recipe_holds_out_is_what_training_held_out(tmp_path):
-    from pointsman.train.data import load_split
     from pointsman.train.recipe import load_recipe
+    from pointsman.train.split import load_split
 
     rows = [{"query": f"question number {i}", "weak_score": i % 2, "strong_score": 1} for i in range(100)]
     (tmp_path / "x.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")

@@ -29,6 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a classifier's checkpoint directory whose opinions are the soft labels "
         "(default: a logistic regression on the encoder's vectors)",
     )
+    parser.add_argument(
+        "--encoder",
+        nargs="+",
+        default=[],
+        help="more sentence encoders for the recipe's experts: directories or hub names",
+    )
+    parser.add_argument("--cache", type=Path, help="of the teacher's answers (default: OUTPUT/cache)")
     parser.add_argument("--threads", type=int, default=None, help="default: what this process may use")
 
 
@@ -49,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads or available_threads(),
         progress=progress,
         teacher=args.teacher,
+        encoders=args.encoder,
+        cache=args.cache,
     )
     print(checkpoint)
     return 0

@@ -50,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--edits", type=int, default=1000, help="queries to edit (default: 1000; 0: none)")
     parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of every draw (default: 0)")
+    parser.add_argument(
+        "--leave-one-out",
+        action="store_true",
+        help="also measure what the recipe's outcomes say of a family of questions that is left out",
+    )
     parser.add_argument("--no-plots", action="store_true", help="tables and JSON only")
 
 
@@ -93,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
         resamples=args.resamples,
         seed=args.seed,
         plots=not args.no_plots,
+        leave_one_out=args.leave_one_out,
     )
     print(evaluate(plan, progress))
     return 0

@@ -169,6 +169,18 @@ def assess_slice(part: Slice, score: Floats, policy: Policy, *, resamples: int, 
     }
 
 
+def assess_calibration(is_cloud: Floats, p_cloud: Floats, *, resamples: int, seed: int) -> dict[str, Any]:
+    """The calibration error of one kind of traffic, over the texts that are read, with its interval."""
+    read = np.isfinite(p_cloud)
+    is_true, p = is_cloud[read] > 0.5, p_cloud[read]
+
+    def figure(rows: Rows) -> float:
+        return calibration_error(is_true[rows], p[rows])
+
+    error = interval(figure, len(p), resamples=resamples, seed=seed)
+    return {"rows": len(p), "calibration_error": asdict(error)}
+
+
 def assess_examples(part: Slice, p_cloud: Floats) -> list[dict[str, Any]]:
     """Every query of a slice with its answer, for slices short enough to be read."""
     return [

@@ -24,7 +24,7 @@ def render_markdown(report: Report) -> str:
     parts = [_head(report)]
     if "sets" in report:
         parts += [_against(report), _curves(report), _decisions(report), _honesty(report), _shares(report)]
-    parts += [_everyday(report), _guide(report), _flips(report)]
+    parts += [_kinds(report), _transfer(report), _everyday(report), _guide(report), _flips(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -106,6 +106,29 @@ def _honesty(report: Report) -> str:
         "## Calibration\n\n"
         + _table(["test set", "ECE (15 bins)", "Brier", "cloud is better"], rows)
         + "\n\n![reliability](reliability.png)"
+    )
+
+
+def _kinds(report: Report) -> str:
+    rows = [
+        [name, str(kind["rows"]), _with_interval(kind["calibration_error"])]
+        for name, kind in report.get("kinds", {}).items()
+    ]
+    if len(rows) < 2:
+        return ""
+    return "## Calibration by kind of traffic\n\n" + _table(["traffic", "rows", "ECE (15 bins)"], rows)
+
+
+def _transfer(report: Report) -> str:
+    found = report.get("leave_one_out")
+    if not found:
+        return ""
+    kinds = list(found["mean"])
+    rows = [[name, *(f"{figures[kind]:.3f}" for kind in kinds)] for name, figures in found.items()]
+    return (
+        "## Families that training never saw\n\nAPGR on the training rows of one family, of a ridge on the "
+        "gain that learned from all others: what these outcomes teach about other questions.\n\n"
+        + _table(["left out", *kinds], rows)
     )
 
 

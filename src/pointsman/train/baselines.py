@@ -1,22 +1,25 @@
-"""What a reader should ask to see beside a router: chance, length, and two simple classifiers.
+"""What a reader should ask to see beside a router: chance, length, and what little it takes to learn more.
 
-The classifiers learn from the same measured outcomes as the router, one row per query, weighted by how
-often the cloud was better over the model pairs.
+All learn from the same measured outcomes as the router, one row per query. The classifiers weigh it by how
+often the cloud was better over the model pairs; the others learn how much better it was on average.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsRegressor
 
-from pointsman.train.data import Example
+from pointsman.train.data import Example, Measured, merged
+from pointsman.train.experts import all_features, ridge_opinion
 from pointsman.train.teacher import embed, opinions, shipped_encoder
 
 _MOST_ITERATIONS = 400
 _BATCH_TOKENS = 8192
+_NEIGHBOURS = 50
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str], None]
@@ -44,13 +47,50 @@ def encoder_scores(
 ) -> Floats:
     """Logistic regression on frozen all-MiniLM-L6-v2 sentence vectors; p_cloud, float64 (texts,)."""
 
-    def vectors(of: Sequence[str]) -> NDArray[np.float32]:
-        unique, rows = _distinct(of)
-        reading = {"max_tokens": max_tokens, "batch_tokens": _BATCH_TOKENS}
-        found = embed(unique, shipped_encoder(), cache, **reading, progress=progress)
-        return found[rows].astype(np.float32)
+    known, asked = (
+        vectors_of(of, cache, max_tokens, progress).astype(np.float32)
+        for of in ([e.query for e in train], texts)
+    )
+    return _regression(known, train, 3.0, asked)
 
-    return _regression(vectors([e.query for e in train]), train, 3.0, vectors(texts))
+
+def vectors_of(texts: Sequence[str], cache: Path, max_tokens: int, progress: Progress) -> NDArray[np.float16]:
+    """Frozen all-MiniLM-L6-v2 sentence vectors, float16 (texts, 384)."""
+    reading = {"max_tokens": max_tokens, "batch_tokens": _BATCH_TOKENS}
+    return embed(texts, shipped_encoder(), cache, **reading, progress=progress)
+
+
+def ridge_scores(train: Sequence[Measured], texts: Sequence[str]) -> Floats:
+    """A ridge on words and word pairs that learned the gain, float64 (texts,)."""
+    examples = merged(train, [row.gain for row in train])
+    learn = np.arange(len(examples) + len(texts)) < len(examples)
+    gains = np.array([*(e.p_cloud for e in examples), *np.zeros(len(texts))], np.float64)
+    words = all_features([*(e.query for e in examples), *texts], learn, [])
+    return ridge_opinion(words, gains, np.ones(len(gains)), learn, ~learn)
+
+
+def nearest_scores(
+    train: Sequence[Measured], texts: Sequence[str], cache: Path, max_tokens: int, progress: Progress
+) -> Floats:
+    """The mean gain of the 50 training queries with the nearest MiniLM vectors, float64 (texts,)."""
+    examples = merged(train, [row.gain for row in train])
+    known, asked = (
+        vectors_of(of, cache, max_tokens, progress) for of in ([e.query for e in examples], texts)
+    )
+    model = KNeighborsRegressor(n_neighbors=min(_NEIGHBOURS, len(examples)), algorithm="brute")
+    model.fit(known.astype(np.float32), [e.p_cloud for e in examples])
+    found: Floats = np.concatenate([model.predict(part) for part in _parts(asked.astype(np.float32))])
+    return found
+
+
+def subject_scores(train: Sequence[Measured], texts: Sequence[str], subjects: Mapping[str, str]) -> Floats:
+    """A table of the mean gain by subject, which it is told, float64 (texts,); no classifier can be."""
+    gains: dict[str, list[float]] = {}
+    for row in train:
+        gains.setdefault(row.subject, []).append(row.gain)
+    mean = float(np.mean([row.gain for row in train]))
+    table = {subject: float(np.mean(of)) for subject, of in gains.items()}
+    return np.array([table.get(subjects.get(text, ""), mean) for text in texts])
 
 
 def classifier_scores(
@@ -65,6 +105,11 @@ def classifier_scores(
     reading = {"max_tokens": max_tokens, "batch_tokens": _BATCH_TOKENS}
     found: Floats = opinions(unique, checkpoint, cache, **reading, progress=progress)[rows].astype(np.float64)
     return found
+
+
+def _parts(vectors: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """The rows in parts of 1,000, whose distances to every training row fit the memory."""
+    return np.array_split(vectors, -(-len(vectors) // 1000))
 
 
 def _distinct(texts: Sequence[str]) -> tuple[list[str], list[int]]:

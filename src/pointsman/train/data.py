@@ -3,7 +3,6 @@
 import csv
 import gzip
 import json
-import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,8 @@ from typing import Any
 from pointsman.artifact.manifest import Chat
 from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
 from pointsman.errors import DataError
-from pointsman.labels import CLOUD, TARGETS
+from pointsman.evaluation.dataset import outcome
+from pointsman.labels import CLOUD
 from pointsman.runtime.chat import text_of_messages
 from pointsman.train.recipe import Recipe, Rule
 
@@ -30,15 +30,48 @@ class Example:
 
     Attributes:
         query: the text.
-        p_cloud: what is known of its target, 0..1; None where nothing is.
-        source: where it comes from.
+        p_cloud: what is known of its target: a probability of cloud, 0..1, or a gain, -1..1; None: nothing.
+        source: where it comes from; the family of a measured one.
         is_measured: the label is a measured outcome, not a rule.
+        opinion: share of a ruled text's target that is the experts' opinion, 0..1.
     """
 
     query: str
     p_cloud: float | None
     source: str
     is_measured: bool
+    opinion: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One row of outcomes: how two models answered a query.
+
+    Attributes:
+        query: the text.
+        source: its family: what the recipe calls it, or its file's name.
+        subject: the row's own `source`, for example the exam's subject; its file's name where it has none.
+        pair: names of the weak and the strong model; empty where the row does not say.
+        weak: score of the weak model's answer.
+        strong: of the strong one's.
+    """
+
+    query: str
+    source: str
+    subject: str
+    pair: tuple[str, str]
+    weak: float
+    strong: float
+
+    @property
+    def gain(self) -> float:
+        """How much better the strong answer is."""
+        return self.strong - self.weak
+
+    @property
+    def is_cloud(self) -> float:
+        """1 where the strong answer is better, else 0."""
+        return float(self.strong > self.weak)
 
 
 @dataclass(slots=True)
@@ -48,15 +81,6 @@ class ReadReport:
     rows: dict[str, int] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
     leaked: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Training and validation examples, and what was seen while reading."""
-
-    train: list[Example]
-    validation: list[Example]
-    report: ReadReport
 
 
 def read_rows(path: Path, report: ReadReport, chat: Chat = SINGLE) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -115,60 +139,64 @@ def _json_lines(stream: Any, path: Path, report: ReadReport) -> Iterator[tuple[i
             report.bad.append(f"{path.name}:{number}: expected an object, found {type(row).__name__}")
 
 
-def outcome_of(row: dict[str, Any]) -> float | str:
-    """The target of a row as a probability of cloud (0 or 1), or what is wrong with it."""
-    if not isinstance(row.get("query"), str) or not row["query"].strip():
-        return "query: expected text"
-    label = row.get("label")
-    if label not in (None, ""):
-        named = str(label).strip().lower()
-        return (
-            float(named == CLOUD) if named in TARGETS else f"label: expected local or cloud, found {label!r}"
-        )
-    try:
-        weak, strong = float(row["weak_score"]), float(row["strong_score"])
-    except (KeyError, TypeError, ValueError):
-        return "expected label, or weak_score and strong_score as numbers"
-    if not (math.isfinite(weak) and math.isfinite(strong)):
-        return "weak_score, strong_score: expected finite numbers"
-    return float(strong > weak)
+def read_measured(
+    paths: Sequence[Path], report: ReadReport, chat: Chat = SINGLE, family: str = ""
+) -> list[Measured]:
+    """Measured outcomes, row by row; a row with a label stands for a strong model that fails nothing.
+
+    Raises:
+        DataError: no usable row, or every row has the same outcome.
+    """
+    rows = []
+    for path in paths:
+        for number, row in read_rows(path, report, chat):
+            scores = outcome(row)
+            if isinstance(scores, str):
+                report.bad.append(f"{path.name}:{number}: {scores}")
+                continue
+            report.rows[path.name] = report.rows.get(path.name, 0) + 1
+            pair = (str(row.get("weak_model", "")), str(row.get("strong_model", "")))
+            subject = str(row.get("source") or path.stem)
+            rows.append(Measured(row["query"].strip(), family or path.stem, subject, pair, *scores))
+    if not rows:
+        shown = "; ".join(report.bad[:_SHOWN_BAD_ROWS]) or "no files"
+        raise DataError(f"no usable row in {[p.name for p in paths]}: {shown}.")
+    if len({round(e.p_cloud or 0.0) for e in merged(rows, [row.is_cloud for row in rows])}) < 2:
+        raise DataError(f"{[p.name for p in paths]}: every row has the same label; a router needs both.")
+    return rows
+
+
+def merged(rows: Sequence[Measured], targets: Sequence[float]) -> list[Example]:
+    """One example a distinct query: the mean of its rows' targets over the model pairs that answered it."""
+    seen: dict[str, tuple[str, list[float]]] = {}
+    for row, target in zip(rows, targets, strict=True):
+        seen.setdefault(row.query, (row.source, []))[1].append(float(target))
+    return [Example(query, sum(t) / len(t), source, True) for query, (source, t) in seen.items()]
 
 
 def read_outcomes(paths: Sequence[Path], report: ReadReport, chat: Chat = SINGLE) -> list[Example]:
-    """Measured outcomes, one example a distinct query: the mean over the model pairs that answered it.
+    """Measured outcomes, one example a distinct query: the share of its pairs whose strong answer was better.
 
     Raises:
         DataError: no usable row, or only one class.
     """
-    seen: dict[str, tuple[str, str, list[float]]] = {}
-    for path in paths:
-        for number, row in read_rows(path, report, chat):
-            outcome = outcome_of(row)
-            if isinstance(outcome, str):
-                report.bad.append(f"{path.name}:{number}: {outcome}")
-                continue
-            report.rows[path.name] = report.rows.get(path.name, 0) + 1
-            query = row["query"].strip()
-            seen.setdefault(query, (query, path.stem, []))[2].append(outcome)
-    if not seen:
-        shown = "; ".join(report.bad[:_SHOWN_BAD_ROWS]) or "no files"
-        raise DataError(f"no usable row in {[p.name for p in paths]}: {shown}.")
-    examples = [Example(query, sum(o) / len(o), source, True) for query, source, o in seen.values()]
-    if len({round(e.p_cloud or 0.0) for e in examples}) < 2:
-        raise DataError(f"{[p.name for p in paths]}: every row has the same label; a router needs both.")
-    return examples
+    rows = read_measured(paths, report, chat)
+    return merged(rows, [row.is_cloud for row in rows])
 
 
-def read_rule(rule: Rule, directory: Path, recipe: Recipe, report: ReadReport) -> list[Example]:
-    """Texts of one rule, drawn with the recipe's seed."""
+def read_rule(
+    rule: Rule, directory: Path, recipe: Recipe, report: ReadReport, chat: Chat | None = None
+) -> list[Example]:
+    """Texts of one rule, drawn with the recipe's seed; a chat is read as `chat`, or the recipe, says."""
     examples = []
     for path in files_of(rule.files, recipe.directory if rule.own else directory):
-        for number, row in read_rows(path, report, Chat(recipe.student.earlier_turns)):
+        for number, row in read_rows(path, report, chat or recipe.student.chat):
             query, source = row.get("query"), str(row.get("source", path.stem))
             if not isinstance(query, str) or not query.strip():
                 report.bad.append(f"{path.name}:{number}: query: expected text")
                 continue
             label = rule.label or (row.get("label", "") if rule.own else "")
+            opinion = rule.opinion if label or not rule.opinion else 1.0
             kept = (
                 (not rule.sources or source in rule.sources)
                 and source not in rule.hold_out
@@ -183,7 +211,7 @@ def read_rule(rule: Rule, directory: Path, recipe: Recipe, report: ReadReport) -
             if label:
                 p_cloud = recipe.loss.certainty if label == CLOUD else 1.0 - recipe.loss.certainty
             report.rows[path.name] = report.rows.get(path.name, 0) + 1
-            examples.append(Example(query.strip(), p_cloud, source, False))
+            examples.append(Example(query.strip(), p_cloud, source, False, opinion))
     if rule.rows and len(examples) > rule.rows:
         examples = random.Random(recipe.seed).sample(examples, rule.rows)
     return examples
@@ -201,34 +229,3 @@ def files_of(pattern: str, directory: Path) -> list[Path]:
             f"no file matches {pattern!r} under {directory}. Give the data directory with --data."
         )
     return paths
-
-
-def load_split(recipe: Recipe, directory: Path) -> Split:
-    """Everything that a recipe names, split so that near duplicates stay on one side.
-
-    Raises:
-        DataError: a file is missing or unusable.
-    """
-    report = ReadReport()
-    train: list[Example] = []
-    validation: list[Example] = []
-
-    def place(examples: Sequence[Example], share: float, repeat: int = 1) -> None:
-        for example in examples:
-            if hash_fraction(near_duplicate_key(example.query), "validation") < share:
-                validation.append(example)
-            else:
-                train.extend([example] * repeat)
-
-    for outcomes in recipe.outcomes:
-        chat = Chat(recipe.student.earlier_turns)
-        found = read_outcomes(files_of(outcomes.files, directory), report, chat)
-        place(found, outcomes.validation_share, outcomes.repeat)
-    for rule in recipe.rules:
-        place(read_rule(rule, directory, recipe, report), recipe.everyday_validation_share, rule.repeat)
-    keys = {near_duplicate_key(example.query) for example in validation}
-    clean = [example for example in train if near_duplicate_key(example.query) not in keys]
-    report.leaked = len(train) - len(clean)
-    if not clean:
-        raise DataError(f"recipe {recipe.name}: nothing to train on.")
-    return Split(clean, validation, report)

@@ -9,22 +9,34 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
 from pointsman.artifact.digest import digest_file
 from pointsman.errors import CheckpointError, TrainingError
 from pointsman.train.curves import draw_curves
-from pointsman.train.data import Example, Split, load_split
+from pointsman.train.data import Example
+from pointsman.train.experts import balanced_weights, expert_opinions
 from pointsman.train.hidden import HiddenTeacher
 from pointsman.train.loop import Loop, Outcome, Targets, Trainee
+from pointsman.train.precision import tiny_as_zero
 from pointsman.train.recipe import Recipe
+from pointsman.train.split import Split, load_split
 from pointsman.train.state import claim_directory, write_json
 from pointsman.train.student import grown, load_student, new_student
-from pointsman.train.teacher import EMBEDDING_SIZE, embed, opinions, shipped_encoder, soft_labels
+from pointsman.train.teacher import (
+    EMBEDDING_SIZE,
+    embed,
+    encoder_directory,
+    opinions,
+    shipped_encoder,
+    soft_labels,
+)
 
 Progress = Callable[[str], None]
 
+_TEACHER_BATCH_TOKENS = 8192
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
@@ -37,6 +49,8 @@ def distill(
     threads: int,
     progress: Progress,
     teacher: Path | None = None,
+    encoders: Sequence[str] = (),
+    cache: Path | None = None,
 ) -> Path:
     """Train a student under the teacher; returns the checkpoint directory `output`/checkpoint.
 
@@ -50,7 +64,9 @@ def distill(
         threads: of torch.
         progress: is told what happens.
         teacher: a classifier's checkpoint directory whose opinions are the soft labels; None takes a
-            logistic regression on the encoder's vectors.
+            logistic regression on the encoder's vectors, or the recipe's experts.
+        encoders: directories or hub names of more sentence encoders that the experts read.
+        cache: directory of the teacher's answers, shared between runs; None is `output`/cache.
 
     Raises:
         CheckpointError: base or teacher cannot be used.
@@ -65,15 +81,16 @@ def distill(
     claim_directory(
         output, {**_settings(recipe), "base": base, "teacher": teacher, "rows": split.report.rows}
     )
-    source = Source(recipe, encoder, teacher, output / "cache")
+    source = Source(recipe, (encoder, *map(encoder_directory, encoders)), teacher, cache or output / "cache")
     train = _targets(split.train, source, progress)
-    validation = _targets(split.validation, source, progress)
+    validation = Targets(_vectors(split.validation, source, progress), _known(split.validation))
     depth = recipe.student.depth
     torch.manual_seed(recipe.seed)
     student = grown(load_student(base), depth) if base else new_student(depth, encoder, recipe.seed)
     if base:
         _refuse_other_words(base, tokenizer)
     student.config.earlier_turns = recipe.student.earlier_turns
+    student.config.last_turn_first = recipe.student.chat.last_first
     with_states = recipe.loss.hidden > 0.0
     loop = Loop(
         recipe,
@@ -85,7 +102,8 @@ def distill(
         progress,
         HiddenTeacher(encoder, depth) if with_states else None,
     )
-    outcome = loop.run()
+    with tiny_as_zero():
+        outcome = loop.run()
     record = {**_record(recipe, split, outcome), "base": _named(base), "teacher": _named(teacher)}
     checkpoint = save_checkpoint(output / "checkpoint", student, encoder, outcome, record)
     draw_curves(outcome.history, output / "curves.png")
@@ -111,33 +129,80 @@ def _refuse_other_words(base: str, tokenizer: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where targets come from: the recipe, the encoder, the classifier (or None), and the cache."""
+    """Where targets come from.
+
+    Attributes:
+        recipe: every setting.
+        encoders: directories of sentence encoders; the first is the one that the student may imitate.
+        classifier: a classifier's directory whose opinions are the soft labels, or None.
+        cache: directory of their answers.
+    """
 
     recipe: Recipe
-    encoder: Path
+    encoders: tuple[Path, ...]
     classifier: Path | None
     cache: Path
 
+    @property
+    def limits(self) -> dict[str, int]:
+        """How much of a text is read, and how many tokens at once."""
+        return {"max_tokens": self.recipe.student.max_tokens, "batch_tokens": _TEACHER_BATCH_TOKENS}
+
+
+def _known(examples: Sequence[Example]) -> NDArray[np.float32]:
+    """The examples' own targets, float32 (examples,); NaN where there is none."""
+    return np.array([np.nan if e.p_cloud is None else e.p_cloud for e in examples], np.float32)
+
+
+def _vectors(examples: Sequence[Example], source: Source, progress: Progress) -> NDArray[np.float16] | None:
+    """The first encoder's vectors, where the loss asks for them."""
+    if source.recipe.loss.embedding <= 0.0:
+        return None
+    return _embedded(examples, source, source.encoders[0], progress)
+
+
+def _embedded(
+    examples: Sequence[Example], source: Source, encoder: Path, progress: Progress
+) -> NDArray[np.float16]:
+    return embed([e.query for e in examples], encoder, source.cache, **source.limits, progress=progress)
+
 
 def _targets(examples: Sequence[Example], source: Source, progress: Progress) -> Targets:
-    loss, limits = source.recipe.loss, {"max_tokens": source.recipe.student.max_tokens, "batch_tokens": 8192}
-    vectors = np.empty((0, EMBEDDING_SIZE), np.float16)
-    if loss.embedding > 0.0 or source.classifier is None:
-        unique = list(dict.fromkeys(e.query for e in examples))
-        found = embed(unique, source.encoder, source.cache, **limits, progress=progress)
-        row = {query: index for index, query in enumerate(unique)}
-        vectors = found[[row[e.query] for e in examples]]
-    if source.classifier is None:
-        soft = soft_labels(examples, vectors, source.recipe.seed)
-    else:
+    """Each text's own target, mixed with the teacher's opinion in the share that the recipe gives it."""
+    recipe, known = source.recipe, _known(examples)
+    own = [e.opinion if not e.is_measured else recipe.loss.teacher_share for e in examples]
+    share = np.array(own, np.float32)
+    soft = _opinions(examples, source, progress)
+    mixed = np.where(share < 1.0, (1.0 - share) * np.nan_to_num(known) + share * soft, soft)
+    mixed[np.isnan(known) & (share < 1.0)] = np.nan
+    sure = recipe.loss.certainty
+    weights = None
+    if recipe.target.balance:
+        measured = np.array([e.is_measured for e in examples])
+        family = np.array([e.source for e in examples])
+        weights = np.where(measured, balanced_weights(family, measured), 1.0).astype(np.float32)
+    return Targets(
+        _vectors(examples, source, progress), np.clip(mixed, 1.0 - sure, sure).astype(np.float32), weights
+    )
+
+
+def _opinions(examples: Sequence[Example], source: Source, progress: Progress) -> NDArray[np.float32]:
+    """The teacher's soft opinion of every text, float32 (examples,); .5 where it is not asked."""
+    recipe = source.recipe
+    if source.classifier is not None:
         asked = list(dict.fromkeys(e.query for e in examples if e.is_measured))
-        said = opinions(asked, source.classifier, source.cache, **limits, progress=progress)
+        said = opinions(asked, source.classifier, source.cache, **source.limits, progress=progress)
         opinion = dict(zip(asked, said, strict=True))
-        soft = np.array([opinion.get(e.query, 0.5) for e in examples], np.float32)
-    known = np.array([np.nan if e.p_cloud is None else e.p_cloud for e in examples], np.float32)
-    share = np.array([loss.teacher_share if e.is_measured else 0.0 for e in examples], np.float32)
-    mixed = (1.0 - share) * known + share * soft
-    return Targets(vectors if loss.embedding > 0.0 else None, mixed.astype(np.float32))
+        return np.array([opinion.get(e.query, 0.5) for e in examples], np.float32)
+    if not recipe.target.experts:
+        vectors = _embedded(examples, source, source.encoders[0], progress)
+        return soft_labels(examples, vectors, recipe.seed)
+    asked_rows = [i for i, e in enumerate(examples) if e.is_measured or e.opinion > 0.0]
+    judged = [examples[i] for i in asked_rows]
+    read = [_embedded(judged, source, encoder, progress) for encoder in source.encoders]
+    soft = np.full(len(examples), 0.5, np.float32)
+    soft[asked_rows] = expert_opinions(judged, read, recipe.seed)
+    return soft
 
 
 def save_checkpoint(
@@ -152,8 +217,9 @@ def save_checkpoint(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        # The base's path belongs to this machine alone.
-        own = {"_name_or_path": "", "architectures": [type(student).__name__], "dtype": "float16"}
+        # The base's path belongs to this machine alone. The weights are rounded to float16 on disk, and are
+        # float32 wherever they are computed with: what transformers loads is what was exported.
+        own = {"_name_or_path": "", "architectures": [type(student).__name__], "dtype": "float32"}
         config = {**student.config.to_dict(), **own}
         (partial / "config.json").write_text(
             json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8"

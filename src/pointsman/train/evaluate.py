@@ -20,6 +20,7 @@ from pointsman.evaluation.quality import (
     Prices,
     Scorer,
     Slice,
+    assess_calibration,
     assess_decisions,
     assess_difference,
     assess_examples,
@@ -32,12 +33,21 @@ from pointsman.evaluation.quality import (
 )
 from pointsman.evaluation.quality_text import render_markdown
 from pointsman.evaluation.robustness import EDITS
+from pointsman.labels import CLOUD
 from pointsman.policy import Policy
 from pointsman.runtime.router import Router, effective_policy
 from pointsman.settings import Settings
-from pointsman.train.data import Example, load_split
+from pointsman.train.data import Example, Measured, merged
 from pointsman.train.recipe import Recipe, load_recipe
-from pointsman.train.suite import GUIDE, read_dataset, suite_dataset, suite_slices, without_known
+from pointsman.train.split import load_split, training_rows
+from pointsman.train.suite import (
+    GUIDE,
+    read_dataset,
+    suite_dataset,
+    suite_slices,
+    suite_subjects,
+    without_known,
+)
 
 ROUTER = "router"
 _MAX_TOKENS = 128
@@ -69,6 +79,7 @@ class EvaluationPlan:
     resamples: int = 1000
     seed: int = 0
     plots: bool = True
+    leave_one_out: bool = False
 
 
 def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
@@ -96,14 +107,13 @@ def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
         read = [e for path in plan.recipe for e in load_split(load_recipe(path), plan.data).train]
         slices, dropped = without_known(slices, {near_duplicate_key(e.query) for e in read})
         notes.append(f"{dropped} texts of the slices were near duplicates of a training text, and left out.")
-    measured: dict[str, Example] = {}
-    for example in read:
-        if example.is_measured:
-            measured.setdefault(example.query, example)
-    train = list(measured.values())
+    train = _training_rows(plan)
     if data is not None:
         report |= _measured(plan, data, scorer, policy, train, progress)
     report |= _everyday(plan, slices, scorer, policy)
+    report |= _kinds(plan, data, slices, scorer)
+    if plan.leave_one_out:
+        report["leave_one_out"] = _leave_one_out(plan, train, progress)
     if read:
         sources = {e.source for e in read}
         for part in report.get("everyday", ()):
@@ -137,6 +147,45 @@ def open_scorer(
     return _once(lambda texts: router_scores(router, texts)), router.policy, router.manifest.chat
 
 
+def _training_rows(plan: EvaluationPlan) -> list[Measured]:
+    """The measured rows that the first of the plan's recipes trains on."""
+    if not plan.recipe or plan.data is None:
+        return []
+    return training_rows(load_recipe(plan.recipe[0]), plan.data)
+
+
+def _leave_one_out(plan: EvaluationPlan, rows: Sequence[Measured], progress: Progress) -> dict[str, Any]:
+    from pointsman.train.baselines import vectors_of
+    from pointsman.train.transfer import distinct, leave_one_out
+
+    if not rows:
+        raise SettingsError("--leave-one-out needs --recipe and --data, whose families are left out.")
+    progress("leave one family out")
+    vectors = vectors_of(distinct(rows), plan.cache or plan.output / ".cache", _MAX_TOKENS, progress)
+    return leave_one_out(rows, vectors)
+
+
+def _kinds(
+    plan: EvaluationPlan, data: Dataset | None, slices: Sequence[Slice], scorer: Scorer
+) -> dict[str, Any]:
+    """Calibration of each kind of traffic, and of both as one."""
+    kinds: dict[str, tuple[Floats, Floats]] = {}
+    if data is not None:
+        kinds["measured"] = (data.is_cloud.astype(np.float64), scorer(data.queries))
+    ruled = [part for part in slices if part.name != GUIDE]
+    if ruled:
+        belongs = [np.full(len(part.queries), float(part.label == CLOUD)) for part in ruled]
+        kinds["everyday"] = (np.concatenate(belongs), np.concatenate([scorer(p.queries) for p in ruled]))
+    if len(kinds) == 2:
+        kinds["both"] = tuple(map(np.concatenate, zip(*kinds.values(), strict=True)))  # type: ignore[assignment]
+    return {
+        "kinds": {
+            name: assess_calibration(is_cloud, p_cloud, resamples=plan.resamples, seed=plan.seed)
+            for name, (is_cloud, p_cloud) in kinds.items()
+        }
+    }
+
+
 def _is_checkpoint(path: Path) -> bool:
     return (path / "config.json").is_file() and not (path / MANIFEST).is_file()
 
@@ -156,7 +205,7 @@ def _tests(plan: EvaluationPlan, chat: Chat) -> tuple[Dataset | None, list[Slice
     if plan.suite is None or plan.data is None:
         return read_dataset(plan.test, chat), []
     suite: Recipe = load_recipe(plan.suite)
-    return suite_dataset(suite, plan.data), suite_slices(suite, plan.data)
+    return suite_dataset(suite, plan.data), suite_slices(suite, plan.data, chat)
 
 
 def _measured(
@@ -164,7 +213,7 @@ def _measured(
     data: Dataset,
     scorer: Scorer,
     policy: Policy,
-    train: Sequence[Example],
+    train: Sequence[Measured],
     progress: Progress,
 ) -> dict[str, Any]:
     progress(f"measured: {len(data.queries):,} rows")
@@ -193,13 +242,16 @@ def _measured(
 
 
 def _others(
-    plan: EvaluationPlan, texts: Sequence[str], train: Sequence[Example], progress: Progress
+    plan: EvaluationPlan, texts: Sequence[str], train: Sequence[Measured], progress: Progress
 ) -> dict[str, Floats]:
     from pointsman.train.baselines import (
         classifier_scores,
         encoder_scores,
         length_scores,
+        nearest_scores,
         random_scores,
+        ridge_scores,
+        subject_scores,
         tfidf_scores,
     )
 
@@ -215,9 +267,15 @@ def _others(
             found[name] = open_scorer(path, variant)[0](texts)
     found |= {"random": random_scores(texts, plan.seed), "query length": length_scores(texts)}
     if train:
-        progress("baselines: TF-IDF + LR, MiniLM + LR")
-        found["TF-IDF + LR"] = tfidf_scores(train, texts)
-        found["MiniLM + LR"] = encoder_scores(train, texts, cache, _MAX_TOKENS, progress)
+        progress("baselines: TF-IDF + LR, MiniLM + LR, a ridge on the gain, nearest neighbours, subjects")
+        examples = merged(train, [row.is_cloud for row in train])
+        found["TF-IDF + LR"] = tfidf_scores(examples, texts)
+        found["MiniLM + LR"] = encoder_scores(examples, texts, cache, _MAX_TOKENS, progress)
+        found["word ridge on the gain"] = ridge_scores(train, texts)
+        found["MiniLM, 50 nearest"] = nearest_scores(train, texts, cache, _MAX_TOKENS, progress)
+        if plan.suite is not None and plan.data is not None:
+            subjects = suite_subjects(load_recipe(plan.suite), plan.data)
+            found["table of subjects"] = subject_scores(train, texts, subjects)
     return found
 
 

@@ -19,9 +19,11 @@ from torch import nn
 from transformers import get_linear_schedule_with_warmup
 
 from pointsman.errors import TrainingError
+from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.train.batches import encode, epoch_order, pad_batch, with_edits
 from pointsman.train.data import Example
 from pointsman.train.hidden import HiddenTeacher, hidden_loss
+from pointsman.train.precision import has_bfloat16
 from pointsman.train.recipe import Recipe
 from pointsman.train.state import load_state, save_state
 
@@ -38,10 +40,12 @@ class Targets:
     Attributes:
         vectors: the teacher's sentence vectors, float16 (examples, 384); None trains on labels alone.
         p_cloud: mixed label, float32 (examples,); NaN where there is none.
+        weights: of each label in the loss, float32 (examples,); None weighs all alike.
     """
 
     vectors: NDArray[np.float16] | None
     p_cloud: NDArray[np.float32]
+    weights: NDArray[np.float32] | None = None
 
 
 class Trainee(nn.Module):  # type: ignore[misc]
@@ -103,6 +107,7 @@ class Loop:
         self.examples, self.targets = train
         self.held_out, self.held_targets = validation
         self.directory, self.progress = directory, progress
+        self.bfloat16 = recipe.schedule.bfloat16 and has_bfloat16()
         schedule = recipe.schedule
         lengths = [len(i) for i in self._encode([e.query for e in self.examples])]
         self.steps_per_epoch = len(epoch_order(lengths, schedule.batch_tokens, recipe.seed))
@@ -166,7 +171,7 @@ class Loop:
     def _step(self, rows: list[int], ids: list[list[int]]) -> float:
         batch = pad_batch(rows, ids)
         self.trainee.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.schedule.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             margin, vector, states = self.trainee(batch.input_ids, batch.attention_mask)
         loss = self._loss(margin.float(), vector.float(), rows, self.targets)
         if self.hidden_teacher is not None:
@@ -198,8 +203,9 @@ class Loop:
         p_cloud = torch.from_numpy(targets.p_cloud[rows])
         known = ~torch.isnan(p_cloud)
         if known.any():
+            weight = None if targets.weights is None else torch.from_numpy(targets.weights[rows])[known]
             entropy = nn.functional.binary_cross_entropy_with_logits(
-                margin[known], p_cloud[known], reduction="sum"
+                margin[known], p_cloud[known], weight=weight, reduction="sum"
             )
             total = total + weights.label * entropy / len(rows)
         return total
@@ -216,6 +222,9 @@ class Loop:
             rows = chosen & ~np.isnan(known)
             if rows.any():
                 facts[f"validation_{name}_entropy"] = _entropy(margins[rows], known[rows])
+            if name == "measured" and rows.any():
+                nothing = np.zeros(int(rows.sum()))
+                facts["validation_apgr"] = apgr(cost_quality_curve(margins[rows], nothing, known[rows]))
         score = sum(v for k, v in facts.items() if k.endswith("_entropy"))
         facts["score"] = score
         if not self.history or score < min(h["score"] for h in self.history):
@@ -235,7 +244,7 @@ class Loop:
         margins, distances = np.empty(len(examples)), [0.0]
         with (
             torch.inference_mode(),
-            torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.schedule.bfloat16),
+            torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16),
         ):
             for rows in epoch_order([len(i) for i in ids], self.recipe.schedule.batch_tokens, 0):
                 batch = pad_batch(rows, ids)

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pointsman.artifact.manifest import Chat
 from pointsman.errors import SettingsError
 from pointsman.labels import checked_target
 
@@ -19,12 +20,17 @@ class Student:
     Attributes:
         depth: blocks, 1..24.
         max_tokens: tokens read of a text, at least 8.
-        earlier_turns: of a chat, so many user messages are read with the last one, at least 0.
+        earlier_turns: of a chat, so many user messages are read after the last one, at least 0.
     """
 
     depth: int = 6
     max_tokens: int = 128
     earlier_turns: int = 0
+
+    @property
+    def chat(self) -> Chat:
+        """How a chat is read."""
+        return Chat(self.earlier_turns, last_first=self.earlier_turns > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +85,52 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What a measured row is trained to; each lever can be switched off.
+
+    Attributes:
+        gain: the strong score less the weak one, not whether it is larger.
+        denoise: share of it that other models' outcomes say, where `Outcomes.scores` has them, 0..1.
+        shrink: share of it that is its subject's mean, 0..1.
+        experts: the soft opinions are those of ridge experts by family, not of a logistic regression.
+        balance: a family's rows weigh one over the root of its size in the loss.
+    """
+
+    gain: bool = False
+    denoise: float = 0.0
+    shrink: float = 0.0
+    experts: bool = False
+    balance: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUps:
+    """Chats made from the ruled texts; see `pointsman.train.conversation`.
+
+    Attributes:
+        file: of phrases, beside the recipe.
+        count: how many chats; 0 makes none.
+    """
+
+    file: str = ""
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Outcomes:
     """Files of measured outcomes: `query` with `label`, or with `weak_score` and `strong_score`.
 
     Attributes:
         files: a glob under the data directory.
+        family: what the questions are called together; empty takes each file's name.
+        scores: a glob of files with many models' scores of the same questions, for `Target.denoise`.
         validation_share: share of the queries kept for validation, 0..1.
         repeat: how often a query occurs in an epoch, so that a short file counts beside a long one.
     """
 
     files: str
+    family: str = ""
+    scores: str = ""
     validation_share: float = 0.1
     repeat: int = 1
 
@@ -110,6 +152,7 @@ class Rule:
         min_chars: shorter texts are left out.
         max_chars: longer texts are left out; 0 has no limit.
         own: the files lie beside the recipe.
+        opinion: share of the target that is the experts' opinion, 0..1; all of it where there is no label.
     """
 
     files: str
@@ -123,6 +166,7 @@ class Rule:
     min_chars: int = 1
     max_chars: int = 0
     own: bool = False
+    opinion: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +176,7 @@ class Recipe:
     Attributes:
         name: of the checkpoint.
         seed: of every draw.
-        everyday_validation_share: share of the ruled texts kept for validation, 0..1.
+        everyday_validation_share: share of the ruled texts and chats kept for validation, 0..1.
     """
 
     name: str
@@ -144,18 +188,22 @@ class Recipe:
     rules: tuple[Rule, ...]
     directory: Path
     everyday_validation_share: float = 0.03
+    target: Target = Target()
+    followups: FollowUps = FollowUps()
 
 
 _LEAST = {
     "repeat": 1,
     "earlier_turns": 0,
     "rows": 0,
+    "count": 0,
     "depth": 1,
     "max_tokens": 8,
     "batch_tokens": 8,
     "evaluations": 1,
 }
 _SHARES = {"validation_share", "teacher_share", "certainty", "edit_share", "warmup_share", "average"}
+_SHARES |= {"denoise", "shrink", "opinion"}
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -184,6 +232,8 @@ def load_recipe(path: Path) -> Recipe:
         everyday_validation_share=_typed(
             table.get("everyday_validation_share", 0.03), float, f"{path}: everyday_validation_share"
         ),
+        target=_part(Target, table.get("target", {}), f"{path}: target"),
+        followups=_part(FollowUps, table.get("followups", {}), f"{path}: followups"),
     )
 
 

@@ -41,7 +41,8 @@ class CheckpointScorer:
         self._model = self._model.float().eval()
         ids = {str(key): str(name) for key, name in self._model.config.id2label.items()}
         self.labels = LabelSet.from_id2label(ids)
-        self.chat = Chat(getattr(self._model.config, "earlier_turns", 0))
+        config = self._model.config
+        self.chat = Chat(getattr(config, "earlier_turns", 0), getattr(config, "last_turn_first", False))
         self.calibration = read_calibration(directory)
         self.max_tokens = max_tokens
 

@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 
 from pointsman.artifact.manifest import Chat
-from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
+from pointsman.datasets.duplicates import near_duplicate_key
 from pointsman.errors import DataError
 from pointsman.evaluation.dataset import Dataset, collect
 from pointsman.evaluation.quality import Slice
 from pointsman.labels import CLOUD, LOCAL
-from pointsman.train.data import SINGLE, ReadReport, files_of, read_rows, read_rule
+from pointsman.train.data import SINGLE, ReadReport, files_of, read_measured, read_rows, read_rule
 from pointsman.train.recipe import Recipe, load_recipe
+from pointsman.train.split import held_out
 
 GUIDE = "guide"
-VALIDATION = "validation"
-"""The salt of the split that a recipe makes."""
 
 
 def read_dataset(paths: Sequence[Path], chat: Chat = SINGLE) -> Dataset:
@@ -65,9 +64,8 @@ def validation_dataset(recipe_path: Path, data: Path) -> Dataset:
     recipe = load_recipe(recipe_path)
     kept = []
     for outcomes in recipe.outcomes:
-        found = read_dataset(files_of(outcomes.files, data), Chat(recipe.student.earlier_turns))
-        shares = np.array([hash_fraction(near_duplicate_key(q), VALIDATION) for q in found.queries])
-        kept.append(found.subset(shares < outcomes.validation_share))
+        found = read_dataset(files_of(outcomes.files, data), recipe.student.chat)
+        kept.append(found.subset(np.array([held_out(q, outcomes.validation_share) for q in found.queries])))
     if not any(part.queries for part in kept):
         raise DataError(f"{recipe_path} holds out no measured rows: set validation_share.")
     kept.append(_held_out_rules(recipe, data))
@@ -86,8 +84,7 @@ def _held_out_rules(recipe: Recipe, data: Path) -> Dataset:
     ruled = [
         (e.query, float(e.p_cloud < 0.5))
         for e in found
-        if e.p_cloud is not None
-        and hash_fraction(near_duplicate_key(e.query), VALIDATION) < recipe.everyday_validation_share
+        if e.p_cloud is not None and held_out(e.query, recipe.everyday_validation_share)
     ]
     return Dataset(
         tuple(query for query, _ in ruled),
@@ -103,15 +100,21 @@ def suite_dataset(suite: Recipe, data: Path) -> Dataset | None:
     return read_dataset(paths) if paths else None
 
 
-def suite_slices(suite: Recipe, data: Path) -> list[Slice]:
-    """The ruled slices of a suite, by source and target.
+def suite_subjects(suite: Recipe, data: Path) -> dict[str, str]:
+    """The subject of each measured query of a suite, which a table by subject is told."""
+    paths = [path for outcomes in suite.outcomes for path in files_of(outcomes.files, data)]
+    return {row.query: row.subject for row in read_measured(paths, ReadReport())} if paths else {}
+
+
+def suite_slices(suite: Recipe, data: Path, chat: Chat = SINGLE) -> list[Slice]:
+    """The ruled slices of a suite, by source and target; chats are read as the router reads them.
 
     Raises:
         DataError: a file is missing.
     """
     found: dict[tuple[str, str], list[str]] = {}
     for rule in suite.rules:
-        for example in read_rule(rule, data, suite, ReadReport()):
+        for example in read_rule(rule, data, suite, ReadReport(), chat):
             if example.p_cloud is not None:
                 label = CLOUD if example.p_cloud >= 0.5 else LOCAL
                 found.setdefault((example.source, label), []).append(example.query)

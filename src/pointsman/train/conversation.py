@@ -1,0 +1,93 @@
+"""Follow-ups made from single requests: what a last turn means depends on what came before it.
+
+"Go on" after a hard plan needs the large model, and after a greeting does not; "thanks" never does; a new
+request stands for itself, whatever came before it. A recipe's `[followups]` names a file of phrases by
+kind.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pointsman.artifact.manifest import Chat
+from pointsman.errors import DataError
+from pointsman.runtime.chat import joined
+from pointsman.train.data import Example, ReadReport, read_rows
+
+CONTINUES, CLOSES = "continues", "closes"
+_LONGEST_REQUEST = 1500
+"""Characters; a longer text would leave no room for an earlier turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Which follow-ups are made.
+
+    Attributes:
+        count: how many chats.
+        chat: how a chat is read; at least one earlier turn.
+        local: the target of a turn that asks for nothing, 0..1.
+        seed: of every draw.
+    """
+
+    count: int
+    chat: Chat
+    local: float
+    seed: int
+
+
+def read_phrases(path: Path) -> dict[str, list[str]]:
+    """Phrases by kind: `continues` takes up the request before it, `closes` asks for nothing more.
+
+    Raises:
+        DataError: the file cannot be read, a row is of no known kind, or a kind has no phrase.
+    """
+    phrases: dict[str, list[str]] = {CONTINUES: [], CLOSES: []}
+    for number, row in read_rows(path, ReadReport()):
+        if row.get("kind") not in phrases or not isinstance(row.get("query"), str):
+            raise DataError(f"{path.name}:{number}: expected query, and kind {CONTINUES} or {CLOSES}.")
+        phrases[row["kind"]].append(row["query"].strip())
+    if not all(phrases.values()):
+        raise DataError(f"{path.name}: expected phrases of both kinds, {CONTINUES} and {CLOSES}.")
+    return phrases
+
+
+def follow_ups(
+    examples: Sequence[Example], phrases: Mapping[str, Sequence[str]], draw: Draw
+) -> list[Example]:
+    """Chats of two and three turns with the target of what their last turn asks for.
+
+    Args:
+        examples: single requests; those with a target are drawn, half of them hard.
+        phrases: by kind, as `read_phrases` gives them.
+        draw: how many, how they are read, and the seed.
+
+    Raises:
+        DataError: there are no requests of both targets.
+    """
+    rng = random.Random(draw.seed)
+    known = [e for e in examples if e.p_cloud is not None and len(e.query) <= _LONGEST_REQUEST]
+    hard = [e for e in known if e.p_cloud is not None and e.p_cloud >= 0.5]
+    easy = [e for e in known if e.p_cloud is not None and e.p_cloud < 0.5]
+    if not hard or not easy:
+        raise DataError("follow-ups need requests of both targets.")
+    made = []
+    for _ in range(draw.count):
+        first, other = (rng.choice(rng.choice((hard, easy))) for _ in range(2))
+        go_on, again = (rng.choice(phrases[CONTINUES]) for _ in range(2))
+        done = rng.choice(phrases[CLOSES])
+        turns, target = rng.choice(
+            (
+                ([first.query, go_on], first.p_cloud),
+                ([first.query, go_on, again], first.p_cloud),
+                ([other.query, first.query, go_on], first.p_cloud),
+                ([first.query, done], draw.local),
+                ([first.query, go_on, done], draw.local),
+                ([other.query, first.query], first.p_cloud),
+                ([other.query, go_on, first.query], first.p_cloud),
+                ([other.query, done, first.query], first.p_cloud),
+            )
+        )
+        made.append(Example(joined(turns, draw.chat), target, "follow-ups", False))
+    return made

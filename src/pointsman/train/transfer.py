@@ -1,0 +1,64 @@
+"""Leave one out: what the outcomes of other families of questions say of one that was never read.
+
+All rows of the family left out are unseen, so all are judged: the training rows among them, and no test row.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pointsman.datasets.duplicates import near_duplicate_key
+from pointsman.evaluation.curve import apgr, cost_quality_curve
+from pointsman.train.data import Measured, merged
+from pointsman.train.experts import Features, all_features, balanced_weights, ridge_opinion
+
+MEAN = "mean"
+
+
+def leave_one_out(
+    rows: Sequence[Measured], vectors: NDArray[np.float16], *, by_subject: bool = False
+) -> dict[str, dict[str, float]]:
+    """APGR of joint ridges on the gain, by what was left out and by what the ridge reads, and the means.
+
+    Args:
+        rows: measured rows of at least two families.
+        vectors: a sentence encoder's, of `distinct(rows)` in that order, float16 (queries, width).
+        by_subject: leave out each subject, not each family.
+
+    Returns:
+        For each family or subject, and for `mean`, the APGR of `words`, `vectors` and `both`.
+    """
+    examples = merged(rows, [row.gain for row in rows])
+    part = {row.query: row.subject if by_subject else row.source for row in rows}
+    names = np.array([part[e.query] for e in examples])
+    keys = np.array([near_duplicate_key(e.query) for e in examples])
+    gains = np.array([e.p_cloud for e in examples], np.float64)
+    family = np.array([e.source for e in examples])
+    words, encoded = all_features([e.query for e in examples], np.ones(len(examples), bool), [vectors])
+    kinds: dict[str, list[tuple[Features, float]]] = {"words": [words], "vectors": [encoded]}
+    kinds["both"] = [words, encoded]
+    found = {}
+    for name in np.unique(names):
+        ask = names == name
+        learn = ~ask & ~np.isin(keys, keys[ask])
+        weights = balanced_weights(family, learn)
+        said = {k: ridge_opinion(f, gains, weights, learn, ask) for k, f in kinds.items()}
+        queries = [e.query for e, chosen in zip(examples, ask, strict=True) if chosen]
+        found[str(name)] = {k: _apgr(rows, dict(zip(queries, s, strict=True))) for k, s in said.items()}
+    means = {kind: float(np.mean([figures[kind] for figures in found.values()])) for kind in kinds}
+    return {**found, MEAN: means}
+
+
+def distinct(rows: Sequence[Measured]) -> list[str]:
+    """Every query once, in the order of the rows."""
+    return list(dict.fromkeys(row.query for row in rows))
+
+
+def _apgr(rows: Sequence[Measured], score: dict[str, Any]) -> float:
+    """APGR over the rows whose query has a score; .5 where the two models are equally good."""
+    asked = [row for row in rows if row.query in score]
+    weak, strong = (np.array([getattr(row, name) for row in asked]) for name in ("weak", "strong"))
+    area = apgr(cost_quality_curve(np.array([score[row.query] for row in asked]), weak, strong))
+    return area if np.isfinite(area) else 0.5

@@ -105,6 +105,49 @@ def test_a_suite_leaves_out_what_was_trained_on(artifact, tmp_path):
     assert found["everyday"][0]["rows"] == 1
     assert found["everyday"][0]["source"] == "unseen"
     assert "1 texts of the slices" in found["notes"][-1]
+    assert [found["kinds"][kind]["rows"] for kind in ("measured", "everyday", "both")] == [2, 1, 3]
+
+
+def test_families_left_out_and_every_baseline_stand_in_the_report(artifact, tmp_path):
+    data = tmp_path / "data"
+    for name, word in (("a", "plan"), ("b", "design")):
+        rows = [
+            {
+                "query": f"{word if hard else 'play'} the room {i}",
+                "weak_score": float(not hard),
+                "strong_score": 1,
+                "source": f"{name} task {i % 2}",
+            }
+            for i, hard in enumerate([True, False] * 15)
+        ]
+        write(data / "train" / f"{name}.jsonl", rows)
+        write(data / "test" / f"{name}.jsonl", [{**row, "query": f"now {row['query']}"} for row in rows[:6]])
+    recipe, suite = tmp_path / "recipe.toml", tmp_path / "suite.toml"
+    outcomes = '[[outcomes]]\nfiles = "train/*.jsonl"\nvalidation_share = 0.0\n'
+    recipe.write_text(f'name = "r"\n{outcomes}', encoding="utf-8")
+    suite.write_text(f'name = "s"\n{outcomes.replace("train/", "test/")}', encoding="utf-8")
+    report = tmp_path / "r"
+    words = [
+        "--suite",
+        suite,
+        "--data",
+        data,
+        "--output",
+        report,
+        "--resamples",
+        5,
+        "--edits",
+        0,
+        "--no-plots",
+    ]
+    run(artifact, *words, "--recipe", recipe, "--leave-one-out", "a")
+    found = json.loads((report / "evaluation.json").read_text(encoding="utf-8"))
+    assert set(found["leave_one_out"]) == {"a task 0", "a task 1", "b", "mean"}
+    baselines = {"word ridge on the gain", "MiniLM, 50 nearest", "table of subjects", "TF-IDF + LR"}
+    assert baselines < set(found["sets"]["pooled"]["ranking"])
+    assert "Families that training never saw" in (report / "README.md").read_text(encoding="utf-8")
+    with pytest.raises(SettingsError, match="--recipe"):
+        run(artifact, *words, "--leave-one-out")
 
 
 @pytest.mark.parametrize("words", [[], ["--test", "a", "--suite", "b"], ["--suite", "b"]])

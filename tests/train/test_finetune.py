@@ -12,7 +12,7 @@ from pointsman.artifact.manifest import Chat
 from pointsman.convert.checkpoint import read_checkpoint
 from pointsman.errors import CheckpointError, DataError, TrainingError
 from pointsman.train.data import Example
-from pointsman.train.finetune import SCHEDULE, Plan, balanced, finetune, split_rows
+from pointsman.train.finetune import SCHEDULE, Plan, balanced, chat_of, finetune, split_rows
 from pointsman.train.loop import Loop
 from pointsman.train.scoring import CheckpointScorer
 
@@ -74,10 +74,12 @@ def test_how_much_of_a_chat_was_read_reaches_the_checkpoint(tiny_base, tmp_path,
     path = tmp_path / "chats.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in chats), encoding="utf-8")
     plan = plan_of(path, tiny_base, tmp_path / "run", earlier_turns=1)
-    assert all(e.query.startswith("hello\n") for e in split_rows(plan).train)
+    assert all(e.query.endswith("\n¶ hello") for e in split_rows(plan).train)
     short = replace(plan, schedule=replace(plan.schedule, epochs=1.0))
     checkpoint = finetune(short, threads=1, progress=len)
-    assert read_checkpoint(checkpoint).chat == CheckpointScorer(checkpoint).chat == Chat(1)
+    assert read_checkpoint(checkpoint).chat == CheckpointScorer(checkpoint).chat == Chat(1, last_first=True)
+    again = replace(plan, base=str(checkpoint), output=tmp_path / "again", earlier_turns=None)
+    assert chat_of(again) == Chat(1, last_first=True), "a base is trained on as it reads"
 
 
 def test_a_run_that_was_interrupted_ends_as_if_it_was_not(table, tiny_base, tmp_path, monkeypatch):

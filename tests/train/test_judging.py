@@ -8,8 +8,15 @@ import pytest
 from pointsman.datasets.duplicates import near_duplicate_key
 from pointsman.errors import CheckpointError, DataError
 from pointsman.evaluation.metrics import roc_auc
-from pointsman.train.baselines import classifier_scores, length_scores, random_scores, tfidf_scores
-from pointsman.train.data import Example
+from pointsman.train.baselines import (
+    classifier_scores,
+    length_scores,
+    random_scores,
+    ridge_scores,
+    subject_scores,
+    tfidf_scores,
+)
+from pointsman.train.data import Example, Measured
 from pointsman.train.scoring import CheckpointScorer
 from pointsman.train.suite import (
     GUIDE,
@@ -71,6 +78,21 @@ def test_words_separate_what_they_separate(queries):
     found = tfidf_scores(train, [q for q, _ in held_out])
     is_cloud = np.array([label == "cloud" for _, label in held_out])
     assert roc_auc(is_cloud, found) >= 0.99
+
+
+def test_a_ridge_and_a_table_learn_the_gain(queries):
+    rows = [
+        Measured(q, "f", f"subject {label}", ("", ""), 0.5, 1.0 if label == "cloud" else 0.4)
+        for q, label in queries(200)
+    ]
+    held_out = queries(60, seed=1)
+    texts = [q for q, _ in held_out]
+    is_cloud = np.array([label == "cloud" for _, label in held_out])
+    assert roc_auc(is_cloud, ridge_scores(rows, texts)) >= 0.99
+    subjects = {q: f"subject {label}" for q, label in held_out[1:]}
+    told = subject_scores(rows, texts, subjects)
+    assert told[1:] == pytest.approx(np.where(is_cloud[1:], 0.5, -0.1))
+    assert told[0] == pytest.approx(np.mean([row.gain for row in rows])), "a subject that is not known"
 
 
 def test_shares_between_the_labels_are_weights():

@@ -52,8 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of every draw (default: 0)")
     parser.add_argument(
         "--leave-one-out",
-        action="store_true",
-        help="also measure what the recipe's outcomes say of a family of questions that is left out",
+        nargs="*",
+        metavar="FAMILY",
+        help="also measure what the recipe's outcomes say of each family of questions that is left out; "
+        "of the families named here, subject by subject",
     )
     parser.add_argument("--no-plots", action="store_true", help="tables and JSON only")
 
@@ -98,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         resamples=args.resamples,
         seed=args.seed,
         plots=not args.no_plots,
-        leave_one_out=args.leave_one_out,
+        leave_one_out=None if args.leave_one_out is None else tuple(args.leave_one_out),
     )
     print(evaluate(plan, progress))
     return 0

@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--earlier-turns",
         type=int,
-        default=0,
-        help="of rows with chat messages, read so many user messages before the last one (default: 0)",
+        default=None,
+        help="of rows with chat messages, read so many user messages after the last (default: the base's)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of every draw (default: 0)")
     parser.add_argument("--no-balance", action="store_true", help="do not repeat rows of the rarer class")

@@ -79,7 +79,7 @@ class EvaluationPlan:
     resamples: int = 1000
     seed: int = 0
     plots: bool = True
-    leave_one_out: bool = False
+    leave_one_out: tuple[str, ...] | None = None
 
 
 def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
@@ -112,7 +112,7 @@ def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
         report |= _measured(plan, data, scorer, policy, train, progress)
     report |= _everyday(plan, slices, scorer, policy)
     report |= _kinds(plan, data, slices, scorer)
-    if plan.leave_one_out:
+    if plan.leave_one_out is not None:
         report["leave_one_out"] = _leave_one_out(plan, train, progress)
     if read:
         sources = {e.source for e in read}
@@ -162,7 +162,7 @@ def _leave_one_out(plan: EvaluationPlan, rows: Sequence[Measured], progress: Pro
         raise SettingsError("--leave-one-out needs --recipe and --data, whose families are left out.")
     progress("leave one family out")
     vectors = vectors_of(distinct(rows), plan.cache or plan.output / ".cache", _MAX_TOKENS, progress)
-    return leave_one_out(rows, vectors)
+    return leave_one_out(rows, vectors, plan.leave_one_out or ())
 
 
 def _kinds(

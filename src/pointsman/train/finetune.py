@@ -4,6 +4,7 @@ A base is a checkpoint directory, a hub name, or `encoder`: the sentence encoder
 new two-way head, which makes a teacher rather than a router.
 """
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -56,7 +57,8 @@ class Plan:
         validation: data files to validate on; without any, `validation_share` of the rows is used.
         validation_share: 0.05..0.5.
         max_tokens: tokens read of a text, at least 8.
-        earlier_turns: of a chat, so many user messages are read with the last one, at least 0.
+        earlier_turns: of a chat, so many user messages are read after the last one, at least 0; None reads a
+            chat as the base does, or the last message alone where it does not say.
         balance: rows of the rarer class are repeated until both are as many.
         edit_share: share of texts that are edited as they are read (typos, politeness), 0..1.
         seed: of every draw.
@@ -69,7 +71,7 @@ class Plan:
     validation: tuple[Path, ...] = ()
     validation_share: float = 0.15
     max_tokens: int = 128
-    earlier_turns: int = 0
+    earlier_turns: int | None = None
     balance: bool = True
     edit_share: float = 0.1
     seed: int = 0
@@ -111,7 +113,8 @@ def finetune(plan: Plan, *, threads: int, progress: Progress) -> Path:
     torch.manual_seed(plan.seed)
     student = load_student(source)
     _refuse_other_vocabulary(source, tokenizer, student)
-    student.config.earlier_turns = plan.earlier_turns
+    chat = chat_of(plan)
+    student.config.earlier_turns, student.config.last_turn_first = chat.earlier_turns, chat.last_first
     loop = Loop(
         _recipe(plan),
         LabelTrainee(student),
@@ -143,6 +146,15 @@ def finetune(plan: Plan, *, threads: int, progress: Progress) -> Path:
     return checkpoint
 
 
+def chat_of(plan: Plan) -> Chat:
+    """How the plan reads a chat: as it says, or as the base was trained to."""
+    if plan.earlier_turns is not None:
+        return Chat(plan.earlier_turns, last_first=plan.earlier_turns > 0)
+    config = Path(plan.base) / "config.json"
+    known = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    return Chat(known.get("earlier_turns", 0), known.get("last_turn_first", False))
+
+
 def split_rows(plan: Plan) -> Split:
     """Read the plan's files and split them, near duplicates on one side; what would leak is left out.
 
@@ -150,7 +162,7 @@ def split_rows(plan: Plan) -> Split:
         DataError: too few rows, or a part with one class only.
     """
     report = ReadReport()
-    chat = Chat(plan.earlier_turns)
+    chat = chat_of(plan)
     examples = read_outcomes(plan.files, report, chat)
     if plan.validation:
         train, validation = examples, read_outcomes(plan.validation, report, chat)
@@ -213,7 +225,7 @@ def _recipe(plan: Plan) -> Recipe:
     return Recipe(
         name=plan.output.name,
         seed=plan.seed,
-        student=Student(max_tokens=plan.max_tokens, earlier_turns=plan.earlier_turns),
+        student=Student(max_tokens=plan.max_tokens, earlier_turns=chat_of(plan).earlier_turns),
         schedule=plan.schedule,
         loss=Loss(embedding=0.0, label=1.0, teacher_share=0.0, edit_share=plan.edit_share),
         outcomes=(),

@@ -79,12 +79,12 @@ def validation_dataset(recipe_path: Path, data: Path) -> Dataset:
 
 
 def _held_out_rules(recipe: Recipe, data: Path) -> Dataset:
-    """The ruled texts that a recipe holds out; the weak model fails what belongs to the cloud."""
+    """The texts held out whose target is their rule; the weak model fails what belongs to the cloud."""
     found = [e for rule in recipe.rules for e in read_rule(rule, data, recipe, ReadReport())]
     ruled = [
         (e.query, float(e.p_cloud < 0.5))
         for e in found
-        if e.p_cloud is not None and held_out(e.query, recipe.everyday_validation_share)
+        if e.p_cloud is not None and not e.opinion and held_out(e.query, recipe.everyday_validation_share)
     ]
     return Dataset(
         tuple(query for query, _ in ruled),

@@ -18,20 +18,21 @@ MEAN = "mean"
 
 
 def leave_one_out(
-    rows: Sequence[Measured], vectors: NDArray[np.float16], *, by_subject: bool = False
+    rows: Sequence[Measured], vectors: NDArray[np.float16], by_subject: Sequence[str] = ()
 ) -> dict[str, dict[str, float]]:
     """APGR of joint ridges on the gain, by what was left out and by what the ridge reads, and the means.
 
     Args:
         rows: measured rows of at least two families.
         vectors: a sentence encoder's, of `distinct(rows)` in that order, float16 (queries, width).
-        by_subject: leave out each subject, not each family.
+        by_subject: families of which each subject is left out, not the family as a whole.
 
     Returns:
         For each family or subject, and for `mean`, the APGR of `words`, `vectors` and `both`.
     """
     examples = merged(rows, [row.gain for row in rows])
-    part = {row.query: row.subject if by_subject else row.source for row in rows}
+    parts = [row.subject if row.source in by_subject else row.source for row in rows]
+    part = dict(zip((row.query for row in reversed(rows)), reversed(parts), strict=True))
     names = np.array([part[e.query] for e in examples])
     keys = np.array([near_duplicate_key(e.query) for e in examples])
     gains = np.array([e.p_cloud for e in examples], np.float64)
@@ -46,7 +47,8 @@ def leave_one_out(
         weights = balanced_weights(family, learn)
         said = {k: ridge_opinion(f, gains, weights, learn, ask) for k, f in kinds.items()}
         queries = [e.query for e, chosen in zip(examples, ask, strict=True) if chosen]
-        found[str(name)] = {k: _apgr(rows, dict(zip(queries, s, strict=True))) for k, s in said.items()}
+        own = [row for row, its in zip(rows, parts, strict=True) if its == name]
+        found[str(name)] = {k: _apgr(own, dict(zip(queries, s, strict=True))) for k, s in said.items()}
     means = {kind: float(np.mean([figures[kind] for figures in found.values()])) for kind in kinds}
     return {**found, MEAN: means}
 

@@ -59,7 +59,7 @@ def follow_ups(
     """Chats of two and three turns with the target of what their last turn asks for.
 
     Args:
-        examples: single requests; those with a target are drawn, half of them hard.
+        examples: single requests; those whose target is a rule's alone are drawn, half of them hard.
         phrases: by kind, as `read_phrases` gives them.
         draw: how many, how they are read, and the seed.
 
@@ -67,9 +67,9 @@ def follow_ups(
         DataError: there are no requests of both targets.
     """
     rng = random.Random(draw.seed)
-    known = [e for e in examples if e.p_cloud is not None and len(e.query) <= _LONGEST_REQUEST]
-    hard = [e for e in known if e.p_cloud is not None and e.p_cloud >= 0.5]
-    easy = [e for e in known if e.p_cloud is not None and e.p_cloud < 0.5]
+    known = [e for e in examples if _is_sure(e) and len(e.query) <= _LONGEST_REQUEST]
+    hard = [e for e in known if (e.p_cloud or 0.0) >= 0.5]
+    easy = [e for e in known if (e.p_cloud or 0.0) < 0.5]
     if not hard or not easy:
         raise DataError("follow-ups need requests of both targets.")
     made = []
@@ -91,3 +91,8 @@ def follow_ups(
         )
         made.append(Example(joined(turns, draw.chat), target, "follow-ups", False))
     return made
+
+
+def _is_sure(example: Example) -> bool:
+    """Whether a rule alone says where a request belongs."""
+    return example.p_cloud is not None and not example.is_measured and not example.opinion

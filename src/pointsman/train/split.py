@@ -108,6 +108,5 @@ def _chats(examples: Sequence[Example], recipe: Recipe, share: float) -> list[Ex
     count = round(asked.count * share)
     if not count:
         return []
-    single = [e for e in examples if not e.is_measured]
     phrases = read_phrases(recipe.directory / asked.file)
-    return follow_ups(single, phrases, Draw(count, chat, 1.0 - recipe.loss.certainty, recipe.seed))
+    return follow_ups(examples, phrases, Draw(count, chat, 1.0 - recipe.loss.certainty, recipe.seed))

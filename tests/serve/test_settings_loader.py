@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pointsman.errors import SettingsError
-from pointsman.serve.routing.rules import compile_rules, first_match, look_at
+from pointsman.serve.routing.request_text import RequestText
+from pointsman.serve.routing.rules import compile_rules, first_match
 from pointsman.serve.settings_loader import load_settings, masked
 from pointsman.serve.upstream.upstreams import read_key
 
@@ -113,5 +114,5 @@ class TestPatterns:
     def test_what_takes_a_backtracking_engine_years_takes_milliseconds(self, pattern: str) -> None:
         rule = {"name": "one", "send": "local-only", "pattern": pattern}
         (made,) = load_settings({"routing": {"rules": [rule]}}, None, {}).routing.rules
-        seen = look_at({"prompt": "a" * 100_000 + "!"}, None)
+        seen = RequestText({"prompt": "a" * 100_000 + "!"}, frozenset())
         first_match(compile_rules([made]), seen)

@@ -40,12 +40,13 @@ def endpoint(settings: "UpstreamSettings | None", side: str) -> "Endpoint":
 
 def keeps_local(settings: "GatewaySettings") -> Callable[[dict[str, Any]], bool]:
     """Whether a chat request matches a local-only rule of the configuration."""
-    from pointsman.serve.routing.rules import compile_rules, first_match, look_at
+    from pointsman.serve.routing.request_text import RequestText
+    from pointsman.serve.routing.rules import compile_rules, first_match
 
     rules = compile_rules(settings.routing.rules)
 
     def keeps(payload: dict[str, Any]) -> bool:
-        rule = first_match(rules, look_at(payload, None))
+        rule = first_match(rules, RequestText(payload, frozenset()))
         return rule is not None and rule.send == "local-only"
 
     return keeps

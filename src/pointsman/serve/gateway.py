@@ -5,6 +5,7 @@ Built by `build`, from settings; it holds no rules of its own.
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
@@ -24,6 +25,8 @@ from pointsman.serve.settings import GatewaySettings
 from pointsman.serve.upstream.upstreams import Upstreams
 from pointsman.settings import Settings
 
+_READERS = 2
+
 
 @dataclass(eq=False)
 class Gateway:
@@ -41,6 +44,10 @@ class Gateway:
     tracing: Tracing
     peers: Peers | None = None
     """The other processes behind the same port, where there are any."""
+    readers: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(_READERS, thread_name_prefix="rules")
+    )
+    """Where long requests are read for the rules; few, because they share the interpreter with all others."""
     tally: Tally = field(default_factory=Tally)
     is_draining: bool = False
     in_flight: int = 0

@@ -3,6 +3,7 @@
 This file decides; it refuses to know how an upstream is called.
 """
 
+import asyncio
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,17 @@ from pointsman.serve.edge.http import Exchange
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.inference.engine import Answer
-from pointsman.serve.routing.rules import first_match, look_at
+from pointsman.serve.routing.request_text import RequestText
+from pointsman.serve.routing.rules import first_match
+from pointsman.serve.routing.sticky import Stay
+from pointsman.serve.settings import Rule
 
 AUTO = frozenset({"auto", "pointsman", "pointsman/auto", "router"})
 _THRESHOLD = re.compile(r"router-(?:[a-z_]+-)?(\d(?:\.\d{1,12})?)")
-_HINTS = frozenset({"auto", "local-only", "cloud-only"})
+_HINTS = ("local-only", "cloud-only", "auto")
+"""The strictest first."""
+_READ_AT_ONCE = 32_768
+"""Bytes of a request that rules read between two others; in a longer one they are looked for in a thread."""
 _FORBIDDEN = frozenset(
     {"api_base", "base_url", "api_key", "api_type", "api_version", "azure_endpoint", "custom_llm_provider"}
 )
@@ -46,6 +53,11 @@ class Plan:
     answer: Answer | None
     decision_ms: float
 
+    @property
+    def is_local_only(self) -> bool:
+        """Whether no other upstream may see this chat, in any way and at any time."""
+        return self.is_bound and self.target == "local"
+
     def trace_facts(self) -> dict[str, str | float | bool]:
         """The decision as facts of a span."""
         facts: dict[str, str | float | bool] = {"target": self.target, "reason": self.reason}
@@ -64,22 +76,74 @@ async def plan_chat(gateway: Gateway, exchange: Exchange, payload: dict[str, Any
     """
     check_parameters(payload, exchange.query())
     mode = parse_model(payload.get("model"), gateway)
-    hint = exchange.header(b"x-pointsman-policy")
-    if hint is not None and hint not in _HINTS:
+    hint = _policy_hint(exchange)
+    rule = await _matching_rule(gateway, exchange, payload)
+    is_private = rule is not None and rule.send == "local-only"
+    key, stay = _conversation(gateway, exchange, payload)
+    wish = hint if hint != "auto" else mode if mode in ("local", "cloud") else None
+    plan = _bound_plan(rule, stay, wish)
+    if plan is None and stay is not None:
+        plan = Plan(stay.target, "sticky", stay.is_bound, None, 0.0)
+    if plan is None:
+        owner, threshold = gateway.cache_owner(exchange.client), mode if isinstance(mode, float) else None
+        plan = await _ask(gateway, owner, messages_of(payload), threshold, deadline)
+    if key is not None and (plan.answer is not None or not plan.reason.startswith("classifier_")):
+        gateway.sticky.put(key, plan.target, is_bound=plan.is_local_only, is_private=is_private)
+    return plan
+
+
+async def _matching_rule(gateway: Gateway, exchange: Exchange, payload: dict[str, Any]) -> Rule | None:
+    """The rule that decides; a long request is read in a thread, so that others are answered meanwhile."""
+    if not gateway.rules:
+        return None
+    request = RequestText(payload, frozenset(exchange.header_values(b"x-pointsman-tags")) - {""})
+    announced = exchange.header(b"content-length") or ""
+    if announced.isdecimal() and int(announced) <= _READ_AT_ONCE:
+        return first_match(gateway.rules, request)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(gateway.readers, first_match, gateway.rules, request)
+
+
+def _policy_hint(exchange: Exchange) -> str:
+    """The strictest of the headers `x-pointsman-policy`; `auto` without any.
+
+    Raises:
+        GatewayError: `invalid_request` for any other value.
+    """
+    hints = {value.lower() for value in exchange.header_values(b"x-pointsman-policy")}
+    if not hints <= set(_HINTS):
         raise GatewayError("invalid_request", f"x-pointsman-policy: expected one of {sorted(_HINTS)}")
-    rule = None
-    if gateway.rules:
-        rule = first_match(gateway.rules, look_at(payload, exchange.header(b"x-pointsman-tags")))
+    return next((hint for hint in _HINTS if hint in hints), "auto")
+
+
+def _conversation(
+    gateway: Gateway, exchange: Exchange, payload: Mapping[str, Any]
+) -> tuple[bytes | None, Stay | None]:
+    """Which conversation a turn belongs to, and where that stays; nothing where conversations may move."""
+    if not gateway.settings.routing.sticky:
+        return None, None
+    sessions = set(exchange.header_values(b"x-pointsman-session"))
+    if len(sessions) > 1:
+        raise GatewayError("invalid_request", "x-pointsman-session: expected one conversation, not several")
+    key = gateway.sticky.key(exchange.client, next(iter(sessions), None), messages_of(payload))
+    return key, gateway.sticky.get(key)
+
+
+def _bound_plan(rule: Rule | None, stay: Stay | None, wish: str | None) -> Plan | None:
+    """What settles a chat before the model: privacy, then the client's wish, then a rule."""
     if rule is not None and rule.send == "local-only":
         return Plan("local", f"rule:{rule.name}", True, None, 0.0)
-    if hint in ("local-only", "cloud-only"):
-        return Plan(hint.removesuffix("-only"), "policy", True, None, 0.0)
-    if mode in ("local", "cloud"):
-        return Plan(str(mode), "requested", False, None, 0.0)
+    if stay is not None and stay.is_private:
+        return Plan("local", "sticky", True, None, 0.0)
+    if wish is not None:
+        target, _, only = wish.partition("-")
+        return Plan(target, "policy" if only else "requested", bool(only), None, 0.0)
+    if stay is not None and stay.is_bound:
+        return Plan("local", "sticky", True, None, 0.0)
     if rule is not None:
         target, _, only = rule.send.partition("-")
         return Plan(target, f"rule:{rule.name}", bool(only), None, 0.0)
-    return await _by_model(gateway, exchange, payload, mode if isinstance(mode, float) else None, deadline)
+    return None
 
 
 def parse_model(model: Any, gateway: Gateway) -> str | float | None:
@@ -132,23 +196,6 @@ def messages_of(payload: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
                 return [{"role": "user", "content": "\n".join(value)}]
             return [item for item in value if isinstance(item, dict)]
     return []
-
-
-async def _by_model(
-    gateway: Gateway, exchange: Exchange, payload: dict[str, Any], threshold: float | None, deadline: float
-) -> Plan:
-    messages = messages_of(payload)
-    key = None
-    if gateway.settings.routing.sticky:
-        key = gateway.sticky.key(exchange.client, exchange.header(b"x-pointsman-session"), messages)
-        known = gateway.sticky.get(key)
-        if known is not None:
-            gateway.sticky.put(key, known)
-            return Plan(known, "sticky", False, None, 0.0)
-    plan = await _ask(gateway, gateway.cache_owner(exchange.client), messages, threshold, deadline)
-    if key is not None and plan.answer is not None:
-        gateway.sticky.put(key, plan.target)
-    return plan
 
 
 async def _ask(

@@ -61,6 +61,11 @@ class Exchange:
                 return str(value.decode("latin-1"))
         return None
 
+    def header_values(self, name: bytes) -> list[str]:
+        """The values of a header that may come several times, or once with commas between them."""
+        joined = b",".join(value for key, value in self.scope["headers"] if key == name)
+        return [value.strip() for value in joined.decode("latin-1").split(",")] if joined else []
+
     def is_wanted(self) -> bool:
         """Whether the client still waits, as far as the server can tell."""
         extension = self._extension()

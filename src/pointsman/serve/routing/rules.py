@@ -1,120 +1,91 @@
-"""Rules before the model: what is seen in a request, and which rule matches it first.
+"""Rules before the model: which of them match a request, and which one decides.
 
 A rule that sends `local-only` is a promise about privacy, so it is asked for every chat, whatever the client
-wishes; the text is normalised first, so that full-width letters and invisible characters hide nothing.
+wishes; the other rooms' files say what is read (`request_text`) and when a word is in it (`keywords`).
 """
 
 import re
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pointsman.serve.routing.folding import folded, unmarked
+from pointsman.serve.routing.keywords import Keyword, compile_keyword
+from pointsman.serve.routing.request_text import RequestText
 from pointsman.serve.settings import Rule, linear_pattern
 
-_INVISIBLE = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
-_FIELDS = ("messages", "input", "prompt", "instructions", "system")
-_NOT_TEXT = frozenset({"url", "image_url", "data", "file_data", "role", "type", "id", "call_id"})
-_MEDIA = frozenset({"image_url", "input_image", "image", "input_file", "file", "input_audio", "audio"})
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the rules look at.
-
-    Attributes:
-        text: every text of the request, normalised, one a line.
-        chars: its characters.
-        tags: of the header x-pointsman-tags.
-    """
-
-    text: str
-    chars: int
-    has_tools: bool
-    has_images: bool
-    tags: frozenset[str]
+_SINGLE = re.compile(r"(?<!-)[^\x00-\x7f](?!-)")
+"""A character of a pattern that is not the end of a range."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule, ready to be asked."""
+    """A rule, ready to be asked.
+
+    Attributes:
+        patterns: the rule's pattern for texts as they came, and for folded ones; empty where it has none.
+    """
 
     rule: Rule
-    keywords: re.Pattern[str] | None
-    pattern: Any
+    keywords: tuple[Keyword, ...]
+    patterns: tuple[Any, ...]
 
-    def matches(self, seen: Seen) -> bool:
-        """Whether every condition that the rule gives holds."""
+    def matches(self, request: RequestText) -> bool:
+        """Whether every condition that the rule gives holds; the ones that cost least are asked first."""
         rule = self.rule
         return (
-            (rule.min_chars is None or seen.chars >= rule.min_chars)
-            and (rule.max_chars is None or seen.chars <= rule.max_chars)
-            and (rule.has_tools is None or seen.has_tools == rule.has_tools)
-            and (rule.has_images is None or seen.has_images == rule.has_images)
-            and (rule.tag is None or rule.tag in seen.tags)
-            and (self.keywords is None or self.keywords.search(seen.text) is not None)
-            and (self.pattern is None or self.pattern.search(seen.text) is not None)
+            (rule.tag is None or rule.tag in request.tags)
+            and (rule.has_tools is None or request.has_tools == rule.has_tools)
+            and (rule.has_images is None or request.has_images == rule.has_images)
+            and (rule.min_chars is None or request.chars >= rule.min_chars)
+            and (rule.max_chars is None or request.chars <= rule.max_chars)
+            and (not self.keywords or self._cannot_tell(request) or self._has_keyword(request))
+            and (not self.patterns or self._cannot_tell(request) or self._has_pattern(request))
+        )
+
+    def _cannot_tell(self, request: RequestText) -> bool:
+        """A text that cannot be read stays local where a rule would have to read it."""
+        return self.rule.send == "local-only" and not request.is_readable
+
+    def _has_keyword(self, request: RequestText) -> bool:
+        return any(keyword.is_in(text) for text in request.words for keyword in self.keywords)
+
+    def _has_pattern(self, request: RequestText) -> bool:
+        as_it_came, for_folded = self.patterns
+        if any(as_it_came.search(text) for text in request.plain):
+            return True
+        return any(
+            for_folded.search(text) for one in map(unmarked, request.folded) for text in (one, _one_line(one))
         )
 
 
 def compile_rules(rules: Sequence[Rule]) -> tuple[CompiledRule, ...]:
-    """The rules in their order."""
+    """The rules in their order.
+
+    Raises:
+        SettingsError: a keyword in which there is nothing to look for.
+    """
     return tuple(
-        CompiledRule(
-            rule,
-            _any_of(rule.keywords) if rule.keywords else None,
-            linear_pattern(rule.pattern) if rule.pattern is not None else None,
-        )
+        CompiledRule(rule, tuple(map(compile_keyword, rule.keywords)), _patterns(rule.pattern))
         for rule in rules
     )
 
 
-def first_match(rules: Sequence[CompiledRule], seen: Seen) -> Rule | None:
+def first_match(rules: Sequence[CompiledRule], request: RequestText) -> Rule | None:
     """The rule that decides; a matching `local-only` one before all others."""
-    matching = [compiled.rule for compiled in rules if compiled.matches(seen)]
-    for rule in matching:
-        if rule.send == "local-only":
-            return rule
-    return matching[0] if matching else None
+    for is_private in (True, False):
+        for compiled in rules:
+            if (compiled.rule.send == "local-only") == is_private and compiled.matches(request):
+                return compiled.rule
+    return None
 
 
-def look_at(payload: dict[str, Any], tags: str | None) -> Seen:
-    """What is in a request, for the rules."""
-    strings: list[str] = []
-    has_images = False
-    for name in _FIELDS:
-        for key, value in _walk(payload.get(name), name):
-            if key == "type" and value in _MEDIA:
-                has_images = True
-            elif key not in _NOT_TEXT:
-                strings.append(value)
-    text = normalised("\n".join(strings))
-    return Seen(
-        text=text,
-        chars=len(text),
-        has_tools=bool(payload.get("tools") or payload.get("functions")),
-        has_images=has_images,
-        tags=frozenset(tag.strip() for tag in (tags or "").split(",") if tag.strip()),
-    )
+def _patterns(pattern: str | None) -> tuple[Any, ...]:
+    if pattern is None:
+        return ()
+    plain = _SINGLE.sub(lambda match: re.escape(unmarked(folded(match[0]))), pattern)
+    return linear_pattern(pattern), linear_pattern(plain)
 
 
-def normalised(text: str) -> str:
-    """Compatibility forms folded, invisible characters gone."""
-    return text if text.isascii() else _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
-
-
-def _any_of(keywords: Sequence[str]) -> re.Pattern[str]:
-    words = "|".join(re.escape(normalised(word)) for word in sorted(keywords, key=len, reverse=True))
-    return re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE)
-
-
-def _walk(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Every string, with the key that it stands under; bodies are at most 32 deep."""
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _walk(item, key)
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            yield from _walk(item, name)
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,16 @@
+"""Letters that look like Latin ones; written by `python -m tests.support.lookalikes`."""
+
+SMALL = dict(
+    zip(
+        "ıƍƽǀɑɡɣɩɪɯʋʏαγινορσυϳагеорсухѕіјѡѵүһҽӏԁԛԝագզհոռսցքօᎠᎡᎢᎥᎩᎪᎫᎬᎳᎷᎻᎽᏀᏂᏃᏏᏒᏔᏕᏙᏚᏞᏟᏢᏦᏧᏳᏴᴄᴏᴑᴜᴠᴡᴢᴦᶃᶌẝỿⲅⲟⲣⲥꙇꜱꞙꞟꬲꬵꬽꭇꭈꭎꭒꭚꭵꮁꮃꮓꮩꮪꮯ",
+        "igslagyiiwuyayivopoujareopcyxsijwvyheidqwwqqhnnugfodrtiyajewmhyghzbrwsvslcpkdgbcoouvwzrgyfyropcisfueforruuyirwzvsc",
+        strict=True,
+    )
+)
+CAPITALS = dict(
+    zip(
+        "ƄƖƦͿΑΒΕΖΗΙΚΜΝΟΡΤΥΧϜϺЅІЈАВЕКМНОРСТУХЬѴҮӀԌԜՍՏՕⲎⲒⲔⲘⲚⲞⲢⲤⲦⲨⲬⳐꞘꞲꞳꞴ",
+        "BLRJABEZHIKMNOPTYXFMSIJABEKMHOPCTYXBVYIGWUSOHIKMNOPCTYXLFJXB",
+        strict=True,
+    )
+)

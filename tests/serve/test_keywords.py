@@ -1,0 +1,144 @@
+"""When a keyword of a rule is in a text."""
+
+import time
+
+import pytest
+from tests.support.lookalikes import module
+from tests.support.places import ROOT
+
+from pointsman.errors import SettingsError
+from pointsman.serve.routing.folding import folded
+from pointsman.serve.routing.keywords import compile_keyword, readings
+
+
+def is_in(keyword: str, text: str) -> bool:
+    compiled = compile_keyword(keyword)
+    return any(compiled.is_in(reading) for reading in readings(folded(text)))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "text"),
+    [
+        ("sk-", "the key sk-proj-abc"),
+        ("sk-", "the key sk\u2011proj"),
+        ("@corp.com", "mail bob@corp.com now"),
+        ("C++", "written in C++ and Go"),
+        ("payroll", "payroll_2025.csv"),
+        ("payroll", "2025payroll"),
+        ("payroll", "myPayrollData"),
+        ("payroll", "HTMLPayroll"),
+        ("payroll", "getPayRoll()"),
+        ("payroll", "--payroll-file=x"),
+        ("payroll", "p\u0336a\u0336y\u0336r\u0336oll"),
+        ("payroll", "pay\u200broll, pay\u00adroll"),
+        ("payroll", "pay\ufe0froll"),
+        ("payroll", "ｐａｙｒｏｌｌ"),
+        ("payroll", "𝓹𝓪𝔂𝓻𝓸𝓵𝓵"),
+        ("payroll", "ᴘᴀʏʀᴏʟʟ"),
+        ("payroll", "🇵🇦🇾🇷🇴🇱🇱"),
+        ("payroll", "🅿🅰🆈🆁🅾🅻🅻"),
+        ("payroll", "p\u0430yr\u043ell"),
+        ("payroll", "\u0420\u0410YROLL"),
+        ("payroll", "P A Y R O L L"),
+        ("payroll", "p.a.y.r.o.l.l"),
+        ("payroll", "pay-\nroll"),
+        ("payroll", "pay-\n> roll"),
+        ("payroll", "the **pay**roll"),
+        ("payroll", "工资payroll表"),
+        ("payroll", "the\u3164payroll\u3164file"),
+        ("office", "o\ufb03ce"),
+        ("2025", "٢٠٢٥"),
+        ("工资", "我的工资是多少"),
+        ("工资", "工\n资"),
+        ("给料", "给 料"),
+        ("급여", "급여를 알려줘"),
+        ("ガス", "ｶﾞｽ"),
+        ("給料", "私の給料は"),
+        ("เงินเดือน", "ขอดูเงินเดือนของฉัน"),
+        ("راتب", "والراتب"),
+        ("משכורת", "המשכורת"),
+        ("वेतन", "मेरा वेतन कितना है"),
+        ("annual bonus", "annual\n\n  bonus"),
+        ("annual bonus", "annual\u00a0bonus"),
+        ("annual bonus", "Annual-Bonus"),
+        ("annual bonus", "annualBonus"),
+        ("annual bonus", "annual_bonus.csv"),
+        ("annual bonus", "annualbonus"),
+        ("annual bonus", "annual **bonus**"),
+        ("top-secret", "top secret"),
+        ("年度 奖金", "年度奖金"),
+        ("Straße", "STRASSE"),
+        ("strasse", "Straße"),
+        ("kimlik", "KİMLİK"),
+        ("ısı", "ISI"),
+        ("μισθός", "ΜΙΣΘΟΣ"),
+        ("ΜΙΣΘΟΣ", "μισθός"),
+        ("зарплата", "ЗАРПЛАТА"),
+        ("зарплата", "з\u0061рплата"),
+        ("résumé", "re\u0301sume\u0301"),
+        ("résumé", "RESUME"),
+        ("resume", "résumé"),
+        ("lương", "lu\u031bo\u031bng"),
+        ("lương", "luong"),
+        ("🔒", "this is 🔒"),
+    ],
+)
+def test_it_is_found_however_it_is_spelled(keyword: str, text: str) -> None:
+    assert is_in(keyword, text)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "text"),
+    [
+        ("sk-", "risk-taking, desk-bound, ask-me"),
+        ("@corp.com", "bob@corp.company"),
+        ("pay", "payroll, repay, Payton, payable"),
+        ("pay", "pay\u00adroll"),
+        ("payroll", "payrolls"),
+        ("art", "Kartoffel, party, heart"),
+        ("hr", "three, chrome, thread"),
+        ("2025", "120251"),
+        ("annual bonus", "It is annual. Bonus time!"),
+        ("annual bonus", "annual, bonus"),
+        ("no one", "noone"),
+        ("lương", "lượng"),
+        ("급", "긐"),
+        ("カス", "ガス"),
+        ("ハス", "バス"),
+        ("वतन", "वेतन"),
+        ("payroll", "pay a roll of coins"),
+    ],
+)
+def test_it_is_not_found_where_it_is_not(keyword: str, text: str) -> None:
+    assert not is_in(keyword, text)
+
+
+@pytest.mark.parametrize("keyword", ["\u200b", "\u00ad\ufe0f", " ", "\x00"])
+def test_a_keyword_that_cannot_be_seen_is_refused(keyword: str) -> None:
+    with pytest.raises(SettingsError, match="can be seen"):
+        compile_keyword(keyword)
+
+
+@pytest.mark.parametrize(
+    "unit", ["a\u0301\u0327", "\ufdfa", "payrol ", "p\u0301", "工", "p a y r o l ", "\x1f", "aB"]
+)
+def test_the_time_is_linear(unit: str) -> None:
+    """Sixteen times the text takes no more than forty times the time; a quadratic way takes 256 times."""
+
+    def best(repeats: int) -> float:
+        text = f"{unit * repeats} payr0ll payrol l"
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            is_in("payroll", text)
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+    best(100)
+    assert best(32_000) < 40 * best(2_000) + 0.05
+
+
+def test_the_table_of_lookalikes_is_what_its_generator_writes() -> None:
+    pytest.importorskip("confusable_homoglyphs")
+    written = (ROOT / "src/pointsman/serve/routing/lookalikes.py").read_text(encoding="utf-8")
+    assert written == module()

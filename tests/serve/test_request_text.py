@@ -1,0 +1,229 @@
+"""What the rules read of a request: every place, every encoding, every dialect of a picture."""
+
+import base64
+import html
+import json
+from typing import Any
+
+import pytest
+
+from pointsman.serve.routing.request_text import RequestText
+from pointsman.serve.routing.rules import compile_rules, first_match
+from pointsman.serve.settings import Rule
+
+WORDS = ("payroll", "annual bonus", "sk-", "工资", "hr")
+
+
+def matches(payload: dict[str, Any], **condition: Any) -> bool:
+    rules = compile_rules([Rule(name="private", send="local-only", **condition)])
+    return first_match(rules, RequestText(payload, frozenset())) is not None
+
+
+def chat(content: Any, **rest: Any) -> dict[str, Any]:
+    return {"model": "auto", "messages": [{"role": "user", "content": content}], **rest}
+
+
+def part(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}
+
+
+def nested(value: Any, levels: int) -> str:
+    for _ in range(levels):
+        value = json.dumps({"a": value})
+    return str(value)
+
+
+def in_base64(text: str, encoding: str = "utf-8") -> str:
+    return base64.b64encode(text.encode(encoding)).decode()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        chat("x", metadata={"payroll": "1"}),
+        chat("x", metadata={"a": "payroll"}),
+        chat("x", user="payroll_7"),
+        chat("x", stop=["payroll"]),
+        chat("x", logit_bias={"payroll": 1}),
+        chat("x", tomorrow={"a": [{"b": [["payroll"]]}]}),
+        chat("x", tomorrow={"content": "payroll"}),
+        chat("x", prediction={"type": "content", "content": "payroll"}),
+        chat("x", response_format={"type": "json_schema", "json_schema": {"name": "payroll"}}),
+        chat("x", tools=[{"type": "function", "function": {"name": "get_payroll"}}]),
+        chat(
+            "x", tools=[{"type": "function", "function": {"parameters": {"properties": {"payrollId": {}}}}}]
+        ),
+        {"system": [part("payroll")], "messages": []},
+        {"instructions": "payroll", "input": "x"},
+        {"prompt": "def f():", "suffix": "payroll"},
+        {"prompt": ["a", "payroll"]},
+        {"prompt": {"id": "p", "variables": {"x": "payroll"}}},
+        {"messages": [{"role": "user", "name": "payroll", "content": "x"}]},
+        {"messages": [{"role": "payroll", "content": "x"}]},
+        {"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": '{"q":"payroll"}'}}]}]},
+        {"messages": [{"role": "tool", "tool_call_id": "call_payroll", "content": "x"}]},
+        {"input": [{"type": "function_call_output", "call_id": "c", "output": "payroll"}]},
+        chat([part("annual"), part("bonus")]),
+        chat([part("the pay"), part("roll")]),
+        {"messages": [{"role": "user", "content": "annual"}, {"role": "user", "content": "bonus"}]},
+    ],
+    ids=str,
+)
+def test_every_place_is_read(payload: dict[str, Any]) -> None:
+    assert matches(payload, keywords=WORDS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(nested("工资", levels) for levels in (1, 2, 3, 4)),
+        *(nested("annual\nbonus", levels) for levels in (1, 2, 3, 4)),
+        '{"cut off": "\\u0070ayro\\u006c\\u006c',
+        "".join(json.dumps(char)[1:-1] for char in "𝓹𝓪𝔂𝓻𝓸𝓵𝓵"),
+        r"\x70ayroll \u{70}",
+        "".join(f"&#{ord(char)};" for char in "payroll"),
+        html.escape("annual&nbsp;bonus"),
+        "pay&shy;roll",
+        "%70ayroll",
+        "%2570ayroll",
+        "%E5%B7%A5%E8%B5%84",
+        "=E5=B7=A5=E8=B5=84 pay=\nroll",
+        "<td>annual</td><td>bonus</td>",
+        "pay<b>roll</b>",
+        "\x1b[31mpayroll\x1b[0m",
+        "pay\u00ad\nroll",
+        in_base64("here is the payroll"),
+        in_base64("here is the payroll", "utf-16le"),
+        "files/" + in_base64("the payroll"),
+        "data:text/csv;base64," + in_base64("name,payroll\n" * 20_000),
+        base64.encodebytes(b"x " * 100 + b"payroll" + b" y" * 100).decode(),
+        in_base64(in_base64("here is the payroll")),
+        "eyJhbGciOiJub25lIn0." + in_base64('{"sub":"payroll"}').rstrip("=") + ".x",
+        b"the payroll".hex(),
+        "hi" + "".join(chr(0xE0000 + ord(char)) for char in "payroll"),
+    ],
+)
+def test_what_a_text_stands_for_is_read(text: str) -> None:
+    assert matches(chat(text), keywords=WORDS)
+    assert matches({"messages": [{"role": "tool", "content": text}]}, keywords=WORDS)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        chat("risk-taking payrolls, annual, bonus"),
+        chat("annual", tools=[{"type": "function", "function": {"name": "bonus"}}]),
+        chat(
+            [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBOR/hr/HR+" * 2_000}}]
+        ),
+        chat("see", images=[base64.b64encode(bytes(range(256)) * 400).decode()]),
+        {"model": "payroll", "prompt": "x"},
+    ],
+    ids=lambda payload: str(payload)[:60],
+)
+def test_what_is_not_there_is_not_found(payload: dict[str, Any]) -> None:
+    assert not matches(payload, keywords=WORDS)
+
+
+@pytest.mark.parametrize("word", ["user", "content", "role", "text", "function", "stream"])
+def test_the_protocols_own_words_say_nothing(word: str) -> None:
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    assert not matches(chat([part("x")], tools=tools, stream=True), keywords=(word,))
+    assert matches(chat([part(f"a {word} b")]), keywords=(word,))
+
+
+@pytest.mark.parametrize("prompt", [[15496, 995], [[15496], [995]]])
+def test_numbers_of_tokens_cannot_be_read_and_stay(prompt: list[Any]) -> None:
+    assert matches({"prompt": prompt}, keywords=("payroll",))
+    assert matches({"prompt": prompt}, pattern="x")
+    rule = Rule(name="a", send="cloud", keywords=("payroll",))
+    assert first_match(compile_rules([rule]), RequestText({"prompt": prompt}, frozenset())) is None
+
+
+class TestPatterns:
+    @pytest.mark.parametrize(
+        ("pattern", "text"),
+        [
+            (r"Projekt-\d", "Projekt\u2011\uff17"),
+            (r"Über Projekt", "U\u0308ber  Projekt"),
+            ("annual bonus", "annual\n  bonus"),
+            ("payroll", "p\u0430yroll"),
+            ("payroll", "pay\u200broll"),
+            ("[А-Я]{6}", "ПРИВЕТ"),
+            (r"\d{3}-\d{2}-\d{4}", "１２３-４５-６７８９"),
+            ("ａｂｃ", "abc"),
+            (r"4711\.", '{"n": "\\u00344711."}'),
+            (r"\b123456789\b", "123456789"),
+        ],
+    )
+    def test_pattern_and_text_are_folded_alike(self, pattern: str, text: str) -> None:
+        assert matches(chat(text), pattern=pattern)
+
+    def test_a_number_is_text(self) -> None:
+        assert matches(chat("x", metadata={"ssn": 123456789}), pattern=r"\b\d{9}\b")
+
+    @pytest.mark.parametrize(
+        ("pattern", "text"), [("[а-я]{5}", "hello"), ("[A-Z]{3}", "abc"), ("ABC", "abc"), ("[à-ö]", "o")]
+    )
+    def test_a_class_and_case_mean_what_they_say(self, pattern: str, text: str) -> None:
+        assert not matches(chat(text), pattern=pattern)
+
+
+IMAGE = "iVBORw0KGgo" + "A" * 100
+
+
+class TestImages:
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            chat([{"type": "image_url", "image_url": {"url": "http://x/a.png"}}]),
+            chat([{"type": "image_url", "image_url": "http://x/a.png"}]),
+            chat([{"type": "input_image", "image_url": "x"}]),
+            chat([{"type": "input_audio", "input_audio": {"data": "AAA", "format": "wav"}}]),
+            chat([{"type": "audio_url", "audio_url": {"url": "x"}}]),
+            chat([{"type": "video_url", "video_url": {"url": "x"}}]),
+            chat([{"type": "file", "file": {"file_id": "f"}}]),
+            chat([{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA"}}]),
+            chat([{"type": "document", "source": {"type": "text", "data": "AA"}}]),
+            chat("look: data:image/png;base64," + "A" * 100),
+            chat("![](data:image/svg+xml,%3Csvg%20xmlns%3D%22)"),
+            chat(IMAGE),
+            chat("x", image_data=[{"data": "AA", "id": 1}]),
+            chat("x", attachments=[{"file_id": "a"}]),
+            chat("x", tools=[{"type": "code_interpreter", "container": {"file_ids": ["a"]}}]),
+            {"messages": [{"role": "user", "content": "x", "images": ["AAA"]}]},
+            {
+                "messages": [
+                    {"role": "tool", "content": json.dumps({"shot": "data:image/png;base64," + IMAGE})}
+                ]
+            },
+            {"prompt": "x", "images": ["AAA"]},
+            {"prompt": {"prompt_string": "x", "multimodal_data": ["AA"]}},
+            {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]},
+            {"input": [{"type": "computer_call_output", "output": {"type": "computer_screenshot"}}]},
+            {"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": "AA"}}]}]},
+            {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]},
+        ],
+        ids=lambda payload: str(payload)[:80],
+    )
+    def test_a_picture_a_sound_or_a_file_is_seen_in_every_dialect(self, payload: dict[str, Any]) -> None:
+        assert matches(payload, has_images=True)
+
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            chat("an image of a file: data:image/png;base64 is how it begins"),
+            chat("x", modalities=["text", "audio"], audio={"voice": "a", "format": "wav"}),
+            chat("x", metadata={"file": "a.py", "image": "b"}),
+            chat("x", tools=[{"type": "file_search"}, {"type": "image_generation"}]),
+            chat(
+                "x", tools=[{"type": "function", "function": {"parameters": {"properties": {"image": {}}}}}]
+            ),
+            chat([{"type": "tool_use", "name": "Read", "input": {"file": "a.py", "image": "x"}}]),
+            chat("x", images=[], image_url=None),
+            {"input": [{"type": "file_search_call", "queries": ["x"]}]},
+        ],
+        ids=lambda payload: str(payload)[:80],
+    )
+    def test_what_only_speaks_of_one_is_none(self, payload: dict[str, Any]) -> None:
+        assert not matches(payload, has_images=True)

@@ -12,6 +12,7 @@ from tests.support.fake_upstream import (
     answer,
     chunk,
     delta,
+    hang_up,
     stream,
 )
 from tests.support.running import Running
@@ -98,6 +99,55 @@ class TestWhoAnswers:
         assert (found["target"], found["reason"]) == ("local", "sticky")
         other = [{"role": "user", "content": "play"}, *longer[1:]]
         assert gateway.chat(messages=other).json()["pointsman"]["target"] == "cloud"
+
+    def test_after_a_private_turn_a_conversation_stays_local(
+        self, both: Start, local: FakeUpstream, cloud: FakeUpstream
+    ) -> None:
+        rules = [{"name": "private", "send": "local-only", "keywords": ["payroll"]}]
+        gateway = both(routing={"sticky": True, "rules": rules, "fallback": ["local-to-cloud"]})
+        mine = {"x-pointsman-session": "7"}
+        assert gateway.chat("the payroll", headers=mine).headers["x-pointsman-reason"] == "rule:private"
+        wishes: list[dict[str, object]] = [{}, {"model": "cloud"}, {"tools": [{"type": "function"}]}]
+        for wish in wishes:
+            found = gateway.chat(CLOUD_TEXT, headers=mine, **wish).json()["pointsman"]
+            assert (found["target"], found["reason"]) == ("local", "sticky")
+        found = gateway.chat(CLOUD_TEXT, headers={**mine, "x-pointsman-policy": "cloud-only"})
+        assert found.headers["x-pointsman-target"] == "local"
+        local.script = hang_up
+        assert gateway.chat(CLOUD_TEXT, headers=mine).json()["error"]["code"] == "local_unavailable"
+        assert not cloud.seen
+        assert gateway.chat(CLOUD_TEXT, headers={"x-pointsman-session": "8"}).status_code == 200
+
+    def test_a_policy_is_remembered_until_the_client_wishes_otherwise(
+        self, both: Start, local: FakeUpstream, cloud: FakeUpstream
+    ) -> None:
+        gateway = both(routing={"sticky": True, "fallback": ["local-to-cloud"]})
+        mine = {"x-pointsman-session": "7"}
+        assert gateway.chat(CLOUD_TEXT, headers=mine).headers["x-pointsman-target"] == "cloud"
+        only = {**mine, "x-pointsman-policy": "local-only"}
+        assert gateway.chat(CLOUD_TEXT, headers=only).headers["x-pointsman-target"] == "local"
+        local.script = hang_up
+        sent = len(cloud.seen)
+        assert gateway.chat(CLOUD_TEXT, headers=mine).json()["error"]["code"] == "local_unavailable"
+        assert len(cloud.seen) == sent
+        assert gateway.chat(CLOUD_TEXT, headers=mine, model="cloud").status_code == 200
+
+    def test_of_several_headers_the_strictest_counts(self, both: Start) -> None:
+        rules = [{"name": "secret", "send": "local-only", "tag": "secret"}]
+        gateway = both(routing={"sticky": True, "rules": rules})
+
+        def asked(*headers: tuple[str, str]) -> tuple[int, str | None]:
+            body = {"messages": [{"role": "user", "content": CLOUD_TEXT}]}
+            found = gateway.http.post("/v1/chat/completions", json=body, headers=list(headers))
+            return found.status_code, found.headers.get("x-pointsman-reason")
+
+        policy, tags = "x-pointsman-policy", "x-pointsman-tags"
+        assert asked((policy, "cloud-only"), (policy, "local-only")) == (200, "policy")
+        assert asked((policy, "auto, Local-Only")) == (200, "policy")
+        assert asked((policy, "local-only"), (policy, "cheap"))[0] == 400
+        assert asked((policy, ""))[0] == 400
+        assert asked((tags, "a"), (tags, "b, secret")) == (200, "rule:secret")
+        assert asked(("x-pointsman-session", "a"), ("x-pointsman-session", "b"))[0] == 400
 
     def test_without_upstreams_it_says_so(self, plain: Running) -> None:
         found = plain.chat()

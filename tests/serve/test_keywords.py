@@ -1,7 +1,5 @@
 """When a keyword of a rule is in a text."""
 
-import time
-
 import pytest
 from tests.support.lookalikes import module
 from tests.support.places import ROOT
@@ -120,22 +118,11 @@ def test_a_keyword_that_cannot_be_seen_is_refused(keyword: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["a\u0301\u0327", "\ufdfa", "payrol ", "p\u0301", "工", "p a y r o l ", "\x1f", "aB"]
+    "unit", ["a\u0301\u0327", "\u0301", "\ufdfa", "payrol ", "p\u0301", "工", "p a y r o l ", "\x1f", "aB"]
 )
-def test_the_time_is_linear(unit: str) -> None:
-    """Sixteen times the text takes no more than forty times the time; a quadratic way takes 256 times."""
-
-    def best(repeats: int) -> float:
-        text = f"{unit * repeats} payr0ll payrol l"
-        times = []
-        for _ in range(3):
-            started = time.perf_counter()
-            is_in("payroll", text)
-            times.append(time.perf_counter() - started)
-        return min(times)
-
-    best(100)
-    assert best(32_000) < 40 * best(2_000) + 0.05
+def test_a_long_text_of_the_worst_kinds_is_read_in_linear_time(unit: str) -> None:
+    """A way that is quadratic in these texts would take hours."""
+    assert not is_in("payroll", f"{unit * 60_000} payr0ll payrol 1")
 
 
 def test_the_table_of_lookalikes_is_what_its_generator_writes() -> None:

@@ -63,8 +63,8 @@ class Exchange:
 
     def header_values(self, name: bytes) -> list[str]:
         """The values of a header that may come several times, or once with commas between them."""
-        joined = b",".join(value for key, value in self.scope["headers"] if key == name)
-        return [value.strip() for value in joined.decode("latin-1").split(",")] if joined else []
+        values = [value.decode("latin-1") for key, value in self.scope["headers"] if key == name]
+        return [value.strip() for value in ",".join(values).split(",")] if values else []
 
     def is_wanted(self) -> bool:
         """Whether the client still waits, as far as the server can tell."""

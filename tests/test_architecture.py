@@ -13,17 +13,17 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "pointsman"
 FLOORS = {
     "foundation": 0,
     "artifact": 1,
-    "datasets": 1,
     "runtime": 2,
-    "evaluation": 3,
-    "convert": 4,
-    "train": 4,
-    "traffic": 4,
-    "serve": 4,
-    "deploy": 4,
-    "bench": 5,
-    "compat": 6,
-    "cli": 7,
+    "datasets": 3,
+    "evaluation": 4,
+    "convert": 5,
+    "train": 5,
+    "traffic": 5,
+    "serve": 5,
+    "deploy": 5,
+    "bench": 6,
+    "compat": 7,
+    "cli": 8,
 }
 """A room may import from its own and from lower floors; rooms of one floor are strangers."""
 

@@ -75,7 +75,7 @@ def test_the_curve_alone_leaves_the_artifact_what_it_is(artifact, labelled, tmp_
 def test_labels_are_needed_for_a_fit(artifact, tmp_path):
     queries = tmp_path / "queries.jsonl"
     queries.write_text('{"query": "hello"}\n', encoding="utf-8")
-    with pytest.raises(DataError, match=r"queries\.jsonl:1"):
+    with pytest.raises(DataError, match=r"queries\.jsonl: no column 'label'"):
         run(artifact, queries, "--output", tmp_path / "new")
 
 

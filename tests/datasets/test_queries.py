@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pointsman.convert.queries import project_queries
+from pointsman.datasets.reading import calibration_queries, project_queries
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 KINDS = {
@@ -91,6 +91,4 @@ def test_the_export_reads_the_test_set() -> None:
 
 
 def test_the_export_reads_the_calibration_set() -> None:
-    from pointsman.convert.queries import _calibration_queries
-
-    assert _calibration_queries() == [row["query"] for row in _rows("calibration")]
+    assert calibration_queries() == [row["query"] for row in _rows("calibration")]

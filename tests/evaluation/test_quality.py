@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from pointsman.evaluation.dataset import Dataset
+from pointsman.datasets.outcomes import Dataset
 from pointsman.evaluation.quality import (
     POOLED,
     Prices,

@@ -8,8 +8,8 @@ from tests.support.keyword_artifact import build_keyword_artifact
 
 from pointsman.artifact.manifest import Calibration
 from pointsman.artifact.store import Artifact
+from pointsman.datasets.outcomes import Dataset
 from pointsman.errors import DataError, OutputExistsError
-from pointsman.evaluation.dataset import Dataset
 from pointsman.evaluation.threshold import ThresholdGoal, choose, held_out_curve, store
 from pointsman.labels import TARGETS
 from pointsman.policy import Policy

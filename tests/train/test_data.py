@@ -9,12 +9,13 @@ import pytest
 
 from pointsman.artifact.manifest import Chat
 from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
+from pointsman.datasets.reading import read_rows
+from pointsman.datasets.rows import COLUMNS, Columns
 from pointsman.errors import DataError
 from pointsman.train.data import (
     ReadReport,
     files_of,
-    read_outcomes,
-    read_rows,
+    read_examples,
     read_rule,
 )
 from pointsman.train.recipe import Loss as LossWeights
@@ -40,7 +41,7 @@ def test_the_same_rows_come_from_jsonl_gzip_csv_and_parquet(tmp_path):
     columns = tmp_path / "d.parquet"
     parquet.write_table(pyarrow.Table.from_pylist(rows), columns)
     for path in (plain, packed, table, columns):
-        assert [row for _, row in read_rows(path, ReadReport())] == rows, path
+        assert [row.values for row in read_rows(path, COLUMNS, [])] == rows, path
 
 
 def test_a_chat_is_read_as_the_gateway_reads_it(tmp_path):
@@ -54,17 +55,18 @@ def test_a_chat_is_read_as_the_gateway_reads_it(tmp_path):
         [{"messages": messages, "label": "local"}, {"query": "plain", "label": "cloud"}, {"messages": ["x"]}],
     )
     report = ReadReport()
-    assert [e.query for e in read_outcomes([path], report)] == ["second", "plain"]
-    assert report.bad == ["q.jsonl:3: query: expected text"]
-    assert read_outcomes([path], ReadReport(), Chat(1))[0].query == "first\nsecond"
+    assert [e.query for e in read_examples([path], report)] == ["second", "plain"]
+    assert report.bad == ["q.jsonl:3: no value in column 'query'"]
+    assert read_examples([path], ReadReport(), Columns(chat=Chat(1)))[0].query == "first\nsecond"
 
 
 def test_a_csv_row_is_named_by_its_line(tmp_path):
     path = tmp_path / "q.csv"
     path.write_text("query,label\nhi,local\nprove,maybe\nderive,cloud\n", encoding="utf-8")
     report = ReadReport()
-    assert len(read_outcomes([path], report)) == 2
-    assert report.bad == ["q.csv:3: label: expected local or cloud, found 'maybe'"]
+    assert len(read_examples([path], report)) == 2
+    assert len(report.bad) == 1
+    assert report.bad[0].startswith("q.csv:3: label: expected local or cloud, found 'maybe'")
     assert report.rows == {"q.csv": 2}
 
 
@@ -72,8 +74,11 @@ def test_lines_that_are_not_objects_are_reported(tmp_path):
     path = tmp_path / "q.jsonl"
     path.write_text('{"query": "a", "label": "local"}\n{broken\n\n[1]\n{"query": "b", "label": "cloud"}\n')
     report = ReadReport()
-    assert len(read_outcomes([path], report)) == 2
-    assert report.bad == ["q.jsonl:2: not JSON", "q.jsonl:4: expected an object, found list"]
+    assert len(read_examples([path], report)) == 2
+    assert [bad.split(": ", 2)[:2] for bad in report.bad] == [
+        ["q.jsonl:2", "not JSON"],
+        ["q.jsonl:4", "expected a JSON object, found list"],
+    ]
 
 
 def test_one_query_with_several_outcomes_is_one_example_with_their_mean(tmp_path):
@@ -83,7 +88,7 @@ def test_one_query_with_several_outcomes_is_one_example_with_their_mean(tmp_path
         {"query": "other", "label": "cloud"},
         {"query": "third", "label": "local"},
     ]
-    examples = read_outcomes([write_lines(tmp_path / "q.jsonl", rows)], ReadReport())
+    examples = read_examples([write_lines(tmp_path / "q.jsonl", rows)], ReadReport())
     assert {e.query: e.p_cloud for e in examples} == {"same": 0.5, "other": 1.0, "third": 0.0}
 
 
@@ -91,32 +96,32 @@ def test_one_query_with_several_outcomes_is_one_example_with_their_mean(tmp_path
     ("rows", "message"),
     [
         ([], "no usable row"),
-        ([{"query": "a"}, {"label": "cloud"}], "q.jsonl:1"),
+        ([{"query": "a"}, {"label": "cloud"}], "no column 'label'"),
         ([{"query": "a", "label": "cloud"}, {"query": "b", "label": "cloud"}], "same label"),
     ],
 )
 def test_unusable_data_is_refused(tmp_path, rows, message):
     with pytest.raises(DataError, match=message):
-        read_outcomes([write_lines(tmp_path / "q.jsonl", rows)], ReadReport())
+        read_examples([write_lines(tmp_path / "q.jsonl", rows)], ReadReport())
 
 
 def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"none\.jsonl cannot be read"):
-        read_outcomes([tmp_path / "none.jsonl"], ReadReport())
+    with pytest.raises(DataError, match=r"none\.jsonl: no such file"):
+        read_examples([tmp_path / "none.jsonl"], ReadReport())
     (tmp_path / "bad.csv").write_bytes(b"query,label\n\xff\xfe,local\n")
-    with pytest.raises(DataError, match="cannot be read"):
-        read_outcomes([tmp_path / "bad.csv"], ReadReport())
+    with pytest.raises(DataError, match=r"bad\.csv:2: not UTF-8"):
+        read_examples([tmp_path / "bad.csv"], ReadReport())
     (tmp_path / "bad.jsonl.gz").write_bytes(b"not gzip")
     with pytest.raises(DataError, match="cannot be read"):
-        read_outcomes([tmp_path / "bad.jsonl.gz"], ReadReport())
+        read_examples([tmp_path / "bad.jsonl.gz"], ReadReport())
     with pytest.raises(DataError, match="no file matches"):
         files_of("*.csv.none", tmp_path)
 
 
 def test_a_parquet_file_that_is_none_is_refused(tmp_path):
     (tmp_path / "bad.parquet").write_bytes(b"PAR0")
-    with pytest.raises(DataError, match=r"bad\.parquet cannot be read"):
-        read_outcomes([tmp_path / "bad.parquet"], ReadReport())
+    with pytest.raises(DataError, match=r"bad\.parquet is not a whole parquet file"):
+        read_examples([tmp_path / "bad.parquet"], ReadReport())
 
 
 def test_near_duplicates_share_a_key():
@@ -210,7 +215,7 @@ def test_the_parts_of_a_rule_share_no_near_duplicate(data):
 
     def read(part: tuple[float, float]) -> list[str]:
         rule = Rule(files="texts.jsonl", label="local", part=part)
-        return [e.query for e in read_rule(rule, data, recipe_in(data), ReadReport())]
+        return [e.query for e in read_rule(rule, data, recipe_in(data), ReadReport(), COLUMNS)]
 
     first, second = read((0.0, 0.4)), read((0.4, 1.0))
     assert len(first) + len(second) == len(texts)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from pointsman.datasets.duplicates import near_duplicate_key
+from pointsman.datasets.reading import read_queries
+from pointsman.datasets.rows import COLUMNS
 from pointsman.errors import CheckpointError, DataError
 from pointsman.evaluation.metrics import roc_auc
 from pointsman.train.baselines import (
@@ -21,7 +23,6 @@ from pointsman.train.scoring import CheckpointScorer
 from pointsman.train.suite import (
     GUIDE,
     Slice,
-    read_queries,
     suite_slices,
     validation_dataset,
     without_known,
@@ -159,7 +160,7 @@ def test_what_a_recipe_holds_out_is_what_training_held_out(tmp_path):
 def test_queries_without_labels(tmp_path):
     path = tmp_path / "q.csv"
     path.write_text("query\nhello\n\n bye \n", encoding="utf-8")
-    assert read_queries([path])[0] == ("hello", "bye")
+    assert read_queries([path], COLUMNS)[0] == ("hello", "bye")
     path.write_text("text\nhello\n", encoding="utf-8")
-    with pytest.raises(DataError, match="column `query`"):
-        read_queries([path])
+    with pytest.raises(DataError, match="no column 'query'; found \\['text'\\]"):
+        read_queries([path], COLUMNS)

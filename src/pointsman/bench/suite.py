@@ -23,7 +23,7 @@ from pointsman.bench.runner import (
     measure_workers,
 )
 from pointsman.bench.scenarios import Preset
-from pointsman.convert.queries import project_queries, read_queries
+from pointsman.datasets.reading import project_queries, read_texts
 from pointsman.errors import ArtifactError
 from pointsman.runtime.session import available_threads
 from pointsman.runtime.tokenize import TextEncoder
@@ -59,7 +59,7 @@ def measure(request: Request, progress: Progress) -> Benchmark:
     """
     environment = capture_environment()
     artifact = request.artifact
-    texts = read_queries(request.queries) if request.queries else project_queries()
+    texts = read_texts(request.queries) if request.queries else project_queries()
     lengths = _token_counts(artifact, texts)
     scenarios = request.preset.concrete(
         available=available_threads(),

@@ -1,7 +1,8 @@
 """Route files, every row once.
 
-INPUT is one or more JSONL, CSV, Parquet or Arrow files, globs, or addresses that fsspec knows. OUTPUT is a
-directory of parts or, with a suffix of one of these formats, one file. Each row gets the columns target,
+INPUT is one or more files of JSON lines, JSON, CSV with any delimiter, plain lines, Parquet or Arrow, globs,
+or addresses that fsspec knows. OUTPUT is a directory of parts or, with the suffix of JSON lines, CSV, Parquet
+or Arrow, one file. Each row gets the columns target,
 confidence, p_cloud, reason and truncated. Rows that cannot be routed go to a side file with their place and
 the reason. After any end, even a power cut, the same command goes on where it stopped.
 
@@ -19,8 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pointsman.cli.data_flags import add_column_flag
 from pointsman.cli.policy_flags import add_policy_flags
-from pointsman.errors import InputError, MissingExtraError, SettingsError
+from pointsman.errors import InputError, SettingsError
 from pointsman.settings import Settings, whole_number
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("input", nargs="+", help="files, globs or fsspec addresses")
     parser.add_argument("output", help="a directory of parts, or one file by its suffix")
-    parser.add_argument("--column", default="query", help="column of the text (default: query)")
+    add_column_flag(parser)
     parser.add_argument("--prefix", default="", help="put before the names of the added columns")
     parser.add_argument(
         "--format", help="of the parts: jsonl, csv, parquet, arrow (default: the first input's)"
@@ -61,8 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Route the files."""
-    from pointsman.datasets.sources import find_sources, format_of
-    from pointsman.deploy.batch.options import CHUNK_ROWS, FORMATS, BatchOptions
+    from pointsman.datasets.chunks import CHUNK_ROWS, require_arrow
+    from pointsman.datasets.rows import Columns
+    from pointsman.datasets.sources import find_sources
+    from pointsman.deploy.batch.options import FORMATS, BatchOptions
     from pointsman.deploy.batch.progress import Progress
     from pointsman.deploy.batch.run import run_batch, summary_json
     from pointsman.deploy.batch.worker import RouterSpec
@@ -72,27 +76,27 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError("--ray-address is for --engine ray.")
     if args.format is not None and args.format not in FORMATS:
         raise SettingsError(f"--format: expected one of {', '.join(FORMATS)}, found {args.format!r}.")
-    suffix = format_of(args.output)
-    if args.output.endswith(".gz"):
-        raise InputError(f"{args.output}: outputs are not compressed. Leave .gz out, or write Parquet.")
+    suffix = _output_format(args.output)
     if suffix and args.format and suffix != args.format:
         raise SettingsError(f"--format {args.format}: {args.output} says {suffix}.")
     sources = find_sources(args.input)
-    options = BatchOptions(
-        args.column,
-        args.prefix,
-        args.format or suffix or sources[0].format,
-        whole_number(args.chunk_rows, "--chunk-rows", at_least=1) or CHUNK_ROWS,
-    )
-    _need_arrow({options.format, *(source.format for source in sources)})
+    form = args.format or suffix or sources[0].format
+    form = form if form in FORMATS else "jsonl"
+    if {form, *(source.format for source in sources)} & {"parquet", "arrow"}:
+        require_arrow()
     settings = Settings.load().overruled(
         max_tokens=args.max_length,
         confidence_threshold=args.confidence_threshold,
         cloud_threshold=args.cloud_threshold,
         safe_target=args.safe_target,
     )
-    spec = RouterSpec.of(
-        Router.open(args.artifact, variant=args.variant, settings=settings), settings.max_tokens
+    router = Router.open(args.artifact, variant=args.variant, settings=settings)
+    spec = RouterSpec.of(router, settings.max_tokens)
+    options = BatchOptions(
+        Columns(args.column, chat=router.manifest.chat),
+        args.prefix,
+        form,
+        whole_number(args.chunk_rows, "--chunk-rows", at_least=1) or CHUNK_ROWS,
     )
     progress = Progress(sum(source.size for source in sources), quiet=args.quiet)
     with _engine(args, spec) as engine:
@@ -126,14 +130,16 @@ def _engine(args: argparse.Namespace, spec: "RouterSpec") -> "Iterator[Engine]":
         ray.shutdown()
 
 
-def _need_arrow(formats: set[str]) -> None:
-    if formats & {"parquet", "arrow"}:
-        try:
-            import pyarrow  # noqa: F401
-        except ModuleNotFoundError:
-            raise MissingExtraError(
-                "Parquet and Arrow need pyarrow. Install it with: pip install 'pointsman[batch]'"
-            ) from None
+def _output_format(output: str) -> str | None:
+    """The format of one file; None for a directory."""
+    from pointsman.datasets.sources import format_of
+
+    if output.lower().endswith(".gz"):
+        raise InputError(f"{output}: outputs are not compressed. Leave .gz out, or write Parquet.")
+    found = format_of(output)
+    if output.lower().endswith((".json", ".tsv", ".txt")):
+        raise InputError(f"{output}: expected .jsonl, .csv, .parquet, .arrow, or a directory.")
+    return found
 
 
 def _readable(summary: "Summary", options: "BatchOptions") -> str:

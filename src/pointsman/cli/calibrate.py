@@ -1,6 +1,7 @@
 """Make a router's probabilities honest, and choose its threshold, on held-out queries of your own.
 
-DATA are JSONL, CSV or Parquet files with a column `query` and `label`, or `weak_score` and `strong_score`.
+DATA are JSON lines, JSON, CSV, Parquet or Arrow files with a column `query` and `label`, or `weak_score` and
+`strong_score`.
 With them p_cloud is fitted (--method platt or temperature; --method none keeps it). One of --share,
 --quality and --budget also chooses the cloud threshold: the share of queries that go to the cloud, the part
 of the cloud model's lead that is recovered, or the mean price of a query. The confidence rule is then off,
@@ -18,15 +19,18 @@ Example: pointsman calibrate my-artifact held-out.csv --share 0.3 --output my-ar
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pointsman.cli.data_flags import add_data_flags, columns_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from pointsman.artifact.manifest import Calibration, Chat
-    from pointsman.evaluation.dataset import Dataset
+    from pointsman.datasets.outcomes import Dataset
     from pointsman.evaluation.threshold import ThresholdChoice, ThresholdGoal
 
 NAME = "calibrate"
@@ -37,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("router", type=Path, help="artifact or checkpoint directory")
     parser.add_argument("data", type=Path, nargs="*", help="files of held-out queries")
+    add_data_flags(parser)
     parser.add_argument("--recipe", type=Path, help="take what the recipe holds out as the data")
     parser.add_argument("--data-directory", type=Path, help="directory that the recipe's globs start from")
     parser.add_argument("--output", type=Path, help="the new artifact (not for a checkpoint)")
@@ -155,20 +160,23 @@ def _fitted(
 
 def _read(args: argparse.Namespace, chat: "Chat") -> "tuple[tuple[str, ...], Dataset | None, str]":
     """Queries, their outcomes where every row could have one, and a digest of both."""
+    from pointsman.datasets.outcomes import read_dataset
+    from pointsman.datasets.reading import read_queries
     from pointsman.errors import SettingsError
-    from pointsman.train.suite import read_dataset, read_queries, validation_dataset
+    from pointsman.train.suite import validation_dataset
 
+    columns = replace(columns_of(args), chat=chat)
     if bool(args.data) == bool(args.recipe):
         raise SettingsError("give data files, or --recipe with --data-directory.")
     if args.recipe is not None:
         if args.data_directory is None:
             raise SettingsError("--recipe needs --data-directory, where its globs start.")
-        data = validation_dataset(args.recipe, args.data_directory)
+        data = validation_dataset(args.recipe, args.data_directory, columns)
         return data.queries, data, data.sha256
     if args.method == "none" and (args.share is not None or args.budget is not None):
-        queries, sha256 = read_queries(args.data, chat)
+        queries, sha256 = read_queries(args.data, columns)
         return queries, None, sha256
-    data = read_dataset(args.data, chat)
+    data = read_dataset(args.data, columns)
     for bad in data.bad[:20]:
         print(f"bad row {bad}", file=sys.stderr)
     if data.bad:

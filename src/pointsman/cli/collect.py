@@ -15,7 +15,6 @@ Examples:
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,26 +97,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read(args: argparse.Namespace, settings: Any) -> "Log":
+    from pointsman.datasets.reading import read_rows
+    from pointsman.datasets.rows import Columns
     from pointsman.traffic.log import read_log
-    from pointsman.train.data import ReadReport, read_rows
 
-    report = ReadReport()
-
-    def rows() -> Iterator[tuple[str, dict[str, Any]]]:
-        for name in args.input:
-            for number, row in read_rows(Path(name), report):
-                yield f"{name}:{number}", row
-
+    bad: list[str] = []
+    columns = Columns(args.column, chat=_router(args, settings).manifest.chat)
     log = read_log(
-        rows(),
+        ((row.where, row.values) for name in args.input for row in read_rows(Path(name), columns, bad)),
         args.column,
-        _router(args, settings).manifest.chat,
+        columns.chat,
         keeps_local(settings),
         read_text(args.system, "--system"),
     )
-    log.bad += report.bad
-    for bad in log.bad[:20]:
-        tell(f"bad row {bad}")
+    log.bad += bad
+    for shown in log.bad[:20]:
+        tell(f"bad row {shown}")
     if log.kept_local:
         tell(f"collect: {log.kept_local:,} rows stay local by a rule; they are not sent to any model")
     return log

@@ -11,6 +11,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from pointsman.cli.data_flags import add_data_flags, columns_of
+
 NAME = "distill"
 HELP = "distil a teacher and your data into a small MobileBERT router"
 
@@ -21,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, required=True, help="directory that the recipe's globs start from"
     )
+    add_data_flags(parser)
     parser.add_argument("--output", type=Path, required=True, help="directory of the run and its checkpoint")
     parser.add_argument("--base", help="start from these weights: a hub name or a directory")
     parser.add_argument(
@@ -56,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads or available_threads(),
         progress=progress,
         teacher=args.teacher,
+        columns=columns_of(args),
         encoders=args.encoder,
         cache=args.cache,
     )

@@ -1,8 +1,8 @@
 """Measure how well a router routes: ranking, cost against quality, calibration, everyday traffic, edits.
 
 ROUTER is an artifact, or a checkpoint directory (that needs the train extra). What it is tested on is
-either your own files (--test: JSONL, CSV or Parquet with `query` and `label`, or `weak_score` and
-`strong_score`), or a suite file in the format of a recipe (--suite, with --data).
+either your own files (--test: JSON lines, JSON, CSV, Parquet or Arrow with `query` and `label`, or
+`weak_score` and `strong_score`), or a suite file in the format of a recipe (--suite, with --data).
 
 With --recipe (every recipe that the router was trained by) the baselines learn from the same measured
 outcomes as the router, test texts that are near duplicates of a training text are left out and counted, and
@@ -18,6 +18,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from pointsman.cli.data_flags import add_data_flags, columns_of
 from pointsman.cli.policy_flags import add_policy_flags
 
 NAME = "evaluate"
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="what the router was trained on; adds trained baselines",
     )
+    add_data_flags(parser)
     parser.add_argument("--output", type=Path, required=True, help="directory for the report")
     parser.add_argument("--name", help="of the router in the report (default: its directory's name)")
     parser.add_argument("--variant", help="of an artifact: int8, folded, plain, fp16")
@@ -83,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         command=f"pointsman evaluate {shlex.join(shown)}",
         name=args.name or args.router.resolve().name,
         test=tuple(args.test),
+        columns=columns_of(args),
         suite=args.suite,
         data=args.data,
         recipe=tuple(args.recipe),

@@ -1,11 +1,12 @@
 """Train a router on your own labelled queries.
 
-DATA are JSONL (or .jsonl.gz), CSV or Parquet files with a column `query` and either `label` (local or
-cloud) or `weak_score` and `strong_score`; where the strong model scored higher the label is cloud. Instead of
-`query` a row may have `messages`, a chat as it comes to the gateway; --earlier-turns says how much of it is
-read, and goes into the checkpoint, the artifact and so the gateway. A bad row is reported with its file and
-line, and counted. The result is OUTPUT/checkpoint, a Hugging Face directory that `pointsman export` takes,
-with OUTPUT/curves.png beside it. After an interrupt the same command goes on where it was.
+DATA are JSON lines, JSON, CSV (any delimiter), Parquet or Arrow files with a column `query` (--column) and
+either `label` (local or cloud, or what --local-when says) or `weak_score` and `strong_score`: where the
+strong model scored higher the label is cloud. Instead of `query` a row may have `messages`, a chat as it
+comes to the gateway; --earlier-turns says how much of it is read, and goes into the checkpoint, the artifact
+and so the gateway. A bad row is reported with its file and line, and counted. The result is
+OUTPUT/checkpoint, a Hugging Face directory that `pointsman export` takes, with OUTPUT/curves.png beside it.
+After an interrupt the same command goes on where it was.
 
 Example: pointsman train my-queries.csv --base checkpoints/default-router --output runs/mine
 """
@@ -14,13 +15,15 @@ import argparse
 import sys
 from pathlib import Path
 
+from pointsman.cli.data_flags import add_data_flags, columns_of
+
 NAME = "train"
 HELP = "train a router on your own labelled queries"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("data", type=Path, nargs="+", help="JSONL, CSV or Parquet files")
+    parser.add_argument("data", type=Path, nargs="+", help="files of labelled queries")
     parser.add_argument(
         "--base",
         required=True,
@@ -28,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "google/mobilebert-uncased, or 'encoder' (the sentence encoder: makes a teacher)",
     )
     parser.add_argument("--output", type=Path, required=True, help="directory of the run and its checkpoint")
+    add_data_flags(parser)
     parser.add_argument("--validation", type=Path, nargs="+", default=[], help="files to validate on")
     parser.add_argument(
         "--validation-share", type=float, default=0.15, help="else this share of the rows (default: 0.15)"
@@ -76,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
         max_tokens=args.max_tokens,
         earlier_turns=args.earlier_turns,
         balance=not args.no_balance,
+        columns=columns_of(args),
         seed=args.seed,
         schedule=replace(SCHEDULE, **{k: v for k, v in given.items() if v is not None}),
     )

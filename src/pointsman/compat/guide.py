@@ -35,7 +35,7 @@ from pointsman.bench.statistics import summarize
 from pointsman.convert.build import export
 from pointsman.convert.checkpoint import read_checkpoint
 from pointsman.convert.options import ExportOptions, Shape
-from pointsman.convert.queries import project_queries
+from pointsman.datasets.reading import project_queries
 from pointsman.errors import ArtifactError, InputError
 from pointsman.evaluation.parity import ACCEPTABLE, answers_alone, in_words
 from pointsman.runtime.probability import softmax

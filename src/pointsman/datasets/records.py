@@ -1,11 +1,74 @@
-"""Bytes to records, line by line: what cannot be a record is named as such, and reading goes on."""
+"""Bytes to records: what cannot be a record is named as such, and reading goes on."""
 
 import csv
+import io
+import json
+import re
 from collections.abc import Iterator
-from typing import IO, Self
+from typing import IO, Any, Self, cast
+
+from pointsman.errors import DataError
 
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of one line at most. A file without line ends must not fill the memory."""
+MAX_JSON = 256 * 1024 * 1024
+"""Bytes of a `.json` file at most: unlike JSON lines it is read whole."""
+
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_DELIMITERS = ",;\t|"
+_TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\])*+"?)|,(?=\s*[}\]])')
+_QUOTED = re.compile(r'"[^"]*"')
+_DECLARED = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
+"""The first line by which Excel says a file's delimiter."""
+
+
+def as_utf8(data: IO[bytes]) -> IO[bytes]:
+    """The same text as UTF-8, where it begins with the mark of UTF-16 (Excel and PowerShell write that)."""
+    start = data.read(2)
+    data.seek(0)
+    return cast(IO[bytes], _Utf16(data)) if start in _UTF16 else data
+
+
+class _Utf16:
+    """As much of a binary file as the readers below use."""
+
+    def __init__(self, data: IO[bytes]) -> None:
+        # A lone surrogate becomes bytes that are no UTF-8, and so one bad record.
+        self._text = io.TextIOWrapper(data, "utf-16", "surrogatepass", newline="\n")
+
+    def readline(self, size: int) -> bytes:
+        return self._text.readline(size).encode("utf-8", "surrogatepass")
+
+    def read(self, size: int) -> bytes:
+        return self._text.read(size).encode("utf-8", "surrogatepass")
+
+    def close(self) -> None:
+        self._text.close()
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+_decode = json.JSONDecoder(parse_constant=_no_constant).decode
+"""Made once: `json.loads` makes a decoder a call, which costs a row as much as its parsing."""
+
+
+def decode_json(text: str) -> Any:
+    """A JSON value, without NaN and infinities; commas before a closing bracket and at the end are forgiven.
+
+    Raises:
+        ValueError: not JSON.
+        RecursionError: nested too deep to be read.
+    """
+    try:
+        return _decode(text)
+    except ValueError:
+        # Arrays cut into lines, and files written by hand, have such commas.
+        repaired = _TRAILING_COMMA.sub(lambda found: found[1] or "", text.rstrip().removesuffix(","))
+        if repaired == text:
+            raise
+        return _decode(repaired)
 
 
 def line_records(data: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
@@ -15,14 +78,41 @@ def line_records(data: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
             yield number, line
 
 
+def json_records(data: IO[bytes], file: str) -> Iterator[tuple[int, Any]]:
+    """(number from 1, value) of each element of a JSON array, or of the one list of objects in an object.
+
+    A `.json` file of JSON lines is read as such.
+
+    Raises:
+        DataError: longer than `MAX_JSON`, not UTF-8, or neither JSON nor JSON lines.
+    """
+    raw = data.read(MAX_JSON + 1)
+    if len(raw) > MAX_JSON:
+        raise DataError(f"{file}: more than {MAX_JSON >> 20} MiB. Write JSON lines: an object a line.")
+    try:
+        value = decode_json(raw.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        if not raw.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+            raise DataError(f"{file}: not JSON: {error}.") from None
+        yield from line_records(io.BytesIO(raw))
+        return
+    if isinstance(value, dict):
+        lists = [v for v in value.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
+        value = lists[0] if len(lists) == 1 else [value]
+    if not isinstance(value, list):
+        raise DataError(f"{file}: expected a list of objects, found {type(value).__name__}.")
+    yield from enumerate(value, 1)
+
+
 def csv_records(data: IO[bytes]) -> Iterator[tuple[int, list[str] | str]]:
     """(line where it begins, from 1; its fields), or a reason in place of the fields.
 
-    Bytes that are no UTF-8 come as lone surrogates, as `surrogateescape` makes them.
+    The delimiter is the one of `,`, `;`, tab and `|` that the first line holds most often. Bytes that are no
+    UTF-8 come as lone surrogates, as `surrogateescape` makes them.
     """
     csv.field_size_limit(MAX_LINE)
     text = _Text(data)
-    reader = csv.reader(text, strict=True)
+    reader = csv.reader(text, strict=True, delimiter=text.delimiter)
     while True:
         line = text.number + 1
         try:
@@ -32,22 +122,39 @@ def csv_records(data: IO[bytes]) -> Iterator[tuple[int, list[str] | str]]:
         except csv.Error as error:
             yield line, f"not CSV: {error}"
             continue
-        if fields:
+        if any(fields):
             yield line, fields
 
 
 class _Text:
-    """Decoded lines. Not a generator: after a line that is too long it must go on."""
+    """Decoded lines. Not a generator: after a line that is too long it must go on.
+
+    Attributes:
+        number: lines given so far.
+        delimiter: declared by the first line, or guessed from it.
+    """
 
     def __init__(self, data: IO[bytes]) -> None:
         self._lines = _lines(data)
         self.number = 0
+        _, first = next(self._lines, (0, b""))
+        self._first: bytes | None = first
+        self._has_first = bool(first) or first is None
+        text = (first or b"").decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+        if declared := _DECLARED.fullmatch(text):
+            self.delimiter, self._has_first, self.number = declared[1], False, 1
+        else:
+            bare = _QUOTED.sub("", text)
+            self.delimiter = max(_DELIMITERS, key=bare.count)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> str:
-        self.number, line = next(self._lines)
+        if self._has_first:
+            self.number, line, self._has_first = 1, self._first, False
+        else:
+            self.number, line = next(self._lines)
         if line is None:
             raise csv.Error("the line is too long")
         text = line.decode("utf-8", "surrogateescape")
@@ -58,7 +165,7 @@ def _lines(data: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
     number = 0
     while line := data.readline(MAX_LINE):
         number += 1
-        if len(line) == MAX_LINE and not line.endswith(b"\n"):
+        if len(line) >= MAX_LINE and not line.endswith(b"\n"):
             while (rest := data.readline(MAX_LINE)) and not rest.endswith(b"\n"):
                 pass
             yield number, None

@@ -16,14 +16,18 @@ from pointsman.errors import DataError, InputError, MissingExtraError
 _SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "json",
     ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "text",
     ".parquet": "parquet",
     ".pq": "parquet",
     ".arrow": "arrow",
     ".feather": "arrow",
     ".ipc": "arrow",
 }
-_LINES = ("jsonl", "csv")
+_LINES = ("jsonl", "json", "csv", "text")
+_SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Source:
 
     Attributes:
         address: the path or address.
-        format: `jsonl`, `csv`, `parquet` or `arrow`.
+        format: `jsonl`, `json`, `csv` (with any delimiter), `text` (a query a line), `parquet` or `arrow`.
         size: bytes, as stored.
         modified: what tells one content from another at the same address: time or entity tag.
     """
@@ -45,14 +49,14 @@ class Source:
     @property
     def compressed(self) -> bool:
         """Whether the stored bytes are gzip."""
-        return self.address.endswith(".gz")
+        return self.address.lower().endswith(".gz")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the run file."""
         return asdict(self)
 
     def open(self) -> tuple[IO[bytes], IO[bytes]]:
-        """The bytes to parse, and the stored bytes under them, whose position is the progress.
+        """The bytes to parse, and the stored bytes, whose position is the progress.
 
         Raises:
             DataError: the file cannot be opened.
@@ -72,7 +76,7 @@ class Source:
 
 def format_of(address: str) -> str | None:
     """The format that the name's suffix says, `.gz` aside; None where it says none."""
-    name = address.removesuffix(".gz")
+    name = address[:-3] if address.lower().endswith(".gz") else address
     found = _SUFFIXES.get(Path(name).suffix.lower())
     return None if found not in _LINES and name != address else found
 
@@ -162,6 +166,8 @@ _TELLS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "
 
 def _source(address: str, size: int, modified: str) -> Source:
     found = format_of(address)
+    if address.lower().endswith(_SPREADSHEETS):
+        raise DataError(f"{address} is a spreadsheet. Save it as CSV (UTF-8), and give that file.")
     if found is None:
         known = ", ".join(sorted(_SUFFIXES))
         raise DataError(f"{address}: its name tells no format. Expected one of {known}; .gz after lines.")

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pointsman.datasets.outcomes import Dataset
 from pointsman.evaluation.bootstrap import Rows, interval, intervals
 from pointsman.evaluation.calibration import threshold_for_share
 from pointsman.evaluation.curve import cost_quality_curve, curve_figures
-from pointsman.evaluation.dataset import Dataset
 from pointsman.evaluation.metrics import accuracy, brier, calibration_error, f1, reliability, roc_auc
 from pointsman.labels import CLOUD, LOCAL
 from pointsman.policy import Policy

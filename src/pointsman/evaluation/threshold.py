@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from pointsman.artifact.manifest import Calibration
 from pointsman.artifact.store import Artifact, rewrite_manifest
+from pointsman.datasets.outcomes import Dataset
 from pointsman.errors import DataError
 from pointsman.evaluation.calibration import threshold_for_budget, threshold_for_quality, threshold_for_share
 from pointsman.evaluation.curve import Curve, cost_quality_curve
-from pointsman.evaluation.dataset import Dataset
 from pointsman.policy import Policy
 
 CURVE = "curve"

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pointsman.artifact.manifest import Chat
+from pointsman.datasets.reading import read_rows
+from pointsman.datasets.rows import COLUMNS
 from pointsman.errors import DataError
 from pointsman.runtime.chat import joined
-from pointsman.train.data import Example, ReadReport, read_rows
+from pointsman.train.data import Example
 
 CONTINUES, CLOSES = "continues", "closes"
 _LONGEST_REQUEST = 1500
@@ -44,10 +46,11 @@ def read_phrases(path: Path) -> dict[str, list[str]]:
         DataError: the file cannot be read, a row is of no known kind, or a kind has no phrase.
     """
     phrases: dict[str, list[str]] = {CONTINUES: [], CLOSES: []}
-    for number, row in read_rows(path, ReadReport()):
-        if row.get("kind") not in phrases or not isinstance(row.get("query"), str):
-            raise DataError(f"{path.name}:{number}: expected query, and kind {CONTINUES} or {CLOSES}.")
-        phrases[row["kind"]].append(row["query"].strip())
+    for row in read_rows(path, COLUMNS, []):
+        kind = row.values.get("kind")
+        if kind not in phrases:
+            raise DataError(f"{row.where}: expected kind {CONTINUES} or {CLOSES}.")
+        phrases[kind].append(row.query)
     if not all(phrases.values()):
         raise DataError(f"{path.name}: expected phrases of both kinds, {CONTINUES} and {CLOSES}.")
     return phrases

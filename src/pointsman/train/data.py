@@ -1,27 +1,21 @@
 """Data files to training examples; every bad row is reported with its file and line."""
 
-import csv
-import gzip
-import json
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from pointsman.artifact.manifest import Chat
 from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
+from pointsman.datasets.outcomes import read_outcomes
+from pointsman.datasets.reading import read_rows
+from pointsman.datasets.rows import COLUMNS, Columns
 from pointsman.errors import DataError
-from pointsman.evaluation.dataset import outcome
 from pointsman.labels import CLOUD
-from pointsman.runtime.chat import text_of_messages
 from pointsman.train.recipe import Recipe, Rule
 
-SINGLE = Chat()
-"""Only the last user message of a chat is read."""
 PART = "part"
 """The salt of `Rule.part`."""
-_SHOWN_BAD_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,84 +77,22 @@ class ReadReport:
     leaked: int = 0
 
 
-def read_rows(path: Path, report: ReadReport, chat: Chat = SINGLE) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rows of a JSONL, gzipped JSONL, CSV or Parquet file, with their line (or row) number from 1.
-
-    A row with `messages` instead of `query` is read as the gateway would read that chat.
-
-    Args:
-        path: the file; its ending says what it is.
-        report: takes note of lines that are no rows.
-        chat: how many earlier user messages are read with the last one.
-
-    Raises:
-        DataError: the file cannot be read at all.
-    """
-    for number, row in _rows(path, report):
-        messages = row.get("messages")
-        if "query" not in row and isinstance(messages, list) and all(isinstance(m, dict) for m in messages):
-            row = {**row, "query": text_of_messages(messages, chat)}
-        yield number, row
-
-
-def _rows(path: Path, report: ReadReport) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        if path.suffix == ".parquet":
-            import pyarrow.parquet as parquet
-
-            try:
-                rows = parquet.read_table(path).to_pylist()
-            except ValueError as error:  # pyarrow's ArrowInvalid
-                raise DataError(f"{path} cannot be read: {error}.") from None
-            yield from enumerate(rows, 1)
-        elif path.suffix == ".csv":
-            with path.open(encoding="utf-8", newline="") as stream:
-                yield from enumerate(csv.DictReader(stream), 2)
-        else:
-            open_text = gzip.open if path.suffix == ".gz" else open
-            with open_text(path, "rt", encoding="utf-8") as stream:
-                yield from _json_lines(stream, path, report)
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from None
-
-
-def _json_lines(stream: Any, path: Path, report: ReadReport) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(stream, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError:
-            report.bad.append(f"{path.name}:{number}: not JSON")
-            continue
-        if isinstance(row, dict):
-            yield number, row
-        else:
-            report.bad.append(f"{path.name}:{number}: expected an object, found {type(row).__name__}")
-
-
 def read_measured(
-    paths: Sequence[Path], report: ReadReport, chat: Chat = SINGLE, family: str = ""
+    paths: Sequence[Path], report: ReadReport, columns: Columns = COLUMNS, family: str = ""
 ) -> list[Measured]:
     """Measured outcomes, row by row; a row with a label stands for a strong model that fails nothing.
 
     Raises:
-        DataError: no usable row, or every row has the same outcome.
+        DataError: a file cannot be read, no usable row, or every row has the same outcome.
     """
     rows = []
-    for path in paths:
-        for number, row in read_rows(path, report, chat):
-            scores = outcome(row)
-            if isinstance(scores, str):
-                report.bad.append(f"{path.name}:{number}: {scores}")
-                continue
-            report.rows[path.name] = report.rows.get(path.name, 0) + 1
-            pair = (str(row.get("weak_model", "")), str(row.get("strong_model", "")))
-            subject = str(row.get("source") or path.stem)
-            rows.append(Measured(row["query"].strip(), family or path.stem, subject, pair, *scores))
-    if not rows:
-        shown = "; ".join(report.bad[:_SHOWN_BAD_ROWS]) or "no files"
-        raise DataError(f"no usable row in {[p.name for p in paths]}: {shown}.")
+    for outcome in read_outcomes(paths, columns, report.bad):
+        row, values = outcome.row, outcome.row.values
+        report.rows[row.file] = report.rows.get(row.file, 0) + 1
+        stem = Path(row.file).stem
+        pair = (str(values.get("weak_model", "")), str(values.get("strong_model", "")))
+        subject = str(values.get("source") or stem)
+        rows.append(Measured(row.query, family or stem, subject, pair, outcome.weak, outcome.strong))
     if len({round(e.p_cloud or 0.0) for e in merged(rows, [row.is_cloud for row in rows])}) < 2:
         raise DataError(f"{[p.name for p in paths]}: every row has the same label; a router needs both.")
     return rows
@@ -174,36 +106,39 @@ def merged(rows: Sequence[Measured], targets: Sequence[float]) -> list[Example]:
     return [Example(query, sum(t) / len(t), source, True) for query, (source, t) in seen.items()]
 
 
-def read_outcomes(paths: Sequence[Path], report: ReadReport, chat: Chat = SINGLE) -> list[Example]:
+def read_examples(paths: Sequence[Path], report: ReadReport, columns: Columns = COLUMNS) -> list[Example]:
     """Measured outcomes, one example a distinct query: the share of its pairs whose strong answer was better.
 
     Raises:
         DataError: no usable row, or only one class.
     """
-    rows = read_measured(paths, report, chat)
+    rows = read_measured(paths, report, columns)
     return merged(rows, [row.is_cloud for row in rows])
 
 
+def columns_of(recipe: Recipe, columns: Columns = COLUMNS, chat: Chat | None = None) -> Columns:
+    """The columns, with chats read as `chat`, or else the recipe's student, reads them."""
+    return replace(columns, chat=chat or recipe.student.chat)
+
+
 def read_rule(
-    rule: Rule, directory: Path, recipe: Recipe, report: ReadReport, chat: Chat | None = None
+    rule: Rule, directory: Path, recipe: Recipe, report: ReadReport, columns: Columns
 ) -> list[Example]:
-    """Texts of one rule, drawn with the recipe's seed; a chat is read as `chat`, or the recipe, says."""
+    """Texts of one rule, drawn with the recipe's seed."""
     examples = []
+    columns = replace(COLUMNS, chat=columns.chat) if rule.own else columns
     for path in files_of(rule.files, recipe.directory if rule.own else directory):
-        for number, row in read_rows(path, report, chat or recipe.student.chat):
-            query, source = row.get("query"), str(row.get("source", path.stem))
-            if not isinstance(query, str) or not query.strip():
-                report.bad.append(f"{path.name}:{number}: query: expected text")
-                continue
-            label = rule.label or (row.get("label", "") if rule.own else "")
+        for row in read_rows(path, columns, report.bad):
+            source = str(row.values.get("source", path.stem))
+            label = rule.label or (row.values.get("label", "") if rule.own else "")
             opinion = rule.opinion if label or not rule.opinion else 1.0
             kept = (
                 (not rule.sources or source in rule.sources)
                 and source not in rule.hold_out
-                and (not rule.kinds or row.get("kind") in rule.kinds)
-                and rule.part[0] <= hash_fraction(near_duplicate_key(query), PART) < rule.part[1]
-                and len(query) >= rule.min_chars
-                and (not rule.max_chars or len(query) <= rule.max_chars)
+                and (not rule.kinds or row.values.get("kind") in rule.kinds)
+                and rule.part[0] <= hash_fraction(near_duplicate_key(row.query), PART) < rule.part[1]
+                and len(row.query) >= rule.min_chars
+                and (not rule.max_chars or len(row.query) <= rule.max_chars)
             )
             if not kept:
                 continue
@@ -211,7 +146,7 @@ def read_rule(
             if label:
                 p_cloud = recipe.loss.certainty if label == CLOUD else 1.0 - recipe.loss.certainty
             report.rows[path.name] = report.rows.get(path.name, 0) + 1
-            examples.append(Example(query.strip(), p_cloud, source, False, opinion))
+            examples.append(Example(row.query, p_cloud, source, False, opinion))
     if rule.rows and len(examples) > rule.rows:
         examples = random.Random(recipe.seed).sample(examples, rule.rows)
     return examples

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
 from pointsman.artifact.digest import digest_file
+from pointsman.datasets.rows import COLUMNS, Columns
 from pointsman.errors import CheckpointError, TrainingError
 from pointsman.train.curves import draw_curves
 from pointsman.train.data import Example
@@ -51,6 +52,7 @@ def distill(
     teacher: Path | None = None,
     encoders: Sequence[str] = (),
     cache: Path | None = None,
+    columns: Columns = COLUMNS,
 ) -> Path:
     """Train a student under the teacher; returns the checkpoint directory `output`/checkpoint.
 
@@ -67,6 +69,7 @@ def distill(
             logistic regression on the encoder's vectors, or the recipe's experts.
         encoders: directories or hub names of more sentence encoders that the experts read.
         cache: directory of the teacher's answers, shared between runs; None is `output`/cache.
+        columns: which columns of the data hold text and label.
 
     Raises:
         CheckpointError: base or teacher cannot be used.
@@ -75,7 +78,7 @@ def distill(
     """
     torch.set_num_threads(threads)
     encoder = shipped_encoder()
-    split = load_split(recipe, data)
+    split = load_split(recipe, data, columns)
     tell(split, progress)
     tokenizer = AutoTokenizer.from_pretrained(encoder)
     claim_directory(

@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from pointsman.artifact.address import open_artifact
 from pointsman.artifact.layout import MANIFEST
 from pointsman.artifact.manifest import Chat
 from pointsman.datasets.duplicates import near_duplicate_key
+from pointsman.datasets.outcomes import Dataset, read_dataset
+from pointsman.datasets.rows import COLUMNS, Columns
 from pointsman.errors import SettingsError
-from pointsman.evaluation.dataset import Dataset
 from pointsman.evaluation.quality import (
     Floats,
     Prices,
@@ -42,7 +43,6 @@ from pointsman.train.recipe import Recipe, load_recipe
 from pointsman.train.split import load_split, training_rows
 from pointsman.train.suite import (
     GUIDE,
-    read_dataset,
     suite_dataset,
     suite_slices,
     suite_subjects,
@@ -66,6 +66,7 @@ class EvaluationPlan:
     command: str
     name: str
     test: tuple[Path, ...] = ()
+    columns: Columns = COLUMNS
     suite: Path | None = None
     data: Path | None = None
     recipe: tuple[Path, ...] = ()
@@ -203,7 +204,7 @@ def _once(scorer: Scorer) -> Scorer:
 
 def _tests(plan: EvaluationPlan, chat: Chat) -> tuple[Dataset | None, list[Slice]]:
     if plan.suite is None or plan.data is None:
-        return read_dataset(plan.test, chat), []
+        return read_dataset(plan.test, replace(plan.columns, chat=chat)), []
     suite: Recipe = load_recipe(plan.suite)
     return suite_dataset(suite, plan.data), suite_slices(suite, plan.data, chat)
 

@@ -7,7 +7,7 @@ new two-way head, which makes a teacher rather than a router.
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from transformers import AutoTokenizer
 
 from pointsman.artifact.manifest import Chat
 from pointsman.datasets.duplicates import near_duplicate_key
+from pointsman.datasets.rows import COLUMNS, Columns
 from pointsman.errors import CheckpointError, DataError, TrainingError
 from pointsman.train.curves import draw_curves
-from pointsman.train.data import Example, ReadReport, read_outcomes
+from pointsman.train.data import Example, ReadReport, read_examples
 from pointsman.train.distill import save_checkpoint, tell
 from pointsman.train.loop import Loop, Targets, Trainee
 from pointsman.train.precision import tiny_as_zero
@@ -51,7 +52,7 @@ class Plan:
     """Everything that decides a fine-tuning run.
 
     Attributes:
-        files: data files; see `read_outcomes`.
+        files: data files; see `read_examples`.
         base: a checkpoint directory, a hub name, or `encoder`.
         output: directory of the run; the checkpoint is `output`/checkpoint.
         validation: data files to validate on; without any, `validation_share` of the rows is used.
@@ -61,6 +62,7 @@ class Plan:
             chat as the base does, or the last message alone where it does not say.
         balance: rows of the rarer class are repeated until both are as many.
         edit_share: share of texts that are edited as they are read (typos, politeness), 0..1.
+        columns: which columns hold text and label.
         seed: of every draw.
         schedule: how long, how fast.
     """
@@ -74,6 +76,7 @@ class Plan:
     earlier_turns: int | None = None
     balance: bool = True
     edit_share: float = 0.1
+    columns: Columns = COLUMNS
     seed: int = 0
     schedule: Schedule = field(default=SCHEDULE)
 
@@ -162,10 +165,10 @@ def split_rows(plan: Plan) -> Split:
         DataError: too few rows, or a part with one class only.
     """
     report = ReadReport()
-    chat = chat_of(plan)
-    examples = read_outcomes(plan.files, report, chat)
+    columns = replace(plan.columns, chat=chat_of(plan))
+    examples = read_examples(plan.files, report, columns)
     if plan.validation:
-        train, validation = examples, read_outcomes(plan.validation, report, chat)
+        train, validation = examples, read_examples(plan.validation, report, columns)
     else:
         held = [held_out(e.query, plan.validation_share) for e in examples]
         train = [e for e, out in zip(examples, held, strict=True) if not out]

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from pointsman.datasets.duplicates import hash_fraction
+from pointsman.datasets.reading import read_rows
+from pointsman.datasets.rows import COLUMNS
 from pointsman.errors import DataError
-from pointsman.train.data import Measured, ReadReport, read_rows
+from pointsman.train.data import Measured
 
 Floats = NDArray[np.float64]
 Scores = Mapping[str, Mapping[str, float]]
@@ -50,11 +52,11 @@ def read_scores(paths: Sequence[Path]) -> dict[str, dict[str, float]]:
     """
     found: dict[str, dict[str, float]] = {}
     for path in paths:
-        for number, row in read_rows(path, ReadReport()):
-            scores = row.get("scores")
-            if not isinstance(row.get("query"), str) or not isinstance(scores, dict):
-                raise DataError(f"{path.name}:{number}: expected query, and scores by model.")
-            found[row["query"].strip()] = {str(name): float(score) for name, score in scores.items()}
+        for row in read_rows(path, COLUMNS, []):
+            scores = row.values.get("scores")
+            if not isinstance(scores, dict):
+                raise DataError(f"{row.where}: expected scores by model.")
+            found[row.query] = {str(name): float(score) for name, score in scores.items()}
     return found
 
 

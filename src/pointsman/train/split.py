@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
+from pointsman.datasets.rows import COLUMNS, Columns
 from pointsman.errors import DataError
 from pointsman.train.conversation import Draw, follow_ups, read_phrases
 from pointsman.train.data import (
     Example,
     Measured,
     ReadReport,
+    columns_of,
     files_of,
     merged,
     read_measured,
@@ -39,26 +41,24 @@ def held_out(query: str, share: float) -> bool:
     return hash_fraction(near_duplicate_key(query), VALIDATION) < share
 
 
-def load_split(recipe: Recipe, directory: Path) -> Split:
+def load_split(recipe: Recipe, directory: Path, columns: Columns = COLUMNS) -> Split:
     """Everything that a recipe names, split so that near duplicates stay on one side.
 
     Raises:
         DataError: a file is missing or unusable.
     """
-    report = ReadReport()
+    report, columns = ReadReport(), columns_of(recipe, columns)
     train: list[Example] = []
     validation: list[Example] = []
     for outcomes in recipe.outcomes:
-        rows = read_measured(
-            files_of(outcomes.files, directory), report, recipe.student.chat, outcomes.family
-        )
+        rows = read_measured(files_of(outcomes.files, directory), report, columns, outcomes.family)
         kept = [row for row in rows if not held_out(row.query, outcomes.validation_share)]
         out = [row for row in rows if held_out(row.query, outcomes.validation_share)]
         train += _learned_targets(kept, outcomes, recipe, directory) * outcomes.repeat
         validation += merged(out, [row.gain if recipe.target.gain else row.is_cloud for row in out])
     ruled: list[Example] = []
     for rule in recipe.rules:
-        for example in read_rule(rule, directory, recipe, report):
+        for example in read_rule(rule, directory, recipe, report, columns):
             if held_out(example.query, recipe.everyday_validation_share):
                 validation.append(example)
             else:
@@ -83,7 +83,7 @@ def training_rows(recipe: Recipe, directory: Path) -> list[Measured]:
     found = []
     for asked in recipe.outcomes:
         paths = files_of(asked.files, directory)
-        rows = read_measured(paths, ReadReport(), recipe.student.chat, asked.family)
+        rows = read_measured(paths, ReadReport(), columns_of(recipe), asked.family)
         found += [row for row in rows if not held_out(row.query, asked.validation_share)]
     return found
 

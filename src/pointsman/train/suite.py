@@ -1,59 +1,25 @@
 """What a router is tested on: a suite file, in the format of a recipe, to measured rows and slices."""
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pointsman.artifact.manifest import Chat
 from pointsman.datasets.duplicates import near_duplicate_key
+from pointsman.datasets.outcomes import Dataset, read_dataset
+from pointsman.datasets.rows import COLUMNS, SINGLE, Columns
 from pointsman.errors import DataError
-from pointsman.evaluation.dataset import Dataset, collect
 from pointsman.evaluation.quality import Slice
 from pointsman.labels import CLOUD, LOCAL
-from pointsman.train.data import SINGLE, ReadReport, files_of, read_measured, read_rows, read_rule
+from pointsman.train.data import ReadReport, columns_of, files_of, read_measured, read_rule
 from pointsman.train.recipe import Recipe, load_recipe
 from pointsman.train.split import held_out
 
 GUIDE = "guide"
 
 
-def read_dataset(paths: Sequence[Path], chat: Chat = SINGLE) -> Dataset:
-    """Rows of data files as a dataset, each file a group of its own (two files of one name are one).
-
-    Raises:
-        DataError: a file cannot be read, or not one row can be used.
-    """
-    report = ReadReport()
-
-    def rows() -> Iterator[tuple[str, str, dict[str, Any]]]:
-        for path in paths:
-            group = path.name.split(".", 1)[0]
-            for number, row in read_rows(path, report, chat):
-                yield f"{path.name}:{number}", group, row
-
-    found = collect(rows())
-    return replace(found, bad=(*found.bad, *report.bad))
-
-
-def read_queries(paths: Sequence[Path], chat: Chat = SINGLE) -> tuple[tuple[str, ...], str]:
-    """The `query` column of data files, and the digest of it; rows without text are left out.
-
-    Raises:
-        DataError: a file cannot be read, or there is no text at all.
-    """
-    report = ReadReport()
-    found = [row.get("query") for path in paths for _, row in read_rows(path, report, chat)]
-    queries = tuple(q.strip() for q in found if isinstance(q, str) and q.strip())
-    if not queries:
-        raise DataError(f"no queries in {[path.name for path in paths]}: expected a column `query`.")
-    return queries, hashlib.sha256("\0".join(queries).encode("utf-8", "replace")).hexdigest()
-
-
-def validation_dataset(recipe_path: Path, data: Path) -> Dataset:
+def validation_dataset(recipe_path: Path, data: Path, columns: Columns = COLUMNS) -> Dataset:
     """What a recipe holds out: measured rows, one for each model pair, and texts with a rule's target.
 
     Both, because a router meets both: probabilities that are honest on one need not be on the other.
@@ -62,13 +28,14 @@ def validation_dataset(recipe_path: Path, data: Path) -> Dataset:
         DataError: a file is missing, or nothing is held out.
     """
     recipe = load_recipe(recipe_path)
+    columns = columns_of(recipe, columns)
     kept = []
     for outcomes in recipe.outcomes:
-        found = read_dataset(files_of(outcomes.files, data), recipe.student.chat)
+        found = read_dataset(files_of(outcomes.files, data), columns)
         kept.append(found.subset(np.array([held_out(q, outcomes.validation_share) for q in found.queries])))
     if not any(part.queries for part in kept):
         raise DataError(f"{recipe_path} holds out no measured rows: set validation_share.")
-    kept.append(_held_out_rules(recipe, data))
+    kept.append(_held_out_rules(recipe, data, columns))
     return Dataset(
         tuple(q for part in kept for q in part.queries),
         np.concatenate([part.group for part in kept]),
@@ -78,9 +45,9 @@ def validation_dataset(recipe_path: Path, data: Path) -> Dataset:
     )
 
 
-def _held_out_rules(recipe: Recipe, data: Path) -> Dataset:
+def _held_out_rules(recipe: Recipe, data: Path, columns: Columns) -> Dataset:
     """The texts held out whose target is their rule; the weak model fails what belongs to the cloud."""
-    found = [e for rule in recipe.rules for e in read_rule(rule, data, recipe, ReadReport())]
+    found = [e for rule in recipe.rules for e in read_rule(rule, data, recipe, ReadReport(), columns)]
     ruled = [
         (e.query, float(e.p_cloud < 0.5))
         for e in found
@@ -97,7 +64,7 @@ def _held_out_rules(recipe: Recipe, data: Path) -> Dataset:
 def suite_dataset(suite: Recipe, data: Path) -> Dataset | None:
     """The measured rows of a suite; None where it has none."""
     paths = [path for outcomes in suite.outcomes for path in files_of(outcomes.files, data)]
-    return read_dataset(paths) if paths else None
+    return read_dataset(paths, COLUMNS) if paths else None
 
 
 def suite_subjects(suite: Recipe, data: Path) -> dict[str, str]:
@@ -114,7 +81,7 @@ def suite_slices(suite: Recipe, data: Path, chat: Chat = SINGLE) -> list[Slice]:
     """
     found: dict[tuple[str, str], list[str]] = {}
     for rule in suite.rules:
-        for example in read_rule(rule, data, suite, ReadReport(), chat):
+        for example in read_rule(rule, data, suite, ReadReport(), columns_of(suite, chat=chat)):
             if example.p_cloud is not None:
                 label = CLOUD if example.p_cloud >= 0.5 else LOCAL
                 found.setdefault((example.source, label), []).append(example.query)

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pointsman.datasets.chunks import CHUNK_ROWS
+from pointsman.datasets.rows import COLUMNS, Columns
+
 FORMATS = ("jsonl", "csv", "parquet", "arrow")
 DECISION_COLUMNS = ("target", "confidence", "p_cloud", "reason", "truncated")
-CHUNK_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,16 +15,21 @@ class BatchOptions:
     """How to read, what to add, how to write.
 
     Attributes:
-        column: the column that holds the text.
+        columns: which column holds the text, and how chats are read.
         prefix: put before the name of each added column.
         format: one of `FORMATS`, of the output.
         chunk_rows: rows of one part, at least 1.
     """
 
-    column: str = "query"
+    columns: Columns = COLUMNS
     prefix: str = ""
     format: str = "jsonl"
     chunk_rows: int = CHUNK_ROWS
+
+    @property
+    def column(self) -> str:
+        """The column that holds the text."""
+        return self.columns.query
 
     @property
     def added(self) -> tuple[str, ...]:

@@ -11,16 +11,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pointsman.datasets.chunks import Chunk, read_chunks
+from pointsman.datasets.rows import BadRow, Rows, take
 from pointsman.datasets.sources import Source, format_of, is_remote
 from pointsman.deploy.batch.journal import RUN_FILE, begin, run_record
 from pointsman.deploy.batch.merging import merge
 from pointsman.deploy.batch.options import BatchOptions
-from pointsman.deploy.batch.parsing import BadRow, Rows, take
 from pointsman.deploy.batch.progress import Progress
-from pointsman.deploy.batch.reading import Chunk, read_chunks
 from pointsman.deploy.batch.store import LocalStore, Store, open_store
 from pointsman.deploy.batch.worker import Answers, RouterSpec
-from pointsman.deploy.batch.writing import Answer, bad_bytes, part_bytes
+from pointsman.deploy.batch.writing import Answer, bad_bytes, check_free, part_bytes
 from pointsman.errors import InputError, OutputExistsError
 
 BAD_ROWS = "_bad_rows.jsonl"
@@ -73,14 +73,17 @@ class _Walk:
 
     def jobs(self) -> Iterator[tuple[Job, list[str]]]:
         for number, source in enumerate(self.sources):
-            for chunk in read_chunks(source, number, self.options):
-                name = f"{chunk.name}.{self.options.format}"
+            for chunk in read_chunks(
+                source, self.options.columns, number=number, size=self.options.chunk_rows
+            ):
+                name = f"{_part(chunk)}.{self.options.format}"
                 self.parts.append(name)
                 if name in self.done:
                     self.summary.resumed += chunk.records
                     self.progress.skip(self._position(chunk))
                     continue
                 rows, bad = chunk.parse()
+                check_free(rows, self.options)
                 yield Job(chunk, rows, bad), rows.texts
 
     def finish(self, job: Job, answers: Answers) -> None:
@@ -91,7 +94,7 @@ class _Walk:
             refused = ((line, a) for line, a in zip(rows.lines, answers, strict=True) if isinstance(a, str))
             bad += [BadRow(rows.file, line, reason) for line, reason in refused]
             rows = take(rows, kept)
-        name = job.chunk.name
+        name = _part(job.chunk)
         data = part_bytes(rows, good, self.options)
         if bad:
             # First the side file: the part's name is what says that the chunk is done.
@@ -103,6 +106,11 @@ class _Walk:
     def _position(self, chunk: Chunk) -> int:
         before = sum(source.size for source in self.sources[: chunk.source])
         return before + chunk.position
+
+
+def _part(chunk: Chunk) -> str:
+    """A part's name, without a suffix; names sort in the order of the rows."""
+    return f"part-{chunk.source:06d}-{chunk.offset:012d}"
 
 
 def run_batch(

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from pointsman.datasets.rows import BadRow, Rows
 from pointsman.deploy.batch.options import DECISION_COLUMNS, BatchOptions
-from pointsman.deploy.batch.parsing import BadRow, Rows
 from pointsman.errors import DataError
 
 Answer = tuple[str, float, float, str, bool]
@@ -25,6 +25,22 @@ def part_bytes(rows: Rows, answers: Sequence[Answer], options: BatchOptions) -> 
         plain = _as_dicts(rows, answers, options)
         return _jsonl(plain) if options.format == "jsonl" else csv_bytes(plain, options)
     return _table_bytes(rows, answers, options)
+
+
+def check_free(rows: Rows, options: BatchOptions) -> None:
+    """Refuse to write over a column of the input.
+
+    Raises:
+        DataError: with the columns that collide.
+    """
+    added = frozenset(options.added)
+    heads = rows.data if isinstance(rows.data, list) else [rows.data.column_names]
+    for names in heads:
+        if not added.isdisjoint(names):
+            raise DataError(
+                f"{rows.file}: it already has {[name for name in options.added if name in names]}, which the "
+                "decision adds. Give the added columns a prefix of their own: --prefix route_"
+            )
 
 
 def bad_bytes(bad: Iterable[BadRow]) -> bytes:

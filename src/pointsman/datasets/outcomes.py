@@ -1,0 +1,168 @@
+"""Rows with an outcome, as arrays: what a router is trained, evaluated and calibrated on."""
+
+import contextlib
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pointsman.datasets.reading import Row, no_rows, read_rows
+from pointsman.datasets.rows import Columns
+from pointsman.errors import DataError
+from pointsman.labels import CLOUD, TARGETS
+
+WEAK, STRONG = "weak_score", "strong_score"
+_SHOWN_LABELS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A row and what is known of it.
+
+    Attributes:
+        row: the row.
+        weak: quality of the weak model's answer.
+        strong: of the strong model's.
+    """
+
+    row: Row
+    weak: float
+    strong: float
+
+    @property
+    def is_cloud(self) -> bool:
+        """Whether the strong answer was better."""
+        return self.strong > self.weak
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Queries with their outcomes, in the order they were read.
+
+    A row with a label alone stands for a weak model that fails what needs the cloud, and a strong one that
+    fails nothing; so "quality" is then the share of needs that were met.
+
+    Attributes:
+        queries: the texts.
+        group: what a row is counted under, for example its file.
+        weak: quality of the weak model's answer, float64 (rows,).
+        strong: of the strong model's, float64 (rows,).
+        bad: rows that could not be used, each with where and why.
+    """
+
+    queries: tuple[str, ...]
+    group: NDArray[np.str_]
+    weak: NDArray[np.float64]
+    strong: NDArray[np.float64]
+    bad: tuple[str, ...] = ()
+
+    @property
+    def is_cloud(self) -> NDArray[np.bool_]:
+        """Whether the strong answer was better, bool (rows,)."""
+        return self.strong > self.weak
+
+    @property
+    def sha256(self) -> str:
+        """Digest of queries and outcomes, in order."""
+        digest = hashlib.sha256()
+        for query, weak, strong in zip(self.queries, self.weak, self.strong, strict=True):
+            digest.update(f"{query}\0{weak:.6f}\0{strong:.6f}\0".encode("utf-8", "replace"))
+        return digest.hexdigest()
+
+    def subset(self, keep: NDArray[np.bool_]) -> "Dataset":
+        """The rows where `keep`, bool (rows,), is true."""
+        queries = tuple(q for q, k in zip(self.queries, keep, strict=True) if k)
+        return Dataset(queries, self.group[keep], self.weak[keep], self.strong[keep], self.bad)
+
+
+def read_dataset(paths: Sequence[Path], columns: Columns) -> Dataset:
+    """Rows of data files as a dataset, each file a group of its own (two files of one name are one).
+
+    Raises:
+        DataError: a file cannot be read or lacks a column, or not one row can be used.
+    """
+    bad: list[str] = []
+    found = list(read_outcomes(paths, columns, bad))
+    return Dataset(
+        tuple(one.row.query for one in found),
+        np.array([one.row.file.split(".", 1)[0] for one in found]),
+        np.array([one.weak for one in found], np.float64),
+        np.array([one.strong for one in found], np.float64),
+        tuple(bad),
+    )
+
+
+def read_outcomes(paths: Sequence[Path], columns: Columns, bad: list[str]) -> Iterator[Outcome]:
+    """Rows of data files with their outcome: `label`, or `weak_score` and `strong_score`.
+
+    Args:
+        columns: where text and label stand, and what the label means.
+        bad: gets where and why for each row that cannot be used.
+
+    Raises:
+        DataError: a file cannot be read or lacks a column, or not one row can be used.
+    """
+    labels: dict[str, None] = {}
+    count = 0
+    for path in paths:
+        for outcome in _of_file(read_rows(path, columns, bad), path, columns, bad):
+            count += 1
+            if len(labels) < _SHOWN_LABELS or outcome.weak > 0.0:
+                labels[_comparable(outcome.row.values.get(columns.label))] = None
+            yield outcome
+    if not count:
+        raise no_rows(paths, bad)
+    if columns.local_when is not None and _comparable(columns.local_when) not in labels:
+        found = list(labels)[:_SHOWN_LABELS]
+        raise DataError(f"no row is labelled {columns.local_when!r}, which means local; found {found}.")
+
+
+def _of_file(rows: Iterable[Row], path: Path, columns: Columns, bad: list[str]) -> Iterator[Outcome]:
+    names: dict[str, None] = {}
+    has_outcome = False
+    for row in rows:
+        if not has_outcome:
+            has_outcome = columns.label in row.values or {WEAK, STRONG} <= row.values.keys()
+            names |= dict.fromkeys(row.values)
+        found = outcome_of(row, columns)
+        if isinstance(found, str):
+            bad.append(f"{row.where}: {found}")
+        else:
+            yield found
+    if names and not has_outcome:
+        raise DataError(
+            f"{path}: no column {columns.label!r}, nor {WEAK} with {STRONG}; found {list(names)}. "
+            "Name it with --label."
+        )
+
+
+def outcome_of(row: Row, columns: Columns) -> Outcome | str:
+    """A row's outcome, or what is wrong with it."""
+    label = row.values.get(columns.label)
+    if label not in (None, ""):
+        named = _comparable(label)
+        if columns.local_when is not None:
+            return Outcome(row, float(named == _comparable(columns.local_when)), 1.0)
+        if named not in TARGETS:
+            return f"label: expected local or cloud, found {label!r}; --local-when names the one for local"
+        return Outcome(row, float(named != CLOUD), 1.0)
+    try:
+        weak, strong = float(row.values[WEAK]), float(row.values[STRONG])
+    except (KeyError, TypeError, ValueError):
+        return f"expected {columns.label}, or {WEAK} and {STRONG} as numbers"
+    if not (math.isfinite(weak) and math.isfinite(strong)):
+        return f"{WEAK}, {STRONG}: expected finite numbers"
+    return Outcome(row, weak, strong)
+
+
+def _comparable(label: Any) -> str:
+    """A label as it is compared: 1, 1.0 and "1" are one, and so are "Easy" and "easy"."""
+    text = str(label).strip().casefold()
+    with contextlib.suppress(ValueError):
+        return f"{float(text):g}"
+    return text

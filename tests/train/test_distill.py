@@ -98,11 +98,7 @@ def test_a_shallow_student_goes_on_as_a_deeper_one(data, tmp_path):
     first = distill(
         load_recipe(data / "recipe.toml"), data, tmp_path / "a", base=None, threads=1, progress=len
     )
-    deeper = (
-        (RECIPE + "\n")
-        .replace("depth = 1", "depth = 2")
-        .replace("[schedule]", "[loss]\nhidden = 0.1\n[schedule]")
-    )
+    deeper = RECIPE.replace("depth = 1", "depth = 2")
     (data / "deeper.toml").write_text(deeper, encoding="utf-8")
     recipe = load_recipe(data / "deeper.toml")
     second = distill(recipe, data, tmp_path / "b", base=str(first), threads=1, progress=len)

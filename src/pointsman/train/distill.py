@@ -19,7 +19,6 @@ from pointsman.errors import CheckpointError, TrainingError
 from pointsman.train.curves import draw_curves
 from pointsman.train.data import Example
 from pointsman.train.experts import balanced_weights, expert_opinions
-from pointsman.train.hidden import HiddenTeacher
 from pointsman.train.loop import Loop, Outcome, Targets, Trainee
 from pointsman.train.precision import tiny_as_zero
 from pointsman.train.recipe import Recipe
@@ -94,16 +93,14 @@ def distill(
         _refuse_other_words(base, tokenizer)
     student.config.earlier_turns = recipe.student.earlier_turns
     student.config.last_turn_first = recipe.student.chat.last_first
-    with_states = recipe.loss.hidden > 0.0
     loop = Loop(
         recipe,
-        Trainee(student, EMBEDDING_SIZE, with_states=with_states),
+        Trainee(student, EMBEDDING_SIZE),
         tokenizer,
         (split.train, train),
         (split.validation, validation),
         output / "state",
         progress,
-        HiddenTeacher(encoder, depth) if with_states else None,
     )
     with tiny_as_zero():
         outcome = loop.run()

@@ -91,10 +91,10 @@ class LabelTrainee(Trainee):
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
-        """Margin (rows,) of cloud over local, an empty vector (rows, 0), and no hidden states."""
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Margin (rows,) of cloud over local, and an empty vector (rows, 0)."""
         logits = self.student(input_ids=input_ids, attention_mask=attention_mask).logits
-        return logits[:, 1] - logits[:, 0], logits[:, :0], []
+        return logits[:, 1] - logits[:, 0], logits[:, :0]
 
 
 def finetune(plan: Plan, *, threads: int, progress: Progress) -> Path:

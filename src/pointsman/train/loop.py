@@ -22,7 +22,6 @@ from pointsman.errors import TrainingError
 from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.train.batches import encode, epoch_order, pad_batch, with_edits
 from pointsman.train.data import Example
-from pointsman.train.hidden import HiddenTeacher, hidden_loss
 from pointsman.train.precision import has_bfloat16
 from pointsman.train.recipe import Recipe
 from pointsman.train.state import load_state, save_state
@@ -49,31 +48,21 @@ class Targets:
 
 
 class Trainee(nn.Module):  # type: ignore[misc]
-    """The student, and the projections to the teacher's space that only training needs."""
+    """The student, and the projection to the teacher's space that only training needs."""
 
-    def __init__(self, student: Any, vector_size: int, *, with_states: bool = False) -> None:
-        """Put the projections beside the student: of its sentence vector, and of its hidden states."""
+    def __init__(self, student: Any, vector_size: int) -> None:
+        """Put the projection of its sentence vector beside the student."""
         super().__init__()
         self.student = student
         self.projection = nn.Linear(student.config.hidden_size, vector_size)
-        self.state_projection = nn.Linear(student.config.hidden_size, vector_size) if with_states else None
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
-        """What a batch is judged by.
-
-        Returns:
-            margin (rows,) of cloud over local, the projected sentence vector (rows, 384), and the projected
-            hidden states (rows, length, 384) of every block, where those are asked for.
-        """
-        project = self.state_projection
-        found = self.student.mobilebert(
-            input_ids, attention_mask=attention_mask, output_hidden_states=project is not None
-        )
-        logits = self.student.classifier(self.student.dropout(found.pooler_output))
-        states = [] if project is None else [project(state) for state in found.hidden_states[1:]]
-        return logits[:, 1] - logits[:, 0], self.projection(found.pooler_output), states
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Margin (rows,) of cloud over local, and the projected sentence vector (rows, 384)."""
+        pooled = self.student.mobilebert(input_ids, attention_mask=attention_mask).pooler_output
+        logits = self.student.classifier(self.student.dropout(pooled))
+        return logits[:, 1] - logits[:, 0], self.projection(pooled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +88,8 @@ class Loop:
         validation: tuple[list[Example], Targets],
         directory: Path,
         progress: Progress,
-        hidden_teacher: HiddenTeacher | None = None,
     ) -> None:
         """Prepare a run; `directory` keeps its resumable state."""
-        self.hidden_teacher = hidden_teacher
         self.recipe, self.trainee, self.tokenizer = recipe, trainee, tokenizer
         self.examples, self.targets = train
         self.held_out, self.held_targets = validation
@@ -172,11 +159,8 @@ class Loop:
         batch = pad_batch(rows, ids)
         self.trainee.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            margin, vector, states = self.trainee(batch.input_ids, batch.attention_mask)
+            margin, vector = self.trainee(batch.input_ids, batch.attention_mask)
         loss = self._loss(margin.float(), vector.float(), rows, self.targets)
-        if self.hidden_teacher is not None:
-            wanted = self.hidden_teacher(batch.input_ids, batch.attention_mask)
-            loss = loss + self.recipe.loss.hidden * hidden_loss(states, wanted, batch.attention_mask)
         if not torch.isfinite(loss):
             raise TrainingError(f"step {self.step}: the loss is {loss.item()}. Lower schedule.learning_rate.")
         loss.backward()
@@ -248,7 +232,7 @@ class Loop:
         ):
             for rows in epoch_order([len(i) for i in ids], self.recipe.schedule.batch_tokens, 0):
                 batch = pad_batch(rows, ids)
-                margin, vector, _ = self.trainee(batch.input_ids, batch.attention_mask)
+                margin, vector = self.trainee(batch.input_ids, batch.attention_mask)
                 margins[rows] = margin.float().numpy()
                 if targets.vectors is not None:
                     wanted = torch.from_numpy(targets.vectors[rows].astype(np.float32))

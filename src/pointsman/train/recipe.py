@@ -68,8 +68,6 @@ class Loss:
 
     Attributes:
         embedding: cosine distance to the teacher's sentence vector.
-        hidden: mean squared error to the encoder's hidden states, block by block; 0 leaves it out, and saves
-            the encoder's forward pass of every step.
         label: cross-entropy to the labels.
         teacher_share: how much of a label is the teacher's soft opinion, 0..1.
         certainty: the probability of its label that an everyday query is trained to, 0.5..1.
@@ -77,7 +75,6 @@ class Loss:
     """
 
     embedding: float = 1.0
-    hidden: float = 0.0
     label: float = 1.0
     teacher_share: float = 0.5
     certainty: float = 0.98

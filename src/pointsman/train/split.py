@@ -51,9 +51,7 @@ def load_split(recipe: Recipe, directory: Path, columns: Columns = COLUMNS) -> S
     train: list[Example] = []
     validation: list[Example] = []
     for outcomes in recipe.outcomes:
-        rows = read_measured(files_of(outcomes.files, directory), report, columns, outcomes.family)
-        kept = [row for row in rows if not held_out(row.query, outcomes.validation_share)]
-        out = [row for row in rows if held_out(row.query, outcomes.validation_share)]
+        kept, out = _parts(outcomes, directory, columns, report)
         train += _learned_targets(kept, outcomes, recipe, directory) * outcomes.repeat
         validation += merged(out, [row.gain if recipe.target.gain else row.is_cloud for row in out])
     ruled: list[Example] = []
@@ -80,12 +78,32 @@ def training_rows(recipe: Recipe, directory: Path) -> list[Measured]:
     Raises:
         DataError: a file is missing or unusable.
     """
-    found = []
-    for asked in recipe.outcomes:
-        paths = files_of(asked.files, directory)
-        rows = read_measured(paths, ReadReport(), columns_of(recipe), asked.family)
-        found += [row for row in rows if not held_out(row.query, asked.validation_share)]
-    return found
+    return [row for asked in recipe.outcomes for row in _fresh(asked, recipe, directory)[0]]
+
+
+def held_out_rows(recipe: Recipe, directory: Path) -> list[Measured]:
+    """The measured rows that a recipe holds out; raises as `training_rows` does."""
+    return [row for asked in recipe.outcomes for row in _fresh(asked, recipe, directory)[1]]
+
+
+def learned_examples(recipe: Recipe, directory: Path) -> list[Example]:
+    """The measured training queries with what they are trained to; raises as `training_rows` does."""
+    parts = [(asked, _fresh(asked, recipe, directory)[0]) for asked in recipe.outcomes]
+    return [e for asked, kept in parts for e in _learned_targets(kept, asked, recipe, directory)]
+
+
+def _fresh(asked: Outcomes, recipe: Recipe, directory: Path) -> tuple[list[Measured], list[Measured]]:
+    return _parts(asked, directory, columns_of(recipe), ReadReport())
+
+
+def _parts(
+    asked: Outcomes, directory: Path, columns: Columns, report: ReadReport
+) -> tuple[list[Measured], list[Measured]]:
+    """The measured rows of one entry: those to train on, and those held out."""
+    rows = read_measured(files_of(asked.files, directory), report, columns, asked.family)
+    out = [held_out(row.query, asked.validation_share) for row in rows]
+    kept = [row for row, is_out in zip(rows, out, strict=True) if not is_out]
+    return kept, [row for row, is_out in zip(rows, out, strict=True) if is_out]
 
 
 def _learned_targets(

@@ -1,0 +1,78 @@
+"""What each lever of the target is worth to the teacher, on the rows that a recipe holds out.
+
+`python -m pointsman.train.ablation RECIPE DATA CACHE` prints the table: from a ridge on words that learns
+whether the strong answer is better, one lever more a line.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pointsman.evaluation.curve import apgr, cost_quality_curve
+from pointsman.train.baselines import vectors_of
+from pointsman.train.data import Example, Measured
+from pointsman.train.experts import all_features, balanced_weights, ridge_opinion
+from pointsman.train.recipe import Recipe, Target, load_recipe
+from pointsman.train.split import held_out_rows, learned_examples
+
+Key = tuple[str, str]
+
+
+def ablation(recipe: Recipe, data: Path, cache: Path) -> dict[str, dict[str, float]]:
+    """APGR on the held-out rows, pooled and as the mean over the families, by the levers that are on."""
+    rows = held_out_rows(recipe, data)
+    asked = list(dict.fromkeys((row.query, row.source) for row in rows))
+    steps = {
+        "whether the strong answer is better": (Target(), False, False),
+        "+ how much better: the gain": (Target(gain=True), False, False),
+        "+ denoised": (Target(gain=True, denoise=0.5), False, False),
+        "+ an expert for each family": (Target(gain=True, denoise=0.5), True, False),
+        "+ shrunk to the subject": (Target(gain=True, denoise=0.5, shrink=0.5), True, False),
+        "+ experts on sentence vectors": (Target(gain=True, denoise=0.5, shrink=0.5), True, True),
+    }
+    found = {}
+    for name, (target, by_family, with_vectors) in steps.items():
+        known = learned_examples(replace(recipe, target=target), data)
+        encoder = cache if with_vectors else None
+        said = dict(zip(asked, _opinions(known, asked, by_family, encoder), strict=True))
+        found[name] = _figures(rows, np.array([said[row.query, row.source] for row in rows]))
+    return found
+
+
+def _opinions(
+    known: Sequence[Example], asked: Sequence[Key], by_family: bool, cache: Path | None
+) -> np.ndarray:
+    """The ridges' expected gain of each question asked, float64 (asked,)."""
+    texts = [*(e.query for e in known), *(query for query, _ in asked)]
+    family = np.array([*(e.source for e in known), *(name for _, name in asked)])
+    learn = np.arange(len(texts)) < len(known)
+    gains = np.array([*(e.p_cloud for e in known), *np.zeros(len(asked))], np.float64)
+    features = all_features(texts, learn, [vectors_of(texts, cache, 128, _untold)] if cache else [])
+    if not by_family:
+        return ridge_opinion(features, gains, balanced_weights(family, learn), learn, ~learn)
+    said = np.zeros(len(texts))
+    for name in np.unique(family[~learn]):
+        own, ask = learn & (family == name), ~learn & (family == name)
+        said[ask] = ridge_opinion(features, gains, np.ones(len(gains)), own, ask)
+    return said[~learn]
+
+
+def _untold(line: str) -> None:
+    """The table alone is printed."""
+
+
+def _figures(rows: Sequence[Measured], score: np.ndarray) -> dict[str, float]:
+    weak, strong = (np.array([getattr(row, name) for row in rows]) for name in ("weak", "strong"))
+    family = np.array([row.source for row in rows])
+    parts = [family == name for name in np.unique(family)]
+    areas = [apgr(cost_quality_curve(score[p], weak[p], strong[p])) for p in [family != "", *parts]]
+    return {"pooled": areas[0], "mean over families": float(np.mean(areas[1:]))}
+
+
+if __name__ == "__main__":
+    print("| the target and its teacher | pooled | mean over families |\n| --- | --- | --- |")
+    for lever, figures in ablation(load_recipe(Path(sys.argv[1])), *map(Path, sys.argv[2:4])).items():
+        print(f"| {lever} | {' | '.join(f'{value:.3f}' for value in figures.values())} |")

@@ -15,6 +15,7 @@ from tests.support.fake_upstream import (
     hang_up,
     stream,
 )
+from tests.support.front_ends import WRAPPED
 from tests.support.running import Running
 from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT
 
@@ -148,6 +149,32 @@ class TestWhoAnswers:
         assert asked((policy, ""))[0] == 400
         assert asked((tags, "a"), (tags, "b, secret")) == (200, "rule:secret")
         assert asked(("x-pointsman-session", "a"), ("x-pointsman-session", "b"))[0] == 400
+
+    def test_a_front_ends_own_prompts_go_where_the_operator_says(self, both: Start) -> None:
+        title = "Please write a 5-10 word title for the following conversation: analyze the plan"
+
+        def asked(gateway: Running, **rest: object) -> tuple[str, str]:
+            found = gateway.chat(title, **rest).json()["pointsman"]
+            return found["target"], found["reason"]
+
+        gateway = both(routing={"sticky": True})
+        mine = {"x-pointsman-session": "7"}
+        assert asked(gateway, headers=mine) == ("local", "background")
+        assert gateway.chat(CLOUD_TEXT, headers=mine).headers["x-pointsman-target"] == "cloud"
+        assert asked(gateway, model="cloud") == ("cloud", "requested")
+        fill_in = gateway.http.post("/v1/completions", json={"prompt": CLOUD_TEXT, "suffix": "x"})
+        assert fill_in.headers["x-pointsman-reason"] == "background"
+        assert asked(both(routing={"background": "router"})) == ("cloud", "model")
+
+    @pytest.mark.parametrize("front_end", WRAPPED)
+    def test_rules_read_the_wrapping_too(self, both: Start, cloud: FakeUpstream, front_end: str) -> None:
+        words = """guide visible cwd local-command-caveat interrupted brief ide result const current_file
+            today distribute citations plan.txt analyst"""
+        rules = [{"name": "private", "send": "local-only", "keywords": words.split()}]
+        body = {"messages": [{"role": "user", "content": WRAPPED[front_end]("play")}]}
+        found = both(routing={"rules": rules}).http.post("/v1/chat/completions", json=body)
+        assert found.headers["x-pointsman-reason"] == "rule:private"
+        assert not cloud.seen
 
     def test_without_upstreams_it_says_so(self, plain: Running) -> None:
         found = plain.chat()

@@ -199,6 +199,10 @@ class RoutingSettings(Part):
         description="no first byte for so long: the stand-in is asked, too; off unless set",
     )
     rules: tuple[Rule, ...] = Field(default=(), description="rules before the model, in order")
+    background: Literal["local", "cloud", "router"] = Field(
+        default="local",
+        description="who answers what a front-end asks on its own: titles, tags, completions, summaries",
+    )
     sticky: bool = Field(default=False, description="a conversation stays with the target of its first turn")
     sticky_ttl_s: Seconds = Field(default=3600.0, description="for so long after its last turn")
     stream_decision: Literal["event", "comment", "off"] = Field(

@@ -12,6 +12,7 @@ from typing import Any
 
 from pointsman.errors import PointsmanError
 from pointsman.runtime.chat import text_of_messages
+from pointsman.runtime.wrappers import is_background_task
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
@@ -40,8 +41,8 @@ class Plan:
 
     Attributes:
         target: `local` or `cloud`.
-        reason: the router's, or `requested`, `policy`, `rule:<name>`, `sticky`, `classifier_failed` or
-            `classifier_busy`.
+        reason: the router's, or `requested`, `policy`, `rule:<name>`, `background`, `sticky`,
+            `classifier_failed` or `classifier_busy`.
         is_bound: it must not go elsewhere, whatever breaks.
         answer: what the model said, where it was asked.
         decision_ms: how long that took.
@@ -82,6 +83,8 @@ async def plan_chat(gateway: Gateway, exchange: Exchange, payload: dict[str, Any
     key, stay = _conversation(gateway, exchange, payload)
     wish = hint if hint != "auto" else mode if mode in ("local", "cloud") else None
     plan = _bound_plan(rule, stay, wish)
+    if plan is None and _is_background(gateway, payload):
+        return Plan(gateway.settings.routing.background, "background", False, None, 0.0)
     if plan is None and stay is not None:
         plan = Plan(stay.target, "sticky", stay.is_bound, None, 0.0)
     if plan is None:
@@ -90,6 +93,14 @@ async def plan_chat(gateway: Gateway, exchange: Exchange, payload: dict[str, Any
     if key is not None and (plan.answer is not None or not plan.reason.startswith("classifier_")):
         gateway.sticky.put(key, plan.target, is_bound=plan.is_local_only, is_private=is_private)
     return plan
+
+
+def _is_background(gateway: Gateway, payload: Mapping[str, Any]) -> bool:
+    """Whether a front-end asks on its own, and the operator says who answers then."""
+    if gateway.upstreams.get(gateway.settings.routing.background) is None:
+        return False
+    told = [{"role": "system", "content": payload.get(name)} for name in ("instructions", "system")]
+    return bool(payload.get("suffix")) or is_background_task([*told, *messages_of(payload)])
 
 
 async def _matching_rule(gateway: Gateway, exchange: Exchange, payload: dict[str, Any]) -> Rule | None:

@@ -175,3 +175,44 @@ def test_an_artifacts_id_does_not_depend_on_the_order_of_files() -> None:
     files = {"a": digest_bytes(b"1"), "b": digest_bytes(b"2")}
     assert artifact_id(files) == artifact_id(dict(reversed(files.items())))
     assert artifact_id(files) != artifact_id({"a": files["b"], "b": files["a"]})
+
+
+def test_every_flipped_bit_and_every_edited_digit_is_refused(manifest: Manifest) -> None:
+    text = manifest.to_json().encode()
+    flips = [(at, byte ^ (1 << bit)) for at, byte in enumerate(text) for bit in range(8)]
+    digits = [(at, other) for at, byte in enumerate(text) if 48 <= byte < 58 for other in range(48, 58)]
+    for at, other in [*flips, *(edit for edit in digits if text[edit[0]] != edit[1])]:
+        with pytest.raises(ManifestError):
+            Manifest.from_json(text[:at] + bytes([other]) + text[at + 1 :])
+
+
+@pytest.mark.parametrize(
+    "edit", [lambda t: t + b" ", lambda t: b" " + t, lambda t: t.replace(b"\n", b"\r\n")]
+)
+def test_another_layout_of_the_same_values_is_another_text(manifest: Manifest, edit: Any) -> None:
+    with pytest.raises(ManifestError, match="altered after it was made"):
+        Manifest.from_json(edit(manifest.to_json().encode()))
+
+
+@pytest.mark.parametrize("key", ["schema", "policy", "sha256"])
+def test_a_key_twice_is_refused(manifest: Manifest, key: str) -> None:
+    value = json.dumps(json.loads(manifest.to_json())[key])
+    with pytest.raises(ManifestError, match="one key twice"):
+        Manifest.from_json(manifest.to_json().replace("{", f'{{"{key}": {value},', 1))
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\x9bb", "a\nb", "a\u202eb", "a\x00b", "a\u200bb"], ids=ascii)
+def test_a_name_that_a_terminal_would_obey_is_refused(manifest: Manifest, name: str) -> None:
+    with pytest.raises(ManifestError, match="name: expected a text of printable"):
+        replace(manifest, name=name)
+    if name != "a\nb" and name.isascii():
+        hidden = replace(manifest, provenance={"made_by": [{name: 1}]})
+        with pytest.raises(ManifestError, match="holds the character"):
+            Manifest.from_json(hidden.to_json())
+
+
+def test_a_manifest_without_its_own_digest_is_refused(manifest: Manifest) -> None:
+    data = json.loads(manifest.to_json())
+    del data["sha256"]
+    with pytest.raises(ManifestError, match="'sha256' is missing"):
+        Manifest.from_json(json.dumps(data, indent=2))

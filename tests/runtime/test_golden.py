@@ -28,6 +28,7 @@ def test_the_kept_queries_are_of_every_reason_and_target() -> None:
         ("cloud", "model"),
         ("cloud", "low_confidence"),
         ("cloud", "empty_text"),
+        ("cloud", "unreadable_text"),
     }
     assert {one["truncated"] for one in KEPT} == {True, False}
 

@@ -82,7 +82,7 @@ def decisions_of(artifact: Artifact, logits: np.ndarray, encodings: Sequence[Enc
     found = []
     for p, encoding in zip(probabilities.tolist(), encodings, strict=True):
         tokens = len(encoding.ids)
-        verdict = manifest.policy.decide(p, is_empty=tokens <= 2)
+        verdict = manifest.policy.decide(p, is_empty=tokens <= 2, is_unreadable=encoding.is_unreadable)
         found.append({"label": verdict.label, "target": verdict.target, "tokens": tokens, "p_cloud": p})
     return found
 

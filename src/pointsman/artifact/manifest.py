@@ -1,9 +1,11 @@
 """The manifest: what an artifact is, what it may be trusted for, and where it came from.
 
 A manifest is read strictly: another schema version, an unknown key or a missing one is an error, and
-the names of its files cannot leave the artifact. It refuses to know what is inside the ONNX files.
+the names of its files cannot leave the artifact. Its last key is the SHA-256 of the rest of its text, so a
+manifest that was altered by a single bit is refused. What is inside the ONNX files is not its business.
 """
 
+import hashlib
 import json
 import math
 import re
@@ -14,6 +16,7 @@ from typing import Any, Self
 
 from pointsman.artifact.digest import FileDigest, artifact_id, digest_bytes
 from pointsman.artifact.layout import VARIANTS
+from pointsman.artifact.strict_json import forbidden_character, parse_strict
 from pointsman.errors import ManifestError, PointsmanError
 from pointsman.labels import LabelSet
 from pointsman.policy import Policy
@@ -21,6 +24,7 @@ from pointsman.policy import Policy
 SCHEMA = 1
 CALIBRATION_METHODS = ("temperature", "platt")
 
+_SCRIPT = re.compile("[A-Z]{1,40}")
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -69,6 +73,8 @@ class Calibration:
             raise ManifestError(f"calibration.a: expected a number above 0, found {self.a!r}.")
         if not _is_finite(self.b):
             raise ManifestError(f"calibration.b: expected a finite number, found {self.b!r}.")
+        if not isinstance(self.data_sha256, str) or not _is_whole(self.n):
+            raise ManifestError("calibration: expected data_sha256 as a text and n as a whole number.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,8 @@ class Manifest:
         parity: the summary of the parity report.
         provenance: checkpoint digest, package versions, time (UTC).
         files: file name to digest, for every file but the manifest itself.
+        scripts: that the model reads, as Unicode names them (`LATIN`); a text mostly of others is unreadable.
+            None of them: every text counts as readable.
     """
 
     name: str
@@ -130,14 +138,21 @@ class Manifest:
     parity: Mapping[str, Any]
     provenance: Mapping[str, Any]
     files: Mapping[str, FileDigest] = field(default_factory=dict)
+    scripts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("name", "model_type"):
-            if not isinstance(getattr(self, name), str):
-                raise ManifestError(f"{name}: expected a text, found {type(getattr(self, name)).__name__}.")
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.isprintable():
+                found = repr(value) if isinstance(value, str) else type(value).__name__
+                raise ManifestError(f"{name}: expected a text of printable characters, found {found}.")
         for name in ("variants", "opsets", "conversion", "parity", "provenance"):
             if not isinstance(getattr(self, name), Mapping):
                 raise ManifestError(f"{name}: expected a table, found {type(getattr(self, name)).__name__}.")
+        if not all(isinstance(script, str) and _SCRIPT.fullmatch(script) for script in self.scripts):
+            raise ManifestError(f"scripts: expected names such as 'LATIN', found {list(self.scripts)!r}.")
+        if not all(isinstance(file, str) for file in self.variants.values()):
+            raise ManifestError(f"variants: expected names of files, found {dict(self.variants)!r}.")
         unknown = sorted(set(self.variants) - set(VARIANTS))
         if unknown or not self.variants:
             raise ManifestError(
@@ -179,11 +194,18 @@ class Manifest:
             "calibration": asdict(self.calibration) if self.calibration else None,
             "chat": self.chat.to_dict(),
             "files": {name: asdict(digest) for name, digest in sorted(self.files.items())},
+            "scripts": list(self.scripts),
         }
 
     def to_json(self) -> str:
-        """The manifest as the text of `manifest.json`."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        """The manifest as the text of `manifest.json`; its last key is the digest of all other text."""
+        rest = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        return _sealed(rest, hashlib.sha256(rest.encode()).hexdigest())
+
+    @property
+    def sha256(self) -> str:
+        """The digest that `manifest.json` carries of its own text, 64 hexadecimal digits."""
+        return str(json.loads(self.to_json())["sha256"])
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -193,8 +215,8 @@ class Manifest:
             ManifestError: not JSON, another schema version, or a value that is not understood.
         """
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            data = parse_strict(text, surrogates=True)
+        except ValueError as error:
             raise ManifestError(
                 f"manifest.json is not readable JSON: {error}. Fetch or export it again."
             ) from None
@@ -211,13 +233,16 @@ class Manifest:
                 "calibration": Calibration(**calibration) if calibration is not None else None,
                 "chat": Chat(**data["chat"]),
                 "files": {name: FileDigest(**digest) for name, digest in data["files"].items()},
+                "scripts": tuple(data["scripts"]),
             }
-            unknown = sorted(set(data) - set(known) - {"schema"})
+            unknown = sorted(set(data) - set(known) - {"schema", "sha256"})
             if unknown:
                 raise ManifestError(f"manifest.json: unknown keys {unknown}.")
             made = cls(**known)
-            # Python reads more than JSON (NaN, half a surrogate pair), and that could not be written again.
-            made.to_json().encode()
+            forbidden = forbidden_character(data)
+            if forbidden is not None:
+                raise ManifestError(f"manifest.json: a text holds the character {forbidden!r}.")
+            _check_seal(text, data["sha256"])
         except ManifestError:
             raise
         except PointsmanError as error:
@@ -229,7 +254,26 @@ class Manifest:
         return made
 
 
-_IDENTITY = ("schema", "labels", "limits", "policy", "calibration", "chat", "variants", "default_variant")
+_IDENTITY = (
+    "schema", "labels", "limits", "policy", "calibration", "chat", "scripts", "variants", "default_variant",
+)  # fmt: skip
+
+
+def _sealed(rest: str, digest: str) -> str:
+    """The JSON text of an object with a last key more."""
+    return f'{rest.removesuffix("}").rstrip()},\n  "sha256": "{digest}"\n}}\n'
+
+
+def _check_seal(text: str | bytes, digest: object) -> None:
+    """Raise ManifestError where a manifest's text is not what its digest was made of."""
+    found = text.encode() if isinstance(text, str) else text
+    tail = _sealed("{}", str(digest)).removeprefix("{").encode()
+    rest = found.removesuffix(tail) + b"\n}"
+    if not found.endswith(tail) or hashlib.sha256(rest).hexdigest() != digest:
+        raise ManifestError(
+            "manifest.json was altered after it was made: its text does not have its own sha256. "
+            "Fetch or export it again."
+        )
 
 
 def _is_whole(value: object) -> bool:

@@ -283,6 +283,7 @@ def _write(
         conversion=journey.conversion,
         parity={name: _summary(comparison) for name, comparison in comparisons.items()},
         provenance=_provenance(checkpoint),
+        scripts=checkpoint.scripts,
     )
     with staged(output) as stage:
         _write_files(stage, checkpoint, journey, comparisons, manifest)

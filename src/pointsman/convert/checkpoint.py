@@ -59,6 +59,11 @@ class Checkpoint:
         return Chat(self.config.get("earlier_turns", 0), self.config.get("last_turn_first", False))
 
     @property
+    def scripts(self) -> tuple[str, ...]:
+        """Scripts that the router reads: `scripts` of the config; MobileBERT was trained on English."""
+        return tuple(self.config.get("scripts", ("LATIN",) if self.model_type == "mobilebert" else ()))
+
+    @property
     def max_positions(self) -> int | None:
         """The longest sequence that the position table holds, in tokens; None where the config is silent."""
         value = self.config.get("max_position_embeddings")

@@ -97,7 +97,7 @@ def router_scores(router: Router, texts: Sequence[str]) -> Floats:
 
 def is_unread(encodings: Sequence[Encoding]) -> NDArray[np.bool_]:
     """Which texts go to the safe target because nothing or too little of them was read, bool (texts,)."""
-    return np.array([encoding.is_empty for encoding in encodings], np.bool_)
+    return np.array([encoding.is_empty or encoding.is_unreadable for encoding in encodings], np.bool_)
 
 
 def assess_decisions(

@@ -75,7 +75,7 @@ class Router:
         variant = variant or manifest.default_variant
         if variant not in manifest.variants:
             raise SettingsError(f"variant {variant!r}: {opened.path} has {sorted(manifest.variants)}.")
-        encoder = TextEncoder(opened.read(TOKENIZER), _limits(manifest, settings))
+        encoder = TextEncoder(opened.read(TOKENIZER), _limits(manifest, settings), manifest.scripts)
         model = opened.read_blocks(manifest.variants[variant])
         config = session or SessionConfig(threads=settings.threads)
         return cls(
@@ -157,7 +157,9 @@ class Router:
         return logits
 
     def _decide(self, p_cloud: float, encoding: Encoding) -> Decision:
-        verdict = self.policy.decide(p_cloud, is_empty=encoding.is_empty)
+        verdict = self.policy.decide(
+            p_cloud, is_empty=encoding.is_empty, is_unreadable=encoding.is_unreadable
+        )
         return Decision(
             target=verdict.target,
             label=verdict.label,

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from pointsman.artifact.manifest import Limits
 from pointsman.errors import ArtifactError, InputError
+from pointsman.runtime.readability import is_unreadable, word_weights
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _SPECIAL_TOKENS = 2
@@ -25,18 +26,20 @@ class Encoding:
         ids: token ids with the special ones, at most `max_tokens`.
         truncated: the text went on after what the model reads.
         is_empty: nothing but the special tokens.
+        is_unreadable: most of the words are foreign to the model or unknown.
     """
 
     ids: list[int]
     truncated: bool
     is_empty: bool
+    is_unreadable: bool = False
 
 
 class TextEncoder:
     """A tokenizer with the artifact's limits."""
 
-    def __init__(self, tokenizer_json: bytes, limits: Limits) -> None:
-        """Load the text of a `tokenizer.json`.
+    def __init__(self, tokenizer_json: bytes, limits: Limits, scripts: Sequence[str] = ()) -> None:
+        """Load the text of a `tokenizer.json`; without `scripts` every text is readable.
 
         Raises:
             ArtifactError: the tokenizer library does not take it.
@@ -52,6 +55,7 @@ class TextEncoder:
         self._tokenizer.encode_special_tokens = True
         self._tokenizer.enable_truncation(max_length=limits.max_tokens)
         self._limits = limits
+        self._weights = word_weights(self._tokenizer.get_vocab(), scripts) if scripts else []
 
     def encode_many(self, texts: Sequence[str]) -> list[Encoding]:
         """Encode texts, in order.
@@ -79,6 +83,7 @@ class TextEncoder:
                 ids=item.ids,
                 truncated=bool(item.overflowing) or len(text) > limit,
                 is_empty=len(item.ids) <= _SPECIAL_TOKENS,
+                is_unreadable=bool(self._weights) and is_unreadable(item.ids, self._weights),
             )
             for text, item in zip(texts, encoded, strict=True)
         ]

@@ -6,6 +6,7 @@ from pathlib import Path
 from pointsman.artifact.layout import TOKENIZER
 from pointsman.artifact.store import Artifact
 from pointsman.deploy.package.characters import UNKNOWN, Characters, read_characters
+from pointsman.deploy.package.render import weights_of
 from pointsman.deploy.package.target import Target
 
 _UNKNOWN = "\x1a"
@@ -30,6 +31,8 @@ def write_tokenizer(artifact: Artifact, stage: Path) -> None:
         "MAX_WORD": str(characters.longest),
     }
     header = "".join(f"#define {name} {value}\n" for name, value in constants.items())
+    weights = ",".join(map(str, weights_of(artifact)))
+    header += f"static const signed char WORD_WEIGHTS[] = {{{weights}}};\n"
     (stage / "tokenizer.h").write_text(header, encoding="utf-8", newline="\n")
 
 

@@ -10,11 +10,16 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 from pointsman import __version__
+from pointsman.artifact.layout import TOKENIZER
 from pointsman.artifact.manifest import Manifest
 from pointsman.artifact.store import Artifact
+from pointsman.runtime.readability import FOREIGN, HALF, NEUTRAL, READ, word_weights
 
 SUFFIX = ".tmpl"
+_WEIGHTS = {READ: "r", NEUTRAL: ".", HALF: "h", FOREIGN: "f"}
 
 
 class AtTemplate(string.Template):
@@ -57,7 +62,14 @@ def render_tree(target: str, artifact: Artifact, stage: Path) -> None:
     Raises:
         KeyError: a template names a fact that there is not; a mistake of ours, found by the tests.
     """
-    _render(template_root(target), stage, facts_of(artifact.manifest))
+    weights = "".join(_WEIGHTS[weight] for weight in weights_of(artifact))
+    _render(template_root(target), stage, {**facts_of(artifact.manifest), "word_weights": weights})
+
+
+def weights_of(artifact: Artifact) -> list[int]:
+    """The artifact's `word_weights`, by token id; see `pointsman.runtime.readability`."""
+    vocabulary = Tokenizer.from_buffer(artifact.read(TOKENIZER)).get_vocab()
+    return word_weights(vocabulary, artifact.manifest.scripts)
 
 
 def _render(source: Traversable, destination: Path, facts: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ from pointsman.artifact.layout import TOKENIZER
 from pointsman.artifact.manifest import Manifest
 from pointsman.artifact.store import Artifact
 from pointsman.deploy.package.characters import UNKNOWN, Characters, Range, read_characters
+from pointsman.deploy.package.render import weights_of
 from pointsman.deploy.package.target import Target
 from pointsman.errors import MissingExtraError
 
@@ -147,8 +148,11 @@ def _pattern(ranges: Sequence[Range]) -> str:
     return "[" + "".join(f"\\x{{{first:X}}}-\\x{{{last:X}}}" for first, last in ranges) + "]"
 
 
-def decision_graph(manifest: Manifest, logits: str) -> _Nodes:
-    """The nodes from logits (float32, batch x 2) to `p_local`, `p_cloud`, `label` and `target` (batch)."""
+def decision_graph(manifest: Manifest, logits: str, ids: str, weights: Sequence[int]) -> _Nodes:
+    """The nodes from logits (float32, batch x 2) to `p_local`, `p_cloud`, `label` and `target` (batch).
+
+    The token ids and the weight of each say whether the text was readable.
+    """
     import numpy as np
     from onnx import TensorProto
 
@@ -180,6 +184,10 @@ def decision_graph(manifest: Manifest, logits: str) -> _Nodes:
     )
     # A NaN is no probability: it goes to the safe target.
     is_read = nodes("And", nodes("Greater", "tokens", nodes.constant(2)), nodes("Equal", p_cloud, p_cloud))
+    # Padding is a token of weight 0.
+    each = nodes("Gather", nodes.constant(weights), ids)
+    foreign = nodes("ReduceSum", each, nodes.constant([1]), keepdims=0)
+    is_read = nodes("And", is_read, nodes("LessOrEqual", foreign, nodes.constant(0)))
     target = nodes("Where", is_read, wanted, words[policy.safe_target])
     for name, value in (("p_local", p_local), ("p_cloud", p_cloud), ("label", label), ("target", target)):
         nodes.nodes.append(_renamed(value, name))
@@ -213,7 +221,7 @@ def compose(artifact: Artifact, model: "onnx.ModelProto") -> "onnx.ModelProto":
     text.nodes.append(
         helper.make_node("ReduceSum", [mask, text.constant([1])], ["tokens"], name="tokens", keepdims=0)
     )
-    decision = decision_graph(manifest, logits)
+    decision = decision_graph(manifest, logits, ids, weights_of(artifact))
     info = helper.make_tensor_value_info
     batch = ["batch"]
     graph = helper.make_graph(

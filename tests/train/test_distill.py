@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -12,6 +13,8 @@ from pointsman.errors import CheckpointError, TrainingError
 from pointsman.train import distill as module
 from pointsman.train.distill import distill
 from pointsman.train.recipe import load_recipe
+from pointsman.train.split import load_split
+from pointsman.train.teacher import shipped_encoder
 
 pytestmark = pytest.mark.torch
 
@@ -112,6 +115,41 @@ def test_a_shallow_student_goes_on_as_a_deeper_one(data, tmp_path):
     assert record["base"]["name"] == "checkpoint"
     assert len(record["base"]["sha256"]) == 64
     assert record["teacher"] is None
+
+
+LEVERS = """
+[target]
+gain = true
+shrink = 0.5
+experts = true
+balance = true
+[followups]
+file = "phrases.jsonl"
+count = 10
+"""
+
+
+def test_experts_teach_measured_rows_and_texts_without_a_label(data, tmp_path):
+    phrases = [{"query": "go on", "kind": "continues"}, {"query": "bye", "kind": "closes"}]
+    (data / "phrases.jsonl").write_text("".join(json.dumps(p) + "\n" for p in phrases), encoding="utf-8")
+    text = RECIPE.replace("[schedule]", "earlier_turns = 2\n[loss]\nembedding = 0.0\n[schedule]") + LEVERS
+    text = text.replace('files = "texts.jsonl.gz"', 'files = "texts.jsonl.gz"\nopinion = 1.0')
+    (data / "experts.toml").write_text(text, encoding="utf-8")
+    recipe = load_recipe(data / "experts.toml")
+    split = load_split(recipe, data)
+    source = module.Source(recipe, (shipped_encoder(),), None, tmp_path / "cache")
+    targets = module._targets(split.train, source, len)
+    assert targets.vectors is None
+    assert not np.isnan(targets.p_cloud).any(), "a text without a label has the experts' opinion"
+    assert targets.weights.mean() == pytest.approx(1.0)
+    known = [e.query for e in split.train if not e.is_measured and not e.opinion]
+    place = [e.query for e in split.train].index(known[0])
+    assert targets.p_cloud[place] == pytest.approx(split.train[place].p_cloud), "a rule alone stays"
+    checkpoint = distill(
+        recipe, data, tmp_path / "e", base=None, threads=1, progress=len, cache=tmp_path / "cache"
+    )
+    config = json.loads((checkpoint / "config.json").read_text())
+    assert (config["earlier_turns"], config["last_turn_first"], config["dtype"]) == (2, True, "float32")
 
 
 def test_a_base_of_another_vocabulary_or_too_deep_is_refused(data, tiny_base, tmp_path):

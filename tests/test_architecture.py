@@ -45,7 +45,6 @@ SERVE_FLOORS = {
     "routes": 8,
     "app": 8,
     "processes": 9,
-    "reference": 9,
     "litellm_plugin": 9,
 }
 """The same inside the gateway, the largest room: its own rooms and the files that stand between them."""

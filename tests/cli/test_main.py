@@ -89,7 +89,7 @@ def test_the_systems_own_errors_are_one_line(ending, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "extra"), [("torch.nn", "export"), ("onnx", "export"), ("ray", "ray"), ("fastapi", "serve")]
+    ("package", "extra"), [("torch.nn", "export"), ("onnx", "export"), ("ray", "ray"), ("starlette", "serve")]
 )
 def test_a_missing_package_is_the_line_that_installs_it(package, extra, ending, capsys) -> None:
     assert ending(ModuleNotFoundError(f"No module named {package!r}", name=package)) == 2

@@ -11,7 +11,7 @@ queries is stored.
 
 ROUTER is an artifact: the result is a new one at --output, with the digest of the data and the curve in it.
 Or it is a checkpoint directory: calibration.json is written into it, and `pointsman export` takes it
-along. With --recipe and --data-directory the data are what the recipe holds out, measured and ruled.
+along. With --recipe and --data the data are what the recipe holds out, measured and ruled.
 
 Example: pointsman calibrate my-artifact held-out.csv --share 0.3 --output my-artifact-30
 """
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pointsman.cli.data_flags import add_data_flags, columns_of
+from pointsman.cli.deprecated import add_renamed_flag
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path, nargs="*", help="files of held-out queries")
     add_data_flags(parser)
     parser.add_argument("--recipe", type=Path, help="take what the recipe holds out as the data")
-    parser.add_argument("--data-directory", type=Path, help="directory that the recipe's globs start from")
+    add_renamed_flag(
+        parser,
+        "--data",
+        "--data-directory",
+        dest="recipe_data",
+        type=Path,
+        help="directory that the recipe's globs start from",
+    )
     parser.add_argument("--output", type=Path, help="the new artifact (not for a checkpoint)")
     parser.add_argument(
         "--method", choices=("platt", "temperature", "none"), default="platt", help="default: platt"
@@ -167,11 +175,11 @@ def _read(args: argparse.Namespace, chat: "Chat") -> "tuple[tuple[str, ...], Dat
 
     columns = replace(columns_of(args), chat=chat)
     if bool(args.data) == bool(args.recipe):
-        raise SettingsError("give data files, or --recipe with --data-directory.")
+        raise SettingsError("give data files, or --recipe with --data.")
     if args.recipe is not None:
-        if args.data_directory is None:
-            raise SettingsError("--recipe needs --data-directory, where its globs start.")
-        data = validation_dataset(args.recipe, args.data_directory, columns)
+        if args.recipe_data is None:
+            raise SettingsError("--recipe needs --data, where its globs start.")
+        data = validation_dataset(args.recipe, args.recipe_data, columns)
         return data.queries, data, data.sha256
     if args.method == "none" and (args.share is not None or args.budget is not None):
         queries, sha256 = read_queries(args.data, columns)

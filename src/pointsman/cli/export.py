@@ -7,7 +7,7 @@ without parity: an int8 file that fails its gates is left out, and the report sa
 
 Examples:
   pointsman export checkpoints/default-router --output router
-  pointsman export my-router --max-length 256 --calibration my-queries.jsonl
+  pointsman export my-router --max-length 256 --int8-queries my-queries.jsonl
   pointsman export my-router --slim          # keep only the file that a router runs
 """
 
@@ -16,6 +16,7 @@ import json
 import sys
 from pathlib import Path
 
+from pointsman.cli.deprecated import add_renamed_flag
 from pointsman.convert.options import FULL_LIMIT, SAFE_LIMIT, ExportOptions, Shape
 from pointsman.errors import SettingsError
 
@@ -39,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-plain", action="store_true", help="leave out the plain file")
     parser.add_argument("--fp16", action="store_true", help="write a float16 file for GPUs, too")
     parser.add_argument("--slim", action="store_true", help="keep only the variant that a router runs")
-    parser.add_argument("--calibration", type=Path, help="JSONL of queries like yours, to calibrate int8 on")
+    add_renamed_flag(
+        parser, "--int8-queries", "--calibration", type=Path, help="file of queries that set the int8 ranges"
+    )
     parser.add_argument("--queries", type=Path, help="JSONL of queries to prove parity on")
     parser.add_argument(
         "--full-range",
@@ -68,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         plain=not args.no_plain,
         slim=args.slim,
         weight_limit=FULL_LIMIT if args.full_range else SAFE_LIMIT,
-        calibration_file=args.calibration,
+        calibration_file=args.int8_queries,
         queries_file=args.queries,
         threads=args.threads or available_threads(),
         name=args.name,

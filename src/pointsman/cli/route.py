@@ -12,8 +12,7 @@ Examples:
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import tee
 from pathlib import Path
 
 from pointsman.cli.policy_flags import add_policy_flags
@@ -55,15 +54,10 @@ def run(args: argparse.Namespace) -> int:
         sys.stdin.reconfigure(errors="replace", newline="\n")  # type: ignore[union-attr]
     texts = args.text or (line.rstrip("\r\n") for line in sys.stdin)
     chunk = 1 if not args.text and sys.stdin.isatty() else STREAM_CHUNK
-    for text, decision in _decisions(router, texts, chunk):
+    shown, asked = tee(texts)
+    for text, decision in zip(shown, router.route_stream(asked, chunk), strict=False):
         print(_json(text, decision) if args.json else _readable(text, decision), flush=chunk == 1)
     return 0
-
-
-def _decisions(router: Router, texts: Iterable[str], chunk: int) -> Iterator[tuple[str, Decision]]:
-    iterator = iter(texts)
-    while block := list(islice(iterator, chunk)):
-        yield from zip(block, router.route_many(block), strict=True)
 
 
 def _json(text: str, decision: Decision) -> str:

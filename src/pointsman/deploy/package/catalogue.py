@@ -32,12 +32,3 @@ def target_named(name: str) -> Target:
     near = difflib.get_close_matches(name, TARGETS, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise InputError(f"unknown target {name!r}. {hint}There are: {', '.join(TARGETS)}.")
-
-
-def targets_table() -> str:
-    """Every target as a row of Markdown, for `docs/deployment.md`."""
-    lines = ["| target | for | needs | how it was tested |", "| --- | --- | --- | --- |"]
-    for name, target in TARGETS.items():
-        link = f"[`{name}`](deploy/{target.page or name}.md)"
-        lines.append(f"| {link} | {target.purpose} | {target.needs} | {target.tested} |")
-    return "\n".join(lines)

@@ -27,5 +27,4 @@ TARGETS = (
     ),
     _program("java", "Java", "Java 17, onnxruntime's jar", "compiled against the library's classes; not run"),
     _program("csharp", "C#", ".NET 8, Microsoft.ML.OnnxRuntime", _UNTRIED),
-    _program("rust", "Rust", "the crate ort 2", _UNTRIED),
 )

@@ -1,7 +1,5 @@
 import pytest
-
-from pointsman.errors import DataError
-from pointsman.train.wanted import Wanted, filled, render_run
+from tools.router_goals import Goal, render_run
 
 
 def figure(value: float, low: float, high: float) -> dict[str, float]:
@@ -12,22 +10,13 @@ def figure(value: float, low: float, high: float) -> dict[str, float]:
     ("value", "verdict"), [(0.5, "**missed**"), (0.6, "floor reached, aim missed"), (0.7, "reached")]
 )
 def test_a_figure_reaches_its_floor_its_aim_or_nothing(value, verdict):
-    row = Wanted("APGR", 0.6, 0.7, lambda r: figure(value, 0.4, 0.8)).row({})
+    row = Goal("APGR", 0.6, 0.7, lambda r: figure(value, 0.4, 0.8)).row({})
     assert row == f"| APGR | 0.600, aim 0.700 | {value:.3f} [0.400, 0.800] | {verdict} |"
 
 
 def test_a_figure_that_should_be_small():
-    row = Wanted("flips", 0.05, None, lambda r: {"value": 0.06}, percent=True, most=True).row({})
+    row = Goal("flips", 0.05, None, lambda r: {"value": 0.06}, percent=True, most=True).row({})
     assert row == "| flips | at most 5.0 % | 6.0 % | **missed** |"
-
-
-def test_the_places_of_a_page_are_filled_again_and_again():
-    page = "a <!-- x -->old<!-- end of x --> b"
-    once = filled(page, {"x": "new"})
-    assert once == "a <!-- x -->\n\nnew\n\n<!-- end of x --> b"
-    assert filled(once, {"x": "new"}) == once
-    with pytest.raises(DataError, match="no place for 'y'"):
-        filled(page, {"y": "new"})
 
 
 def test_a_run_is_told_by_its_best_evaluation():

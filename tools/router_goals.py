@@ -1,6 +1,6 @@
 """The default router's figures beside those that were wanted, written from the records of its run.
 
-`python -m pointsman.train.wanted REPORT_DIRECTORY CHECKPOINT` fills the two marked places of the directory's
+`python -m tools.router_goals REPORT_DIRECTORY CHECKPOINT` fills the two marked places of the directory's
 report.md from its evaluation.json and the checkpoint's training.json and calibration.json, and draws
 training.png. Nothing is typed by hand.
 """
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pointsman.errors import DataError
 from pointsman.evaluation.quality import POOLED
 from pointsman.train.curves import draw_curves
 from pointsman.train.transfer import MEAN
+from tools.pages import filled
 
 Values = Mapping[str, Any]
 Figure = Mapping[str, float]
@@ -25,7 +25,7 @@ WORD_RIDGE = "word ridge on the gain"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Goal:
     """One figure that the router should reach.
 
     Attributes:
@@ -108,38 +108,38 @@ def _kind(name: str) -> Callable[[Values], Figure]:
 
 
 WANTED = (
-    Wanted("APGR, pooled", 0.655, 0.670, _apgr(POOLED)),
-    Wanted("APGR on routellm_mmlu", 0.670, 0.685, _apgr("routellm_mmlu")),
-    Wanted("APGR on llmrouter", 0.715, 0.730, _apgr("llmrouter")),
-    Wanted("APGR on mmlu_pro_llama31_8b", 0.585, 0.600, _apgr("mmlu_pro_llama31_8b")),
-    Wanted("APGR on mmlu_pro_phi3_mini", 0.580, 0.590, _apgr("mmlu_pro_phi3_mini")),
-    Wanted("APGR on routellm_gsm8k", 0.570, 0.610, _apgr("routellm_gsm8k")),
-    Wanted("APGR on zeroeval_gsm8k", 0.555, 0.565, _apgr("zeroeval_gsm8k")),
-    Wanted("APGR on zeroeval_numersense", 0.640, 0.680, _apgr("zeroeval_numersense")),
-    Wanted("pooled APGR less that of the word ridge on the gain", 0.010, 0.020, _difference(WORD_RIDGE)),
-    Wanted("families left out, mean APGR, a ridge on words and vectors", 0.525, 0.550, _left_out),
-    Wanted("small talk: chatterbot", 0.901, 0.950, _local("chatterbot"), percent=True),
-    Wanted("commands and chit-chat: slurp", 0.975, 0.985, _local("slurp"), percent=True),
-    Wanted("requests to a bank and a hotel: nlu++", 0.964, 0.980, _local("nlu++"), percent=True),
-    Wanted("arena-hard-v2.0 goes cloud", 0.950, None, _local("arena-hard-v2.0"), percent=True),
-    Wanted(
+    Goal("APGR, pooled", 0.655, 0.670, _apgr(POOLED)),
+    Goal("APGR on routellm_mmlu", 0.670, 0.685, _apgr("routellm_mmlu")),
+    Goal("APGR on llmrouter", 0.715, 0.730, _apgr("llmrouter")),
+    Goal("APGR on mmlu_pro_llama31_8b", 0.585, 0.600, _apgr("mmlu_pro_llama31_8b")),
+    Goal("APGR on mmlu_pro_phi3_mini", 0.580, 0.590, _apgr("mmlu_pro_phi3_mini")),
+    Goal("APGR on routellm_gsm8k", 0.570, 0.610, _apgr("routellm_gsm8k")),
+    Goal("APGR on zeroeval_gsm8k", 0.555, 0.565, _apgr("zeroeval_gsm8k")),
+    Goal("APGR on zeroeval_numersense", 0.640, 0.680, _apgr("zeroeval_numersense")),
+    Goal("pooled APGR less that of the word ridge on the gain", 0.010, 0.020, _difference(WORD_RIDGE)),
+    Goal("families left out, mean APGR, a ridge on words and vectors", 0.525, 0.550, _left_out),
+    Goal("small talk: chatterbot", 0.901, 0.950, _local("chatterbot"), percent=True),
+    Goal("commands and chit-chat: slurp", 0.975, 0.985, _local("slurp"), percent=True),
+    Goal("requests to a bank and a hotel: nlu++", 0.964, 0.980, _local("nlu++"), percent=True),
+    Goal("arena-hard-v2.0 goes cloud", 0.950, None, _local("arena-hard-v2.0"), percent=True),
+    Goal(
         "greetings, thanks, commands, small talk: own queries",
         1.0,
         None,
         _local(*(f"everyday-test {kind}" for kind in ("greeting", "thanks", "command", "small talk"))),
         percent=True,
     ),
-    Wanted("chats of two and three turns", 0.95, None, _chats, percent=True),
-    Wanted(
+    Goal("chats of two and three turns", 0.95, None, _chats, percent=True),
+    Goal(
         "least confidence of the guide's examples (0: one is wrong)",
         0.97,
         None,
         lambda r: {"value": min(e["confidence"] * (e["label"] == e["belongs"]) for e in r["guide"])},
     ),
-    Wanted("ECE, exam questions", 0.03, 0.02, _kind("measured"), most=True),
-    Wanted("ECE, everyday texts", 0.03, 0.02, _kind("everyday"), most=True),
-    Wanted("ECE, both", 0.03, 0.02, _kind("both"), most=True),
-    Wanted(
+    Goal("ECE, exam questions", 0.03, 0.02, _kind("measured"), most=True),
+    Goal("ECE, everyday texts", 0.03, 0.02, _kind("everyday"), most=True),
+    Goal("ECE, both", 0.03, 0.02, _kind("both"), most=True),
+    Goal(
         "share got less share asked, the largest",
         0.02,
         None,
@@ -147,7 +147,7 @@ WANTED = (
         percent=True,
         most=True,
     ),
-    Wanted(
+    Goal(
         "decisions that flip under edits",
         0.05,
         None,
@@ -155,7 +155,7 @@ WANTED = (
         percent=True,
         most=True,
     ),
-    Wanted("int8 against float32, pooled APGR, difference", 0.003, None, _size("folded"), most=True),
+    Goal("int8 against float32, pooled APGR, difference", 0.003, None, _size("folded"), most=True),
 )
 
 
@@ -182,21 +182,6 @@ def render_run(training: Values, calibration: Values) -> str:
         f"on {calibration['n']:,} held-out rows, measured and ruled",
     }
     return "\n".join(["| | |", "| --- | --- |", *(f"| {k} | {v} |" for k, v in facts.items())])
-
-
-def filled(page: str, places: Mapping[str, str]) -> str:
-    """The page with what stands between each `<!-- NAME -->` and `<!-- end of NAME -->` replaced.
-
-    Raises:
-        DataError: a mark is missing.
-    """
-    for name, text in places.items():
-        before, found, rest = page.partition(f"<!-- {name} -->")
-        _, closed, after = rest.partition(f"<!-- end of {name} -->")
-        if not found or not closed:
-            raise DataError(f"the page has no place for {name!r}: expected <!-- {name} --> and its end.")
-        page = f"{before}{found}\n\n{text}\n\n{closed}{after}"
-    return page
 
 
 def main(directory: Path, checkpoint: Path) -> None:

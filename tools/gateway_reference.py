@@ -62,13 +62,3 @@ TABLES = {
     "routes": routes_table,
     "failures": failures_table,
 }
-
-
-def with_tables(page: str) -> str:
-    """A page with its tables, between `<!-- name -->` and `<!-- /name -->`, as they are now."""
-    for name, table in TABLES.items():
-        head, begin, rest = page.partition(f"<!-- {name} -->\n")
-        _, end, tail = rest.partition(f"\n<!-- /{name} -->")
-        if begin and end:
-            page = f"{head}{begin}{table()}{end}{tail}"
-    return page

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import typing
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -63,6 +64,8 @@ HEAVY = {"torch", "transformers", "onnx", "sklearn", "matplotlib", "fastapi", "h
 LIGHT_ROOMS = {"foundation", "artifact", "runtime"}
 FORBIDDEN_CALLS = {"eval", "exec", "__import__"}
 LINES = 400
+FUNCTION_LINES, PARAMETERS = 40, 5
+LONG_FUNCTIONS, WIDE_FUNCTIONS, BIG_FILES = 25, 25, 11
 
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -186,6 +189,32 @@ def test_the_front_door_is_what_it_says():
     import pointsman
 
     assert all(hasattr(pointsman, name) for name in pointsman.__all__)
+    # Whatever a public function takes or returns can be imported from the same place.
+    public = [getattr(pointsman, name) for name in pointsman.__all__]
+    for function in (pointsman.Router.open, pointsman.Router.route, pointsman.Router.route_many):
+        for hint in typing.get_type_hints(function).values():
+            for kind in typing.get_args(hint) or (hint,):
+                if getattr(kind, "__module__", "").startswith("pointsman"):
+                    assert kind in public, f"{function.__qualname__}: {kind}"
+
+
+def test_functions_and_files_stay_small():
+    """Ceilings of what is there; they may only fall. The aim is 8, 8 and 0."""
+    long, wide = set(), set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.end_lineno is None:
+                continue
+            where = f"{path.relative_to(SOURCE)}: {node.name}"
+            names = {one.arg for one in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
+            if node.end_lineno - node.lineno >= FUNCTION_LINES:
+                long.add(where)
+            if len(names - {"self", "cls"}) > PARAMETERS:
+                wide.add(where)
+    big = {str(path.relative_to(SOURCE)) for path in FILES if len(path.read_text().splitlines()) > 300}
+    assert len(long) <= LONG_FUNCTIONS, sorted(long)
+    assert len(wide) <= WIDE_FUNCTIONS, sorted(wide)
+    assert len(big) <= BIG_FILES, sorted(big)
 
 
 def test_what_stands_beside_the_package_imports_only_downward():

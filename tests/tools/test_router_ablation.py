@@ -4,8 +4,8 @@ import json
 import random
 
 import pytest
+from tools.router_ablation import ablation
 
-from pointsman.train.ablation import ablation
 from pointsman.train.recipe import load_recipe
 
 pytestmark = pytest.mark.torch

@@ -1,6 +1,6 @@
 """What each lever of the target is worth to the teacher, on the rows that a recipe holds out.
 
-`python -m pointsman.train.ablation RECIPE DATA CACHE` prints the table: from a ridge on words that learns
+`python -m tools.router_ablation RECIPE DATA CACHE` prints the table: from a ridge on words that learns
 whether the strong answer is better, one lever more a line.
 """
 

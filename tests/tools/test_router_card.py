@@ -1,7 +1,7 @@
 import pytest
+from tools.router_card import BEGIN, END, fill_card
 
 from pointsman.errors import DataError
-from pointsman.train.card import BEGIN, END, fill_card
 
 
 def figure(value):

@@ -1,6 +1,6 @@
 """A model card's figures, written from the report of `pointsman evaluate`, never by hand.
 
-Between two marks of the card stands a table; `python -m pointsman.train.card REPORT CARD` writes it again.
+Between two marks of the card stands a table; `python -m tools.router_card REPORT CARD` writes it again.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 from pointsman.errors import DataError
 
-BEGIN = "<!-- figures: written by pointsman.train.card -->"
+BEGIN = "<!-- figures: written by tools.router_card -->"
 END = "<!-- end of figures -->"
 
 

@@ -1,5 +1,7 @@
 """When a keyword of a rule is in a text."""
 
+import re
+
 import pytest
 from tests.support.lookalikes import module
 from tests.support.places import ROOT
@@ -109,6 +111,23 @@ def test_it_is_found_however_it_is_spelled(keyword: str, text: str) -> None:
 )
 def test_it_is_not_found_where_it_is_not(keyword: str, text: str) -> None:
     assert not is_in(keyword, text)
+
+
+def documented() -> list[tuple[str, str, str]]:
+    """The rows of the documentation's table: a keyword, and what it is and is not in."""
+    page = (ROOT / "docs/gateway.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- keywords -->")[2].partition("<!-- /keywords -->")[0]
+    rows = [line.split(" | ") for line in table.strip().splitlines()[2:]]
+    return [(first.strip("| `"), held, lacking) for first, held, lacking, _ in rows]
+
+
+@pytest.mark.parametrize(("keyword", "held", "lacking"), documented())
+def test_the_documented_table_is_true(keyword: str, held: str, lacking: str) -> None:
+    texts, others = re.findall("`([^`]+)`", held), re.findall("`([^`]+)`", lacking)
+    assert texts
+    assert others
+    assert [text for text in texts if not is_in(keyword, text)] == []
+    assert [text for text in others if is_in(keyword, text)] == []
 
 
 @pytest.mark.parametrize("keyword", ["\u200b", "\u00ad\ufe0f", " ", "\x00"])

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.support.keyword_forms import KEYWORDS, negatives, positives
 
 from pointsman.serve.routing.request_text import RequestText
 from pointsman.serve.routing.rules import compile_rules, first_match
@@ -35,6 +36,29 @@ def nested(value: Any, levels: int) -> str:
 
 def in_base64(text: str, encoding: str = "utf-8") -> str:
     return base64.b64encode(text.encode(encoding)).decode()
+
+
+def test_generated_forms_of_twenty_keywords_are_all_found() -> None:
+    assert len(KEYWORDS) == 20
+    rules = {
+        word: compile_rules([Rule(name="private", send="local-only", keywords=(word,))]) for word in KEYWORDS
+    }
+    lost = [
+        case.name
+        for case in positives(20260801, 1_000)
+        if first_match(rules[case.keyword], RequestText(case.body, frozenset())) is None
+    ]
+    assert lost == []
+
+
+def test_in_generated_texts_without_them_none_is_found() -> None:
+    rules = compile_rules([Rule(name="private", send="local-only", keywords=KEYWORDS)])
+    found = [
+        case.name
+        for case in negatives(20260801, 1_000)
+        if first_match(rules, RequestText(case.body, frozenset())) is not None
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tests.support.harness.bench import Bench
 from tests.support.harness.fronts import BOTH_WAYS, NEVER_OPEN, at_once, fronting
 from tests.support.harness.measure import Finding, every, none
 from tests.support.keyword_artifact import build_keyword_artifact
+from tests.support.keyword_forms import KEYWORDS, Case, negatives, positives
 
 SECRET = "canary-private-5e1f"
 
@@ -85,6 +86,39 @@ async def local_only(bench: Bench) -> Finding:
             none("requests at the cloud", reached, n),
             none("connections to the cloud", connected, n),
             every("answered, or told why not", explained, n),
+        ),
+        (bench.seed,),
+    )
+
+
+@check(
+    "B18",
+    "Text under a local-only rule stays, whatever form it takes and wherever a request holds it",
+    tests="tests/serve/test_request_text.py",
+)
+async def every_form(bench: Bench) -> Finding:
+    """Twenty keywords in each form, in places by chance, and what only looks like one; always for `cloud`."""
+    n = bench.pick(600, 2_600, 20_000)
+    forms, others = list(positives(bench.seed, n)), list(negatives(bench.seed, n))
+    rules = [{"name": "private", "send": "local-only", "keywords": list(KEYWORDS)}]
+    routing = {"rules": rules, "fallback": BOTH_WAYS, "hedge_after_s": 5.0}
+    async with fronting(bench, routing=routing) as front:
+
+        async def ask(case: Case) -> wire.Answer:
+            body = json.dumps({**case.body, "model": "cloud"}).encode()
+            return await front.ask(wire.request("/v1/chat/completions", body))
+
+        answers_to_forms = await at_once(lambda index: ask(forms[index]), range(n), 12)
+        left, connected = len(front.cloud.seen), front.cloud.connections
+        answers_to_others = await at_once(lambda index: ask(others[index]), range(n), 12)
+    kept = sum(answer.headers.get("x-pointsman-target") == "local" for answer in answers_to_others)
+    answered = sum(answer.status == 200 for answer in (*answers_to_forms, *answers_to_others))
+    return Finding(
+        (
+            none("requests at the cloud", left, n),
+            none("connections to the cloud", connected, n),
+            none("kept without cause", kept, n),
+            every("answered", answered, 2 * n),
         ),
         (bench.seed,),
     )

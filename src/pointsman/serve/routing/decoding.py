@@ -33,7 +33,7 @@ _LONG = re.compile(r"[A-Za-z0-9+/]{512,}+={0,2}+")
 _CUT = re.compile(r"(?<!\\)[\s,\"\[\]]")
 _HEX = re.compile(r"[0-9a-fA-F]++")
 _PARTS = re.compile("[-/_]")
-_CONTROL = regex.compile(r"[^\P{Cc}\s]|[\p{Cn}\p{Co}]")
+_CONTROL = regex.compile(r"[^\P{Cc}\s\x1b]|[\p{Cn}\p{Co}]")
 _TAGS = re.compile("[\U000e0020-\U000e007e]+")
 _ASCII = {0xE0000 + code: code for code in range(0x20, 0x7F)}
 APART = "\n;\n"

@@ -167,7 +167,7 @@ def request(
     path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, method: str = "POST"
 ) -> bytes:
     """The bytes of a request; a body is JSON unless a header says otherwise."""
-    lines = {"host": "gateway"}
+    lines = {"host": "localhost"}
     if body is not None:
         lines |= {"content-type": "application/json", "content-length": str(len(body))}
     lines |= dict(headers or {})

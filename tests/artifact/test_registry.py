@@ -1,7 +1,12 @@
 """The registry: versions never change, an alias moves in one step, the history is kept."""
 
 import json
+import random
+import shutil
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -258,3 +263,92 @@ def test_of_many_publishers_of_one_version_one_wins(registry: Registry, artifact
     assert sorted(results) == ["lost"] * 5 + ["won"]
     registry.open("one").verify()
     assert [path.name for path in (registry.path / "versions").iterdir()] == ["one"]
+
+
+@pytest.mark.parametrize("name", ["stable", "Stable", "canary", "CANARY", "A", "nul", "COM1.x", "x."])
+def test_a_version_named_like_another_name_is_refused(
+    full: Registry, artifacts: list[Artifact], name: str
+) -> None:
+    full.promote("a", "canary")
+    with pytest.raises(RegistryError, match=r"Choose another"):
+        full.publish(artifacts[0], name)
+    assert [version.name for version in full.versions()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("alias", ["a", "B", "STABLE", "con"])
+def test_an_alias_named_like_another_name_is_refused(full: Registry, alias: str) -> None:
+    full.promote("a")
+    with pytest.raises(RegistryError, match=r"Choose another"):
+        full.promote("b", alias)
+    assert full.aliases() == {"stable": "a"}
+
+
+def test_another_artifact_in_a_versions_place_is_refused(full: Registry, artifacts: list[Artifact]) -> None:
+    shutil.rmtree(full.path / "versions" / "a")
+    other = replace(artifacts[0].manifest, provenance={"made_by": "another"})
+    rewrite_manifest(artifacts[0], full.path / "versions" / "a", other).verify()
+    for act in (lambda: full.open("a"), lambda: full.promote("a"), full.verify):
+        with pytest.raises(IntegrityError, match=r"'a' in .* is not what was published: .* manifest_sha256"):
+            act()
+    assert full.aliases() == {}
+
+
+def test_a_version_that_was_never_published_here_is_refused(
+    full: Registry, artifacts: list[Artifact]
+) -> None:
+    rewrite_manifest(artifacts[0], full.path / "versions" / "c", artifacts[0].manifest)
+    for act in (lambda: full.promote("c"), full.verify):
+        with pytest.raises(IntegrityError, match="no record in the history"):
+            act()
+
+
+def test_an_alias_that_was_moved_by_hand_is_found(full: Registry) -> None:
+    full.promote("a")
+    full.promote("a")
+    (full.path / "aliases" / "stable").write_text("b\n", encoding="utf-8")
+    with pytest.raises(RegistryError, match="which the history does not say"):
+        full.verify()
+
+
+def test_a_promotion_that_was_killed_halfway_counts_as_made(
+    full: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    full.promote("a")
+    for alias in ("stable", "canary"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Registry, "_point", killed)
+            full.promote("b", alias)
+    assert full.aliases() == {"canary": "b", "stable": "b"}
+    assert full.verify() == ["a", "b"]
+    full.promote("a")
+    assert (full.path / "aliases" / "stable").read_text(encoding="utf-8") == "a\n"
+
+
+_PROMOTE = """
+import sys
+from pathlib import Path
+from pointsman.artifact.registry import Registry
+while True:
+    Registry(Path(sys.argv[1])).promote(sys.argv[2])
+"""
+
+
+def test_alias_and_history_agree_when_many_promote_and_are_killed(full: Registry) -> None:
+    draw = random.Random(0)
+    for _ in range(3):
+        command = [sys.executable, "-c", _PROMOTE, str(full.path)]
+        workers = [subprocess.Popen([*command, version]) for version in "abab"]
+        before = len(full.history())
+        while len(full.history()) < before + 8:
+            time.sleep(0.01)
+        time.sleep(0.05 * draw.random())
+        for worker in workers:
+            worker.kill()
+        for worker in workers:
+            worker.wait()
+        last = [event for event in full.history() if event["event"] == "promote"][-1]
+        assert full.aliases() == {"stable": last["version"]}
+        assert full.verify() == ["a", "b"]

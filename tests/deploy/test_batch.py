@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from tests.support.tiny_artifact import build_tiny_artifact
 
 from pointsman.cli.__main__ import main
+from pointsman.deploy.batch import run as run_module
 from pointsman.runtime.router import Router
 
 QUERIES = ["hello thanks", "analyze the plan", "play", "plan and analyze", "", "what now"]
@@ -214,6 +216,56 @@ def test_a_run_told_otherwise_is_refused(
     write_lines(source, rows(10))
     assert batch(router, source, tmp_path / "out", "--chunk-rows", 2) == 2
     assert "inputs.0" in capsys.readouterr().err
+
+
+def rewrite_in_place(source: Path) -> None:
+    """Write another content of the same size, at the same time."""
+    stat = source.stat()
+    source.write_bytes(source.read_bytes().replace(b"plan", b"look"))
+    os.utime(source, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (source.stat().st_size, source.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+
+
+def test_an_input_rewritten_between_runs_is_refused(
+    router: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_lines(tmp_path / "q.jsonl", [{"query": "plan hello"}] * 9)
+    assert batch(router, source, tmp_path / "out", "--chunk-rows", 2) == 0
+    rewrite_in_place(source)
+    assert batch(router, source, tmp_path / "out", "--chunk-rows", 2) == 2
+    assert "inputs.0.modified was" in capsys.readouterr().err
+
+
+def test_an_input_rewritten_during_a_run_is_refused(
+    router: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_lines(tmp_path / "q.jsonl", [{"query": "plan hello"}] * 9)
+    whole = run_module.read_chunks
+
+    def read(*words: Any, **options: Any) -> Iterator[Any]:
+        for number, chunk in enumerate(whole(*words, **options)):
+            if number == 2:
+                rewrite_in_place(source)
+            yield chunk
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "read_chunks", read)
+        assert batch(router, source, tmp_path / "out.jsonl", "--chunk-rows", 2) == 2
+    assert "was changed while it was read" in capsys.readouterr().err
+    assert not (tmp_path / "out.jsonl").exists()
+    assert batch(router, source, tmp_path / "out.jsonl", "--chunk-rows", 2) == 2
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "[1e999]", "NaN", "Infinity"])
+def test_a_number_that_is_none_is_a_bad_row(router: Path, tmp_path: Path, number: str) -> None:
+    source = tmp_path / "q.jsonl"
+    source.write_text(f'{{"query": "plan"}}\n{{"query": "plan", "x": {number}}}\n', encoding="utf-8")
+    batch(router, source, tmp_path / "out.jsonl")
+    assert len(read_lines(tmp_path / "out.jsonl")) == 1
+    bad = read_lines(tmp_path / "out.jsonl.bad.jsonl")
+    assert [row["line"] for row in bad] == [2]
+    assert "not JSON" in bad[0]["reason"]
 
 
 def test_globs_and_fsspec_addresses(router: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The router: any text gets an answer or an error, the same one in whatever company it comes."""
 
 import shutil
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -296,3 +297,22 @@ def test_a_tokenizer_that_is_none_is_an_error(artifact: Artifact, tmp_path: Path
         bad = seal(stage, tmp_path / "bad", artifact.manifest)
     with pytest.raises(ArtifactError, match=r"tokenizer\.json"):
         opened(bad)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda t: (x for x in t), lambda t: dict(enumerate(t)).values(), tuple, np.array, iter, deque, reversed],
+)
+def test_any_texts_in_an_order_are_answered(router: Router, make: Any) -> None:
+    texts = ["hello", "plan"]
+    assert router.route_many(make(texts)) == router.route_many(list(make(texts)))
+    assert len(router.route_many(make(texts))) == 2
+
+
+@pytest.mark.parametrize(
+    "texts", ["hello", b"hello", None, 5, {"hello"}, {"hello": 1}, ["hello", None], [b"hello"], [["hello"]],
+              np.array([["hello"]]), np.array("hello"), (None for _ in range(1)), object()], ids=repr,
+)  # fmt: skip
+def test_what_is_no_list_of_texts_is_refused(router: Router, texts: Any) -> None:
+    with pytest.raises(InputError, match=r"expected (a list of |a )?strings?"):
+        router.route_many(texts)

@@ -110,6 +110,22 @@ def test_a_directory_of_another_run_is_refused(table, tiny_base, tmp_path):
         finetune(plan_of(table, tiny_base, tmp_path / "run", schedule=short, seed=5), threads=1, progress=len)
 
 
+def test_other_labels_or_another_base_under_the_same_names_are_another_run(table, tiny_base, tmp_path):
+    short = replace(SCHEDULE, epochs=0.2, bfloat16=False)
+    given = plan_of(table, tiny_base, tmp_path / "run", schedule=short)
+    finetune(given, threads=1, progress=len)
+    text = table.read_text(encoding="utf-8")
+    table.write_text(text.replace("local", "\0").replace("cloud", "local").replace("\0", "cloud"), "utf-8")
+    with pytest.raises(TrainingError, match=r"other settings \(data_sha256\)"):
+        finetune(given, threads=1, progress=len)
+    table.write_text(text, encoding="utf-8")
+    base = tmp_path / "elsewhere" / Path(tiny_base).name
+    shutil.copytree(tiny_base, base)
+    (base / "notes.txt").write_text("another", encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"other settings \(base_sha256\)"):
+        finetune(replace(given, base=str(base)), threads=1, progress=len)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(table, tiny_base, tmp_path):
     wild = replace(SCHEDULE, learning_rate=1e30, warmup_share=0.0, clip_norm=1e9, bfloat16=False)
     with pytest.raises(TrainingError, match=r"step \d+: the loss is"):

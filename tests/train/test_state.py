@@ -1,8 +1,19 @@
+import random
+from dataclasses import replace
+
 import pytest
 import torch
 
 from pointsman.errors import TrainingError
-from pointsman.train.state import claim_directory, load_state, save_state, write_json
+from pointsman.train.data import Example
+from pointsman.train.state import (
+    claim_directory,
+    content_of,
+    content_of_model,
+    load_state,
+    save_state,
+    write_json,
+)
 
 pytestmark = pytest.mark.torch
 
@@ -51,3 +62,39 @@ def test_a_directory_that_cannot_be_made_is_an_error(tmp_path):
 def test_json_has_no_nan(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"loss": float("nan")})
+
+
+def test_a_torn_or_altered_state_is_said_and_never_resumed(tmp_path):
+    save_state(
+        tmp_path / "s", {"w": torch.arange(300.0), "b": torch.ones((), dtype=torch.bfloat16)}, {"step": 7}
+    )
+    path = tmp_path / "s" / "state.safetensors"
+    whole = path.read_bytes()
+    draw = random.Random(0)
+    altered = [whole[: draw.randrange(len(whole))] for _ in range(50)] + [whole + b"\0"]
+    for _ in range(300):
+        at = draw.randrange(len(whole))
+        altered.append(whole[:at] + bytes([whole[at] ^ (1 << draw.randrange(8))]) + whole[at + 1 :])
+    for data in altered:
+        path.write_bytes(data)
+        with pytest.raises(TrainingError, match=r"is torn or was altered.*Remove"):
+            load_state(tmp_path / "s")
+    path.write_bytes(whole)
+    assert load_state(tmp_path / "s")[1] == {"step": 7}
+
+
+def test_the_content_of_data_is_its_texts_and_labels_in_order():
+    one, other = Example("a", 1.0, "s", False), Example("a", 0.0, "s", False)
+    assert content_of([one, other]) == content_of([replace(one), replace(other)])
+    assert (
+        len({content_of(part) for part in ([one, other], [other, one], [one], [replace(one, query="b")])})
+        == 4
+    )
+
+
+def test_a_model_of_the_same_name_is_told_by_its_files(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name / "model").mkdir(parents=True)
+        (tmp_path / name / "model" / "config.json").write_text(f'"{name}"')
+    assert content_of_model(tmp_path / "a" / "model") != content_of_model(tmp_path / "b" / "model")
+    assert content_of_model("owner/name") is content_of_model(None) is None

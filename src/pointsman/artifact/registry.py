@@ -6,6 +6,10 @@
     ├── versions/<version>/   artifacts, never changed
     ├── aliases/<alias>       one line: the version it names; replaced in one step
     └── history.jsonl         every publish, promote and rollback
+
+One lock on the directory orders all changes. An event is in the history before its alias moves, so an alias
+whose change was killed in between is read as the history says. What the history does not say of a version or
+an alias was not done by these commands, and is refused.
 """
 
 import json
@@ -18,12 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from pointsman.artifact.atomic import atomic_write
-from pointsman.artifact.staging import remove_stale
+from pointsman.artifact.staging import directory_lock, remove_stale
 from pointsman.artifact.store import Artifact, copy_artifact
-from pointsman.errors import OutputExistsError, RegistryError
+from pointsman.artifact.strict_json import parse_strict
+from pointsman.errors import IntegrityError, OutputExistsError, RegistryError
 
 STABLE = "stable"
 _VERSIONS = "versions"
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -55,12 +61,18 @@ class Registry:
             self._versions.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RegistryError(f"no registry can be made at {self.path}: {error.strerror}.") from None
-        remove_stale(self._versions, ".*.partial")
-        try:
-            copy_artifact(artifact, self._versions / name)
-        except OutputExistsError:
-            raise RegistryError(f"version {name!r} exists in {self.path}; versions never change.") from None
-        self._record("publish", version=name, artifact_id=artifact.manifest.id)
+        with directory_lock(self.path):
+            self._refuse_alike(name, "version", {STABLE, *self.aliases()}, "an alias")
+            self._refuse_alike(name, "version", set(self._names()) - {name}, "a version in other letters")
+            remove_stale(self._versions, ".*.partial")
+            try:
+                copied = copy_artifact(artifact, self._versions / name)
+            except OutputExistsError:
+                raise RegistryError(
+                    f"version {name!r} exists in {self.path}; versions never change."
+                ) from None
+            made = copied.manifest
+            self._record("publish", version=name, artifact_id=made.id, manifest_sha256=made.sha256)
         return Version(name, artifact.manifest.id, ())
 
     @property
@@ -79,19 +91,19 @@ class Registry:
                 Artifact.open(path).manifest.id,
                 tuple(sorted(alias for alias, version in aliases.items() if version == path.name)),
             )
-            for path in sorted(self._versions.iterdir())
-            if not path.name.startswith(".")
+            for path in map(self._versions.joinpath, self._names())
         ]
 
     def aliases(self) -> dict[str, str]:
-        """Alias to version name."""
-        if not self._aliases.is_dir():
+        """Alias to version name; a move that was killed halfway counts as made."""
+        if not self._aliases.is_dir() and not self.exists:
             return {}
-        return {
-            path.name: path.read_text(encoding="utf-8").strip()
-            for path in sorted(self._aliases.iterdir())
-            if not path.name.startswith(".")
-        }
+        # The files first: a move between the two reads then makes neither of them older than the other.
+        names, moves = self._written(), self._moves()
+        for alias, move in moves.items():
+            if names.get(alias) == move.get("previous"):
+                names[alias] = move["version"]
+        return dict(sorted(names.items()))
 
     def open(self, name: str = STABLE) -> Artifact:
         """The artifact under a version name or an alias; a version name wins.
@@ -99,7 +111,7 @@ class Registry:
         Raises:
             RegistryError: neither is known.
         """
-        return Artifact.open(self._versions / self._resolve(name))
+        return self._checked(self._resolve(name))
 
     def promote(self, version: str, alias: str = STABLE) -> None:
         """Point `alias` at `version`, in one atomic step, after verifying the version.
@@ -108,11 +120,13 @@ class Registry:
             RegistryError: no such version.
             IntegrityError: the version was altered on disk; the alias stays.
         """
-        resolved = self._resolve(version)
-        Artifact.open(self._versions / resolved).verify()
-        previous = self.aliases().get(_checked_name(alias, "alias"))
-        self._point(alias, resolved)
-        self._record("promote", alias=alias, version=resolved, previous=previous)
+        _checked_name(alias, "alias")
+        with directory_lock(self.path):
+            resolved = self._resolve(version)
+            self._refuse_alike(alias, "alias", set(self._names()), "a version")
+            self._refuse_alike(alias, "alias", {*self.aliases()} - {alias}, "an alias in other letters")
+            self._checked(resolved).verify()
+            self._move("promote", alias, resolved)
 
     def rollback(self, alias: str = STABLE) -> str:
         """Point `alias` back to the version before the last promotion, and return that version's name.
@@ -120,6 +134,13 @@ class Registry:
         Raises:
             RegistryError: there is nothing to go back to.
         """
+        with directory_lock(self.path):
+            version = self._before(alias)
+            self._checked(self._resolve(version)).verify()
+            self._move("rollback", alias, version)
+        return version
+
+    def _before(self, alias: str) -> str:
         stack: list[str] = []
         for event in self.history():
             if event.get("alias") != alias:
@@ -131,25 +152,32 @@ class Registry:
                 stack.pop()
         if len(stack) < 2:
             raise RegistryError(f"alias {alias!r} in {self.path} has no earlier version to go back to.")
-        version = stack[-2]
-        Artifact.open(self._versions / self._resolve(version)).verify()
-        self._point(alias, version)
-        self._record("rollback", alias=alias, version=version, previous=stack[-1])
-        return version
+        return stack[-2]
 
     def verify(self, name: str | None = None) -> list[str]:
         """Check the files of one version, or of all; returns the version names that were checked.
 
         Raises:
-            RegistryError: an alias that names no version.
-            IntegrityError: a file is not what its manifest says.
+            RegistryError: an alias that names no version, or another one than the history says.
+            IntegrityError: a file is not what its manifest says, or a version not what was published.
         """
-        for alias, version in self.aliases().items():
-            if not _NAME.fullmatch(version) or not (self._versions / version).is_dir():
-                raise RegistryError(f"alias {alias!r} in {self.path} names {version!r}, which is not there.")
-        names = [self._resolve(name)] if name else [version.name for version in self.versions()]
+        if not self.exists and name is None:
+            return []
+        with directory_lock(self.path):
+            moves = self._moves()
+            for alias, version in self.aliases().items():
+                if not _NAME.fullmatch(version) or not (self._versions / version).is_dir():
+                    raise RegistryError(
+                        f"alias {alias!r} in {self.path} names {version!r}, which is not there."
+                    )
+                if moves.get(alias, {}).get("version") != version:
+                    raise RegistryError(
+                        f"alias {alias!r} in {self.path} names {version!r}, which the history does not say. "
+                        f"Promote the version that is meant."
+                    )
+        names = [self._resolve(name)] if name else self._names()
         for version in names:
-            Artifact.open(self._versions / version).verify()
+            self._checked(version).verify()
         return names
 
     def history(self) -> list[dict[str, Any]]:
@@ -160,7 +188,7 @@ class Registry:
         events = []
         for line in path.read_bytes().splitlines():
             try:
-                event = json.loads(line)
+                event = parse_strict(line)
             except ValueError:
                 continue
             if isinstance(event, dict):
@@ -182,6 +210,62 @@ class Registry:
             known = [v.name for v in self.versions()]
             raise RegistryError(f"{name!r} is no version or alias in {self.path} (versions: {known}).")
         return version
+
+    def _names(self) -> list[str]:
+        """Names of the versions that are there."""
+        return sorted(path.name for path in self._versions.iterdir() if not path.name.startswith("."))
+
+    def _written(self) -> dict[str, str]:
+        """Alias to version name, as the files say."""
+        if not self._aliases.is_dir():
+            return {}
+        return {
+            path.name: path.read_text(encoding="utf-8", errors="replace").strip()
+            for path in sorted(self._aliases.iterdir())
+            if not path.name.startswith(".")
+        }
+
+    def _moves(self) -> dict[str, dict[str, Any]]:
+        """The last event of each alias."""
+        return {
+            event["alias"]: event
+            for event in self.history()
+            if event.get("event") in ("promote", "rollback")
+            and isinstance(event.get("alias"), str)
+            and isinstance(event.get("version"), str)
+        }
+
+    def _checked(self, version: str) -> Artifact:
+        """The artifact of a version, if it is the one that was published."""
+        artifact = Artifact.open(self._versions / version)
+        records = [e for e in self.history() if (e.get("event"), e.get("version")) == ("publish", version)]
+        if not records:
+            raise IntegrityError(
+                f"version {version!r} in {self.path} has no record in the history. "
+                "Remove it, and publish it again."
+            )
+        published = records[-1]
+        found = {"artifact_id": artifact.manifest.id, "manifest_sha256": artifact.manifest.sha256}
+        for key, value in found.items():
+            if published.get(key, value) != value:
+                raise IntegrityError(
+                    f"version {version!r} in {self.path} is not what was published: expected {key} "
+                    f"{str(published[key])[:12]}…, found {value[:12]}…. Publish it under another name."
+                )
+        return artifact
+
+    def _refuse_alike(self, name: str, what: str, taken: set[str], as_what: str) -> None:
+        """Refuse a name that is taken, in any case: some file systems do not tell them apart."""
+        alike = sorted(other for other in taken if other.casefold() == name.casefold())
+        if alike:
+            raise RegistryError(
+                f"{what} {name!r}: {alike[0]!r} is {as_what} in {self.path}. Choose another name."
+            )
+
+    def _move(self, event: str, alias: str, version: str) -> None:
+        # The history first: killed in between, the alias is read as the history says.
+        self._record(event, alias=alias, version=version, previous=self.aliases().get(alias))
+        self._point(alias, version)
 
     def _point(self, alias: str, version: str) -> None:
         self._aliases.mkdir(parents=True, exist_ok=True)
@@ -207,4 +291,6 @@ class Registry:
 def _checked_name(name: str, what: str) -> str:
     if not _NAME.fullmatch(name):
         raise RegistryError(f"{what} {name!r}: expected letters, digits, '.', '_' and '-', at most 100.")
+    if _DEVICE.fullmatch(name) or name.endswith("."):
+        raise RegistryError(f"{what} {name!r}: some systems cannot have a file of that name. Choose another.")
     return name

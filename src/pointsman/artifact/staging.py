@@ -36,7 +36,16 @@ def remove_stale(directory: Path, pattern: str) -> None:
 
 
 @contextmanager
-def _locked(stage: Path) -> Iterator[None]:
+def directory_lock(directory: Path) -> Iterator[None]:
+    """Hold a directory's lock while the block runs, after whoever holds it now; without locks, go on."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            held.enter_context(_locked(directory, wait=True))
+        yield
+
+
+@contextmanager
+def _locked(stage: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the lock while the block runs. Raises OSError where another does, or where there are no locks."""
     try:
         import fcntl
@@ -44,7 +53,7 @@ def _locked(stage: Path) -> Iterator[None]:
         raise OSError("no locks here") from None
     descriptor = os.open(stage, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(descriptor)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from pointsman.artifact.digest import digest_file
 from pointsman.errors import DataError, InputError, MissingExtraError
 
 _SUFFIXES = {
@@ -38,7 +39,8 @@ class Source:
         address: the path or address.
         format: `jsonl`, `json`, `csv` (with any delimiter), `text` (a query a line), `parquet` or `arrow`.
         size: bytes, as stored.
-        modified: what tells one content from another at the same address: time or entity tag.
+        modified: what tells one content from another at the same address: SHA-256, or a remote's entity tag
+            or time.
     """
 
     address: str
@@ -72,6 +74,20 @@ class Source:
         if self.compressed:
             return cast(IO[bytes], gzip.GzipFile(fileobj=stored)), stored
         return stored, stored
+
+
+def refuse_changed(sources: Iterable[Source]) -> None:
+    """Check that no file here was rewritten since its source was made.
+
+    Raises:
+        DataError: one was, or it is gone.
+    """
+    for source in sources:
+        if not is_remote(source.address) and find_sources([source.address]) != [source]:
+            raise DataError(
+                f"{source.address} was changed while it was read, so its rows may be of both contents. "
+                "Give a new output."
+            )
 
 
 def format_of(address: str) -> str | None:
@@ -137,7 +153,9 @@ def _local(address: str) -> list[Source]:
             continue
         stat = path.stat()
         # Resolved, so that a restart from another directory knows its inputs.
-        sources.append(_source(str(path.resolve()), stat.st_size, str(stat.st_mtime_ns)))
+        # A digest, not a time: a file that was rewritten may keep both its size and its time.
+        content = digest_file(path).sha256 if path.is_file() else str(stat.st_mtime_ns)
+        sources.append(_source(str(path.resolve()), stat.st_size, content))
     return sources
 
 

@@ -110,8 +110,13 @@ class Router:
         """Decide a list of OpenAI-style messages, reading the turns that the artifact says."""
         return self.route(text_of_messages(messages, self.manifest.chat))
 
-    def route_many(self, texts: Sequence[str]) -> list[Decision]:
-        """Decide many queries; the answers stand in the order of the texts, batched by length inside."""
+    def route_many(self, texts: Iterable[str]) -> list[Decision]:
+        """Decide many queries; the answers stand in the order of the texts, batched by length inside.
+
+        Raises:
+            InputError: something that is not a string, or texts without an order (a set, a mapping).
+            NonFiniteOutputError: the model answered NaN or infinity.
+        """
         encodings = self._encoder.encode_many(texts)
         logits = self._run(encodings)
         calibration = self.manifest.calibration
@@ -130,11 +135,11 @@ class Router:
         while block := list(islice(iterator, chunk)):
             yield from self.route_many(block)
 
-    def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def logits(self, texts: Iterable[str]) -> NDArray[np.float32]:
         """The model's bare word: float32 (texts, 2), in the order of `labels`."""
         return self._run(self._encoder.encode_many(texts))
 
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+    def encode(self, texts: Iterable[str]) -> list[Encoding]:
         """The texts as the model reads them."""
         return self._encoder.encode_many(texts)
 

@@ -5,7 +5,7 @@ a text before it truncates: a megabyte of exclamation marks would cost seconds.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer
@@ -57,7 +57,7 @@ class TextEncoder:
         self._limits = limits
         self._weights = word_weights(self._tokenizer.get_vocab(), scripts) if scripts else []
 
-    def encode_many(self, texts: Sequence[str]) -> list[Encoding]:
+    def encode_many(self, texts: Iterable[str]) -> list[Encoding]:
         """Encode texts, in order.
 
         Raises:
@@ -66,6 +66,12 @@ class TextEncoder:
         """
         if isinstance(texts, str):
             raise InputError("expected a list of strings, found one string. Use route() for one.")
+        if isinstance(texts, bytes | Mapping | Set) or not isinstance(texts, Iterable):
+            raise InputError(f"expected strings in an order, such as a list, found {type(texts).__name__}.")
+        try:
+            texts = list(texts)
+        except TypeError:  # a numpy array without a dimension
+            raise InputError("expected a list of strings, found an array of no dimension.") from None
         for index, text in enumerate(texts):
             if not isinstance(text, str):
                 raise InputError(f"text {index}: expected a string, found {type(text).__name__}.")

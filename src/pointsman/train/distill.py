@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
+from pointsman import __version__
 from pointsman.artifact.digest import digest_file
 from pointsman.datasets.rows import COLUMNS, Columns
 from pointsman.errors import CheckpointError, TrainingError
@@ -23,7 +24,7 @@ from pointsman.train.loop import Loop, Outcome, Targets, Trainee
 from pointsman.train.precision import tiny_as_zero
 from pointsman.train.recipe import Recipe
 from pointsman.train.split import Split, load_split
-from pointsman.train.state import claim_directory, write_json
+from pointsman.train.state import claim_directory, content_of, content_of_model, write_json
 from pointsman.train.student import grown, load_student, new_student
 from pointsman.train.teacher import (
     EMBEDDING_SIZE,
@@ -80,8 +81,14 @@ def distill(
     split = load_split(recipe, data, columns)
     tell(split, progress)
     tokenizer = AutoTokenizer.from_pretrained(encoder)
+    content = {
+        "data_sha256": content_of([*split.train, *split.validation]),
+        "base_sha256": content_of_model(base),
+        "teacher_sha256": content_of_model(teacher),
+        "versions": {"torch": torch.__version__, "pointsman": __version__},
+    }
     claim_directory(
-        output, {**_settings(recipe), "base": base, "teacher": teacher, "rows": split.report.rows}
+        output, {**_settings(recipe), "base": base, "teacher": teacher, "rows": split.report.rows, **content}
     )
     source = Source(recipe, (encoder, *map(encoder_directory, encoders)), teacher, cache or output / "cache")
     train = _targets(split.train, source, progress)

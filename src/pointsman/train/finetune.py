@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
+from pointsman import __version__
 from pointsman.artifact.manifest import Chat
 from pointsman.datasets.duplicates import near_duplicate_key
 from pointsman.datasets.rows import COLUMNS, Columns
@@ -26,7 +27,7 @@ from pointsman.train.loop import Loop, Targets, Trainee
 from pointsman.train.precision import tiny_as_zero
 from pointsman.train.recipe import Loss, Recipe, Schedule, Student
 from pointsman.train.split import Split, held_out
-from pointsman.train.state import claim_directory
+from pointsman.train.state import claim_directory, content_of, content_of_model
 from pointsman.train.student import load_student
 from pointsman.train.teacher import shipped_encoder
 
@@ -111,7 +112,12 @@ def finetune(plan: Plan, *, threads: int, progress: Progress) -> Path:
     split = split_rows(plan)
     tell(split, progress)
     source = str(shipped_encoder()) if plan.base == ENCODER else plan.base
-    claim_directory(plan.output, {**_settings(plan), "rows": split.report.rows})
+    content = {
+        "data_sha256": content_of([*split.train, *split.validation]),
+        "base_sha256": content_of_model(source),
+        "versions": {"torch": torch.__version__, "pointsman": __version__},
+    }
+    claim_directory(plan.output, {**_settings(plan), "rows": split.report.rows, **content})
     tokenizer = _tokenizer(source)
     torch.manual_seed(plan.seed)
     student = load_student(source)

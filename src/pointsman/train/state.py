@@ -1,35 +1,39 @@
 """A training run on disk: safetensors and JSON only, each save beside, synced and renamed."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
+from pointsman.artifact.atomic import atomic_write, sync
+from pointsman.artifact.digest import artifact_id, digest_file
+from pointsman.artifact.strict_json import parse_strict
 from pointsman.errors import TrainingError
 
-_TENSORS = "state.safetensors"
-_FACTS = "state.json"
+_STATE = "state.safetensors"
 _RUN = "run.json"
 
 
 def save_state(directory: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
-    """Save a resumable state; the last good one stays where the disk refuses the new one.
+    """Save a resumable state: one file, with its own digest; the last good one stays where the disk refuses.
 
     Raises:
         TrainingError: the disk refused.
     """
-    partial = directory / f"{_TENSORS}.partial"
+    partial = directory / f"{_STATE}.partial"
+    kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(facts, allow_nan=False)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        # The step stands in both files: a crash between the two renames is seen when they are read.
-        save_file(
-            {k: v.contiguous() for k, v in tensors.items()}, partial, metadata={"step": str(facts["step"])}
-        )
-        partial.replace(directory / _TENSORS)
-        write_json(directory / _FACTS, facts)
+        save_file(kept, partial, metadata={"facts": text, "sha256": _digest(kept, text)})
+        sync(partial)
+        partial.replace(directory / _STATE)
+        sync(directory)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise TrainingError(
@@ -38,11 +42,51 @@ def save_state(directory: Path, tensors: Mapping[str, torch.Tensor], facts: Mapp
 
 
 def load_state(directory: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-    """The saved state; None where there is none."""
-    if not (directory / _TENSORS).is_file() or not (directory / _FACTS).is_file():
+    """The saved state; None where there is none.
+
+    Raises:
+        TrainingError: it is torn or altered: it is never resumed.
+    """
+    path = directory / _STATE
+    if not path.is_file():
         return None
-    facts = json.loads((directory / _FACTS).read_text(encoding="utf-8"))
-    return load_file(directory / _TENSORS), facts
+    try:
+        with safe_open(path, "pt") as stream:
+            metadata = stream.metadata() or {}
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - no mapping
+        facts = parse_strict(metadata["facts"])
+        is_whole = metadata["sha256"] == _digest(tensors, metadata["facts"]) and isinstance(facts, dict)
+    except (OSError, ValueError, KeyError, SafetensorError):
+        is_whole = False
+    if not is_whole:
+        raise TrainingError(
+            f"{path} is torn or was altered, so the run cannot go on from it. "
+            f"Remove {directory.parent} to start again."
+        )
+    return tensors, facts
+
+
+def _digest(tensors: Mapping[str, torch.Tensor], facts: str) -> str:
+    digest = hashlib.sha256(facts.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return digest.hexdigest()
+
+
+def content_of(examples: Iterable[object]) -> str:
+    """SHA-256 of examples in order, texts and labels: a run's data, whatever their files are called."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(repr(example).encode("utf-8", "replace") + b"\0")
+    return digest.hexdigest()
+
+
+def content_of_model(model: str | Path | None) -> str | None:
+    """SHA-256 over the names and contents of a model directory's files; None for a name elsewhere."""
+    if model is None or not Path(model).is_dir():
+        return None
+    return artifact_id({path.name: digest_file(path) for path in Path(model).iterdir() if path.is_file()})
 
 
 def claim_directory(directory: Path, settings: Mapping[str, Any]) -> None:
@@ -55,7 +99,7 @@ def claim_directory(directory: Path, settings: Mapping[str, Any]) -> None:
     wanted = json.loads(json.dumps(settings, default=str))
     try:
         if marker.is_file():
-            found = json.loads(marker.read_text(encoding="utf-8"))
+            found = parse_strict(marker.read_bytes())
             changed = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
             if changed:
                 raise TrainingError(
@@ -70,7 +114,7 @@ def claim_directory(directory: Path, settings: Mapping[str, Any]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON beside, then rename."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    """Write JSON beside, sync, then rename."""
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    with atomic_write(path, path.with_name(f".{path.name}.partial")) as stream:
+        stream.write(text.encode())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pointsman.datasets.chunks import Chunk, read_chunks
 from pointsman.datasets.rows import BadRow, Rows, take
-from pointsman.datasets.sources import Source, format_of, is_remote
+from pointsman.datasets.sources import Source, format_of, is_remote, refuse_changed
 from pointsman.deploy.batch.journal import RUN_FILE, begin, run_record
 from pointsman.deploy.batch.merging import merge
 from pointsman.deploy.batch.options import BatchOptions
@@ -147,6 +147,7 @@ def run_batch(
             if store.names() <= {RUN_FILE}:
                 store.remove(RUN_FILE)
             raise
+        refuse_changed(sources)
         _gather_bad(store, walk.parts, options, summary, single)
         if single and isinstance(store, LocalStore):
             if not walk.parts:

@@ -10,9 +10,11 @@ from pointsman.convert.algebra import (
     Affine,
     Coordinates,
     Norm,
+    Update,
     absorb_norm,
     compose,
     express,
+    move,
     plan_scales,
     position_table,
     read,
@@ -77,7 +79,8 @@ def test_read_gives_a_consumer_of_z_what_a_consumer_of_y_computes(seed, out, cha
 def test_express_starts_a_stream_in_its_scale(seed, out, width):
     rng = np.random.default_rng(seed)
     linear, scale, x = affine(rng, out, width), rng.uniform(0.1, 9, out), rng.standard_normal((3, width))
-    started, stream = express(linear, scale)
+    stream = Coordinates(scale, rng.standard_normal(out))
+    started = express(linear, stream)
     assert close(apply(started, x) / stream.scale + stream.offset, apply(linear, x))
 
 
@@ -91,10 +94,10 @@ def test_a_whole_stream_of_norms_becomes_plain_sums(seed, channels, width, lengt
     z = (y - stream.offset) * stream.scale
     for n, scale in zip(norms, scales[1:], strict=True):
         linear, u = affine(rng, channels, width), rng.standard_normal((3, width))
-        update = write(linear, n, stream, scale)
+        update, stream = write(linear, n, stream, scale)
         assert update.gain is None
         y = (apply(linear, u) + y) * n.weight + n.bias
-        z, stream = u @ update.weight.T + z, update.after
+        z = u @ update.weight.T + z
     assert close(z / stream.scale + stream.offset, y)
 
 
@@ -109,13 +112,41 @@ def test_a_scale_that_cannot_be_divided_back_keeps_its_gain_and_the_function(dea
     z, gains = y * scales[0], []
     for n, scale in zip(norms, scales[1:], strict=True):
         linear, u = affine(rng, 4, 3), rng.standard_normal((5, 3))
-        update = write(linear, n, stream, scale)
+        update, stream = write(linear, n, stream, scale)
         gains.append(update.gain)
         y = (apply(linear, u) + y) * n.weight + n.bias
-        z, stream = u @ update.weight.T + z * (1.0 if update.gain is None else update.gain), update.after
+        z = u @ update.weight.T + z * (1.0 if update.gain is None else update.gain)
     assert [gain is not None for gain in gains] == [False, True, False]
     np.testing.assert_array_equal(np.flatnonzero(gains[1] != 1.0), [2])
     assert close(z / stream.scale + stream.offset, y)
+
+
+@given(seeds, sizes, sizes, st.booleans(), st.booleans())
+def test_move_is_the_same_update_between_other_coordinates(seed, channels, width, has_gain, has_bias):
+    rng = np.random.default_rng(seed)
+    update = Update(
+        rng.standard_normal((channels, width)),
+        rng.standard_normal(channels) if has_gain else None,
+        rng.standard_normal(channels) if has_bias else None,
+    )
+    before, after = (
+        Coordinates(10.0 ** rng.uniform(-7, 7, channels), rng.standard_normal(channels)) for _ in range(2)
+    )
+    z, u = rng.standard_normal((3, channels)), rng.standard_normal((3, width))
+    moved = added(move(update, before, after), (z - before.offset) * before.scale, u)
+    assert np.allclose(moved / after.scale + after.offset, added(update, z, u), rtol=1e-9, atol=1e-9)
+
+
+def added(update, z, u):
+    gain = 1.0 if update.gain is None else update.gain
+    return u @ update.weight.T + gain * z + (0.0 if update.bias is None else update.bias)
+
+
+def test_moving_a_plain_sum_by_one_scale_leaves_a_plain_sum():
+    rng = np.random.default_rng(4)
+    same = Coordinates(rng.uniform(0.5, 2, 3), np.zeros(3))
+    moved = move(Update(rng.standard_normal((3, 2))), same, same)
+    assert moved.gain is None and moved.bias is None
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=40))

@@ -35,7 +35,7 @@ def folded_with(**overrides):
 )
 def test_int8_stays_near_the_float_graph(overrides):
     folded = folded_with(**overrides)
-    model, report = quantize(folded, sequences(0, 60), cloud_index=1, weight_limit=127, threads=1)
+    model, report = quantize(folded, sequences(0, 60), cloud_index=1, weight_limit=63, threads=1)
     exact = Session(emit(folded, FloatProducts()).SerializeToString(), ONE)
     int8 = Session(model.SerializeToString(), ONE)
     ids, mask = pad(sequences(1, 30), pad_id=0)

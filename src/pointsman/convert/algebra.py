@@ -52,17 +52,17 @@ class Coordinates:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A residual update in new coordinates: `z' = weight @ u + gain * z`; no bias.
+    """A residual update: `z' = weight @ u + gain * z + bias`.
 
     Attributes:
         weight: (channels, in).
-        gain: (channels,); None where every channel's gain is 1 and the NoNorm is gone.
-        after: the coordinates of z'.
+        gain: (channels,); None where every channel's gain is 1: a plain sum.
+        bias: (channels,); None where nothing is added.
     """
 
     weight: Matrix
-    gain: Vector | None
-    after: Coordinates
+    gain: Vector | None = None
+    bias: Vector | None = None
 
 
 def absorb_norm(linear: Affine, norm: Norm) -> Affine:
@@ -85,15 +85,13 @@ def read(linear: Affine, stream: Coordinates) -> Affine:
     return Affine(linear.weight / stream.scale, linear.weight @ stream.offset + linear.bias)
 
 
-def express(linear: Affine, scale: Vector) -> tuple[Affine, Coordinates]:
-    """A linear map whose output starts a stream in the given scale, with nothing carried: `z = scale * y`."""
-    return Affine(linear.weight * scale[:, None], linear.bias * scale), Coordinates(
-        scale, np.zeros_like(scale)
-    )
+def express(linear: Affine, stream: Coordinates) -> Affine:
+    """A linear map whose output starts a stream: `z = scale * (W x + c - offset)`."""
+    return Affine(linear.weight * stream.scale[:, None], (linear.bias - stream.offset) * stream.scale)
 
 
-def write(linear: Affine, norm: Norm, before: Coordinates, scale_after: Vector) -> Update:
-    """A residual update `y' = w * (F u + f + y) + b` in coordinates.
+def write(linear: Affine, norm: Norm, before: Coordinates, scale_after: Vector) -> tuple[Update, Coordinates]:
+    """A residual update `y' = w * (F u + f + y) + b` in coordinates, and the coordinates of its result.
 
     With `offset' = w * (offset + f) + b` the constants cancel, and what is left is
     `z' = (scale' * w * F) u + (scale' * w / scale) z`: a plain sum wherever `scale = scale' * w`.
@@ -102,7 +100,24 @@ def write(linear: Affine, norm: Norm, before: Coordinates, scale_after: Vector) 
     gain = push / before.scale
     offset = norm.weight * (before.offset + linear.bias) + norm.bias
     plain = bool(np.all(push == before.scale))
-    return Update(linear.weight * push[:, None], None if plain else gain, Coordinates(scale_after, offset))
+    return Update(linear.weight * push[:, None], None if plain else gain), Coordinates(scale_after, offset)
+
+
+def move(update: Update, before: Coordinates, after: Coordinates) -> Update:
+    """The same residual update between other coordinates of the same stream.
+
+    With `z = x / s + o` before and `z' = x' / s' + o'` after, `z' = W u + g * z + b` becomes
+    `x' = (s' * W) u + (s' * g / s) * x + s' * (b + g * o - o')`.
+    """
+    gain = np.ones_like(before.scale) if update.gain is None else update.gain
+    bias = np.zeros_like(before.scale) if update.bias is None else update.bias
+    bias = after.scale * (bias + gain * before.offset - after.offset)
+    plain = bool(np.all(after.scale * gain == before.scale))
+    return Update(
+        update.weight * after.scale[:, None],
+        None if plain else after.scale * gain / before.scale,
+        bias if np.any(bias) else None,
+    )
 
 
 def plan_scales(norms: Sequence[Norm], last: Vector) -> list[Vector]:

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from pointsman.convert.algebra import Affine, Matrix, Vector
+from pointsman.convert.algebra import Affine, Matrix, Update, Vector
 from pointsman.convert.fold import FoldedBlock, FoldedFeedForward, FoldedMobileBert
 
 OPSET = 18
@@ -103,7 +103,7 @@ class Products(Protocol):
         bias: Vector | None = None,
         residual: str = "",
     ) -> str:
-        """`x @ weight.T + bias` or `x @ weight.T + residual`; x is (rows, in), weight (out, in)."""
+        """`x @ weight.T + bias + residual`; x is (rows, in), weight (out, in), residual (rows, out)."""
         ...
 
     def attention(
@@ -143,10 +143,12 @@ class FloatProducts:
         bias: Vector | None = None,
         residual: str = "",
     ) -> str:
-        """One Gemm."""
+        """One Gemm; where there is a bias and a residual, an Add before it."""
         inputs = [x, graph.constant(f"{name}.weight", weight.T)]
         if bias is not None:
             inputs.append(graph.constant(f"{name}.bias", bias))
+        if residual and bias is not None:
+            inputs[-1] = graph.node("Add", [residual, inputs[-1]], f"{name}.biased")
         elif residual:
             inputs.append(residual)
         return graph.node("Gemm", inputs, name)
@@ -190,7 +192,7 @@ class _Emitter:
     def __init__(self, graph: GraphWriter, products: Products, folded: FoldedMobileBert) -> None:
         self.graph, self.products, self.folded = graph, products, folded
         self.hidden = folded.positions.shape[1]
-        self.inner = folded.blocks[0].attention_output.shape[0]
+        self.inner = folded.blocks[0].attention_output.weight.shape[0]
         self.shape = graph.node("Shape", ["input_ids"], "shape")
         self._shapes: dict[int, str] = {}
         self.mask = graph.node("Cast", ["attention_mask"], "mask", to=TensorProto.INT32)
@@ -285,25 +287,18 @@ class _Emitter:
         floats.product(g, first, folded.classifier.weight, "logits", bias=folded.classifier.bias)
 
     def _after_attention(self, context: str, start: str, stream: str, block: FoldedBlock, name: str) -> str:
-        g, make = self.graph, self.products
-        start = self._gained(start, block.attention_gain, f"{name}.attention_output")
-        z = make.product(g, context, block.attention_output, f"{name}.attention_output", residual=start)
+        z = self._update(block.attention_output, context, start, f"{name}.attention_output")
         for index, network in enumerate(block.feed_forwards):
             part = f"{name}.ffn.{index}"
-            hidden = make.activated(g, z, network, self.folded.activation, part)
-            z = make.product(
-                g, hidden, network.down, f"{part}.down", residual=self._gained(z, network.gain, part)
-            )
-        if block.exit is None:
-            return z
-        return make.product(
-            g, z, block.exit, f"{name}.exit", residual=self._gained(stream, block.exit_gain, f"{name}.exit")
-        )
+            hidden = self.products.activated(self.graph, z, network, self.folded.activation, part)
+            z = self._update(network.down, hidden, z, f"{part}.down")
+        return z if block.exit is None else self._update(block.exit, z, stream, f"{name}.exit")
 
-    def _gained(self, value: str, gain: Vector | None, name: str) -> str:
-        if gain is None:
-            return value
-        return self.graph.node("Mul", [value, self.graph.constant(f"{name}.gain", gain)], f"{name}.gained")
+    def _update(self, update: Update, x: str, residual: str, name: str) -> str:
+        if update.gain is not None:
+            gain = self.graph.constant(f"{name}.gain", update.gain)
+            residual = self.graph.node("Mul", [residual, gain], f"{name}.gained")
+        return self.products.product(self.graph, x, update.weight, name, bias=update.bias, residual=residual)
 
     def _shape(self, width: int) -> str:
         """The shape (batch, sequence, width)."""

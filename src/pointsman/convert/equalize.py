@@ -28,4 +28,4 @@ def _equalized(network: FoldedFeedForward) -> FoldedFeedForward:
     largest = np.abs(network.up.weight).max(axis=1)
     scale = np.where(largest > 0, largest, 1.0)
     up = Affine(network.up.weight / scale[:, None], network.up.bias / scale)
-    return FoldedFeedForward(up, network.down * scale, network.gain)
+    return FoldedFeedForward(up, replace(network.down, weight=network.down.weight * scale))

@@ -41,11 +41,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class FoldedFeedForward:
-    """`z' = down @ act(up @ z) + gain * z`; up has a bias, down has none."""
+    """`z' = down(act(up @ z), z)`."""
 
     up: Affine
-    down: Matrix
-    gain: Vector | None
+    down: Update
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +54,16 @@ class FoldedBlock:
     Attributes:
         query_key_value: three stacked maps of the hidden stream, (3 x inner, hidden).
         entry: the inner stream's start from the hidden stream, (inner, hidden); None where it is the stream.
-        attention_output: (inner, inner).
-        attention_gain: on the residual of the attention output; None where it is a plain sum.
+        attention_output: onto the inner stream, (inner, inner).
         feed_forwards: in order.
-        exit: back to the hidden stream, (hidden, inner); None without bottleneck.
-        exit_gain: on the hidden stream; None where it is a plain sum.
+        exit: back onto the hidden stream, (hidden, inner); None without bottleneck.
     """
 
     query_key_value: Affine
     entry: Affine | None
-    attention_output: Matrix
-    attention_gain: Vector | None
+    attention_output: Update
     feed_forwards: tuple[FoldedFeedForward, ...]
-    exit: Matrix | None
-    exit_gain: Vector | None
+    exit: Update | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,38 +146,35 @@ def _fold_block(
     attention, attention_norm = block.attention_output
     if block.entry is not None:
         inner_scales = plan_scales(_inner_norms(block), np.ones(len(attention.bias)))
-        started, inner = express(block.entry, inner_scales[0])
-        entry = read(started, hidden)
+        inner = Coordinates(inner_scales[0], np.zeros_like(inner_scales[0]))
+        entry = read(express(block.entry, inner), hidden)
         after = inner_scales[1:]
     else:
         entry, inner, after = None, hidden, list(following)
-    attended = write(attention, attention_norm, inner, after[0])
-    stream, feed_forwards = attended.after, []
+    attended, stream = write(attention, attention_norm, inner, after[0])
+    feed_forwards = []
     for network, scale in zip(block.feed_forwards, after[1:], strict=True):
-        update = write(network.down, network.norm, stream, scale)
-        feed_forwards.append(FoldedFeedForward(read(network.up, stream), update.weight, update.gain))
-        stream = update.after
+        up = read(network.up, stream)
+        down, stream = write(network.down, network.norm, stream, scale)
+        feed_forwards.append(FoldedFeedForward(up, down))
     leave: Update | None = None
     if block.exit is not None:
         linear, norm = block.exit
-        leave = write(read(linear, stream), norm, hidden, following[0])
+        leave, stream = write(read(linear, stream), norm, hidden, following[0])
     folded = FoldedBlock(
         query_key_value=stack([read(part, hidden) for part in (block.query, block.key, block.value)]),
         entry=entry,
-        attention_output=attended.weight,
-        attention_gain=attended.gain,
+        attention_output=attended,
         feed_forwards=tuple(feed_forwards),
-        exit=leave.weight if leave else None,
-        exit_gain=leave.gain if leave else None,
+        exit=leave,
     )
-    return folded, leave.after if leave else stream
+    return folded, stream
 
 
 def _account(model: MobileBert, blocks: Sequence[FoldedBlock]) -> tuple[Step, ...]:
     """What was done where, from the result itself: a gain that is left is a norm that was refused."""
-    gains = [g for b in blocks for g in (b.attention_gain, *(f.gain for f in b.feed_forwards))]
-    if model.config.use_bottleneck:
-        gains += [b.exit_gain for b in blocks]
+    gains = [g for b in blocks for g in (b.attention_output.gain, *(f.down.gain for f in b.feed_forwards))]
+    gains += [b.exit.gain for b in blocks if b.exit]
     kept = [gain for gain in gains if gain is not None]
     channels = sum(int(np.count_nonzero(gain != 1.0)) for gain in kept)
     bottlenecks = sum(b.entry is not None for b in model.blocks)

@@ -9,7 +9,7 @@ Weights stay within +-63: on AVX2 without VNNI two products of 255 x 127 would o
 intermediate of `vpmaddubsw` and saturate silently; 255 x 63 x 2 does not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,11 @@ from pointsman.convert.algebra import Affine, Matrix, Vector
 from pointsman.convert.emit import CONTRIB, FloatProducts, GraphWriter
 from pointsman.convert.fold import FoldedFeedForward, FoldedMobileBert
 from pointsman.convert.options import SAFE_LIMIT
+from pointsman.convert.word_rounding import round_words
 
 _WORD_ZERO = 128
+
+WORDS = "embeddings.transformation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,32 +53,65 @@ class _Quantized:
     zero_name: str
 
 
+@dataclass(frozen=True, slots=True)
+class QuantizedWords:
+    """Word vectors in 8 bit: `scale * integers`; (channels,) and int8 (vocabulary, channels)."""
+
+    scale: Vector
+    integers: NDArray[np.int8]
+
+
+def quantize_words(folded: FoldedMobileBert) -> QuantizedWords | None:
+    """The word vectors in 8 bit, rounded for the transformation that reads them; None where there is none."""
+    if folded.transformation is None:
+        return None
+    scale = np.maximum(np.abs(folded.words).max(axis=0).astype(np.float64), 1e-12) / 127.0
+    return QuantizedWords(scale, round_words(folded.words, scale, folded.transformation))
+
+
 class Int8Products:
     """Products in int8: `QGemm` over calibrated activations."""
 
-    def __init__(self, ranges: Mapping[str, Range], weight_limit: int = SAFE_LIMIT) -> None:
-        """Take calibrated ranges by the names that the float graph gives its values."""
+    def __init__(
+        self,
+        ranges: Mapping[str, Range],
+        weight_limit: int = SAFE_LIMIT,
+        kept_float: Collection[str] = (),
+        words: "QuantizedWords | None" = None,
+    ) -> None:
+        """Take calibrated ranges by the names that the float graph gives its values.
+
+        Args:
+            ranges: of every product's input.
+            weight_limit: largest magnitude of a weight, 1..127.
+            kept_float: names from `units` whose products stay in float32.
+            words: from `quantize_words`; None quantizes them when they are asked for.
+        """
         self._ranges = ranges
         self._limit = weight_limit
+        self._kept_float = kept_float
         self._known: dict[str, _Quantized] = {}
-        self._word_scale: Vector | None = None
+        self._words = words
 
     def words(self, graph: GraphWriter, folded: FoldedMobileBert) -> tuple[str, str]:
         """Word vectors as uint8 with one scale per channel, which the transformation's weights take over."""
-        if folded.transformation is None:
+        if folded.transformation is None or WORDS in self._kept_float:
             return FloatProducts().words(graph, folded)
-        scale = np.maximum(np.abs(folded.words).max(axis=0).astype(np.float64), 1e-12) / 127.0
-        self._word_scale = np.tile(scale, folded.transformation.shape[1] // len(scale))
-        table = (np.rint(folded.words / scale) + _WORD_ZERO).astype(np.uint8)
+        self._words = self._words or quantize_words(folded)
+        assert self._words is not None
+        table = (self._words.integers.astype(np.int16) + _WORD_ZERO).astype(np.uint8)
         gathered = graph.node("Gather", [graph.constant("words", table), "input_ids"], "embeddings.words")
         return gathered, graph.constant("words.zero", np.array(_WORD_ZERO, np.uint8))
 
     def transformed_words(self, graph: GraphWriter, x: str, weight: Matrix, name: str) -> str:
         """The product of the uint8 words, whose scales stand in the weights."""
-        assert self._word_scale is not None
+        if WORDS in self._kept_float:
+            return FloatProducts().transformed_words(graph, x, weight, name)
+        assert self._words is not None
+        scale = np.tile(self._words.scale, weight.shape[1] // len(self._words.scale))
         one = graph.constant("words.scale", np.array(1.0, np.float32))
         self._known[x] = _Quantized(x, 1.0, one, graph.constant("words.zero", np.array(_WORD_ZERO, np.uint8)))
-        return self.product(graph, x, weight * self._word_scale, name)
+        return self.product(graph, x, weight * scale, name)
 
     def product(
         self,
@@ -88,9 +124,11 @@ class Int8Products:
         residual: str = "",
     ) -> str:
         """One QGemm to float32, and the residual added in float32."""
+        if name.removesuffix(".down") in self._kept_float:
+            return FloatProducts().product(graph, x, weight, name, bias=bias, residual=residual)
+        inputs = self._inputs(graph, x, weight, name, bias)
         if not residual:
-            return graph.node("QGemm", self._inputs(graph, x, weight, name, bias), name, domain=CONTRIB)
-        inputs = self._inputs(graph, x, weight, name, None)
+            return graph.node("QGemm", inputs, name, domain=CONTRIB)
         return graph.node(
             "Add", [graph.node("QGemm", inputs, f"{name}.product", domain=CONTRIB), residual], name
         )
@@ -99,6 +137,8 @@ class Int8Products:
         self, graph: GraphWriter, x: str, shape: str, mask: str, maps: Affine, heads: int, name: str
     ) -> str:
         """One `QAttention`: projections in int8, the attention itself in float32."""
+        if name in self._kept_float:
+            return FloatProducts().attention(graph, x, shape, mask, maps, heads, name)
         a = self._quantized(graph, x)
         tokens = graph.node("Reshape", [a.name, shape], f"{name}.tokens")
         scales, integers = quantize_weight(maps.weight, self._limit)
@@ -116,7 +156,7 @@ class Int8Products:
 
     def activated(self, graph: GraphWriter, x: str, network: FoldedFeedForward, op: str, name: str) -> str:
         """For a ReLU one QGemm to uint8 with zero point 0: saturation at 0 is the ReLU, and costs nothing."""
-        if op != "relu":
+        if op != "relu" or name in self._kept_float:
             return FloatProducts().activated(graph, x, network, op, name)
         out = f"{name}.act"
         scale = max(self._ranges[out].high, 1e-12) / 255.0
@@ -201,3 +241,17 @@ def watched_values(folded: FoldedMobileBert) -> list[str]:
         names += [f"{name}.exit"] if block.exit is not None else []
     final = f"block.{last}.exit" if folded.blocks[-1].exit is not None else f"block.{last}.ffn.{network}.down"
     return [name for name in names if name != final]
+
+
+def units(folded: FoldedMobileBert) -> list[str]:
+    """Names of what is in int8 or float32 as a whole: every product, a feed-forward network's two as one."""
+    names = [] if folded.transformation is None else [WORDS]
+    last = len(folded.blocks) - 1
+    for index, block in enumerate(folded.blocks):
+        name = f"block.{index}"
+        names += [f"{name}.kv", f"{name}.project"] if index == last else [f"{name}.attention"]
+        names += [f"{name}.entry"] if block.entry is not None and index != last else []
+        names += [f"{name}.attention_output"]
+        names += [f"{name}.ffn.{network}" for network in range(len(block.feed_forwards))]
+        names += [f"{name}.exit"] if block.exit is not None else []
+    return names

@@ -1,28 +1,55 @@
-"""The int8 file: ranges calibrated on text, the best of a few coverages kept.
+"""The int8 file: coordinates and ranges calibrated on text, the best of a few kept.
 
-Activations of networks without a real normalisation have long tails. Holding the rarest value whole
-costs every other value precision; cutting the tails costs the rare ones. Which is better depends on the
-checkpoint, so each coverage is tried, and the one whose probabilities stay nearest to the float graph's
-on the calibration texts is kept. Whether that is good enough is not decided here but by the parity gates,
-on other texts.
+Activations of networks without a real normalisation have channels far wider than others and tokens far
+outside the usual. How much of a wide channel to move into the weights (`coordinates`), and how much of a
+long tail to cut (coverage), depends on the checkpoint. So each is tried, and what keeps the probabilities
+nearest to the float graph's on the calibration texts is kept. If that is not near enough, the products that
+carry the error stay in float32. Whether the result is good enough is not decided here but by the parity
+gates, on other texts.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
-from pointsman.convert.activation_ranges import ranges_at, row_extremes
+from pointsman.convert.activation_ranges import (
+    ChannelRange,
+    Extremes,
+    channel_ranges,
+    ranges_at,
+    row_extremes,
+)
+from pointsman.convert.coordinates import Style, plan_coordinates, recoordinate, stream_places
 from pointsman.convert.emit import FloatProducts, emit
 from pointsman.convert.equalize import equalize
 from pointsman.convert.fold import FoldedMobileBert
-from pointsman.convert.int8 import Int8Products, watched_values
-from pointsman.evaluation.parity import answers_alone
+from pointsman.convert.int8 import (
+    Int8Products,
+    QuantizedWords,
+    Range,
+    quantize_words,
+    units,
+    watched_values,
+)
+from pointsman.evaluation.parity import Tokens, answers_alone
 from pointsman.runtime.probability import cloud_probability
 from pointsman.runtime.session import Session, SessionConfig
 
 COVERAGES = (1.0, 0.9995, 0.998, 0.99)
+STYLES = (Style(0.0, False), Style(0.5, False), Style(1.0, False), Style(1.0, True))
+
+NEAR_ENOUGH = 0.004
+"""A larger mean |difference of p(cloud)| on the calibration texts starts the search for float32 products."""
+
+_STYLE_COVERAGES = (1.0, 0.99)
+_STYLE_TEXTS, _UNIT_TEXTS = 100, 50
+_MOST_UNITS = 64
+_PRODUCTS = ("QGemm", "QAttention", "Gemm", "Attention")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +58,79 @@ class QuantizationReport:
 
     Attributes:
         nodes: of the graph.
+        products: matrix products with weights in the graph, each in int8 or in float32.
         weight_limit: largest magnitude of a weight; up to 64 no product can saturate on any CPU.
         texts: calibration texts.
+        alpha: share of the channels' width that was moved into the weights, 0..1.
+        centred: whether the middle of every channel's range became 0.
+        gains: residual updates that change their coordinates, by one explicit product each.
         covered: share of tokens whose values the ranges hold whole.
+        kept_float: what stays in float32 because it carried the error; a feed-forward network is two.
         mean_p: mean |difference of p(cloud)| to the float graph on the calibration texts.
         tried: mean_p by coverage.
+        tried_coordinates: mean_p by alpha, best coverage, on a third of the texts.
+        magnitudes: where the streams are largest, in the checkpoint's folded coordinates.
+        seconds: that all this took.
     """
 
     nodes: int
+    products: int
     weight_limit: int
     texts: int
+    alpha: float
+    centred: bool
+    gains: int
     covered: float
+    kept_float: tuple[str, ...]
     mean_p: float
     tried: dict[str, float]
+    tried_coordinates: dict[str, float]
+    magnitudes: dict[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Calibration:
+    """The texts, and what the float graph answers to them."""
+
+    tokens: Tokens
+    wanted: NDArray[np.float64]
+    cloud_index: int
+    config: SessionConfig
+
+    def probabilities(self, model: onnx.ModelProto) -> NDArray[np.float64]:
+        """p(cloud) of every text by a model."""
+        session = Session(model.SerializeToString(), self.config)
+        return cloud_probability(answers_alone(session, self.tokens), self.cloud_index, None)
+
+    def error(self, model: onnx.ModelProto) -> float:
+        """Mean |difference of p(cloud)|."""
+        return float(np.abs(self.probabilities(model) - self.wanted).mean())
+
+    def spread(self, texts: int) -> "_Calibration":
+        """About so many of the texts, evenly from all."""
+        chosen = slice(None, None, max(1, len(self.tokens) // texts))
+        return replace(self, tokens=self.tokens[chosen], wanted=self.wanted[chosen])
+
+
+class _Writer:
+    """Int8 graphs of one classifier in one choice of coordinates."""
+
+    def __init__(self, folded: FoldedMobileBert, words: QuantizedWords | None, weight_limit: int) -> None:
+        self.folded = equalize(folded)
+        self._words, self._limit = words, weight_limit
+        self.float_model = emit(self.folded, FloatProducts())
+
+    def extremes(self, calibration: _Calibration) -> Extremes:
+        """What the products' inputs lie between on the texts."""
+        watched = watched_values(self.folded)
+        threads = calibration.config.threads or 1
+        return row_extremes(self.float_model, watched, calibration.tokens, threads=threads)
+
+    def int8(self, ranges: Mapping[str, Range], kept_float: Collection[str] = ()) -> onnx.ModelProto:
+        """The graph over these ranges."""
+        products = Int8Products(ranges, self._limit, kept_float, self._words)
+        return emit(self.folded, products, "MobileBERT, folded: int8 products, calibrated activations")
 
 
 def quantize(
@@ -63,25 +150,97 @@ def quantize(
         weight_limit: largest magnitude of a weight, 1..127.
         threads: intra-op threads of the calibration.
     """
+    began = time.perf_counter()
     config = SessionConfig(threads=threads)
-    folded = equalize(folded)
     float_model = emit(folded, FloatProducts())
-    extremes = row_extremes(float_model, watched_values(folded), sequences, threads=threads)
-    float_logits = answers_alone(Session(float_model.SerializeToString(), config), sequences)
-    wanted = cloud_probability(float_logits, cloud_index, None)
-    tried: dict[float, tuple[float, onnx.ModelProto]] = {}
-    for covered in COVERAGES:
-        products = Int8Products(ranges_at(extremes, covered), weight_limit)
-        model = emit(folded, products, "MobileBERT, folded: int8 products, calibrated activations")
-        logits = answers_alone(Session(model.SerializeToString(), config), sequences)
-        tried[covered] = float(np.abs(cloud_probability(logits, cloud_index, None) - wanted).mean()), model
-    best = min(tried, key=lambda covered: tried[covered][0])
-    mean_p, model = tried[best]
+    logits = answers_alone(Session(float_model.SerializeToString(), config), sequences)
+    texts = _Calibration(sequences, cloud_probability(logits, cloud_index, None), cloud_index, config)
+    few = texts.spread(_STYLE_TEXTS)
+    places = [name for stream in stream_places(folded) for name in stream]
+    channels = channel_ranges(float_model, places, few.tokens, threads=threads)
+    words = quantize_words(folded)
+    writers = {
+        style: _Writer(
+            recoordinate(folded, plan_coordinates(folded, channels, style)) if style.alpha else folded,
+            words,
+            weight_limit,
+        )
+        for style in STYLES
+    }
+    styles = {style: _by_coverage(writer, few, _STYLE_COVERAGES) for style, writer in writers.items()}
+    style = min(styles, key=lambda one: min(styles[one].values()))
+    writer = writers[style]
+    extremes = writer.extremes(texts)
+    tried = {c: texts.error(writer.int8(ranges_at(extremes, c))) for c in COVERAGES}
+    covered = min(tried, key=tried.__getitem__)
+    ranges, mean_p = ranges_at(extremes, covered), tried[covered]
+    kept: tuple[str, ...] = ()
+    if mean_p > NEAR_ENOUGH:
+        kept, mean_p = keep_float(writer, ranges, texts)
+    model = writer.int8(ranges, kept)
     return model, QuantizationReport(
         nodes=len(model.graph.node),
+        products=sum(node.op_type in _PRODUCTS for node in model.graph.node),
         weight_limit=weight_limit,
         texts=len(sequences),
-        covered=best,
+        alpha=style.alpha,
+        centred=style.centred,
+        gains=sum(node.name.endswith(".gained") for node in model.graph.node),
+        covered=covered,
+        kept_float=kept,
         mean_p=mean_p,
-        tried={str(covered): value for covered, (value, _) in tried.items()},
+        tried={str(covered): value for covered, value in tried.items()},
+        tried_coordinates={
+            f"{one.alpha}{' centred' if one.centred else ''}": min(found.values())
+            for one, found in styles.items()
+        },
+        magnitudes=magnitudes(channels),
+        seconds=round(time.perf_counter() - began, 3),
     )
+
+
+def _by_coverage(writer: _Writer, texts: _Calibration, coverages: Sequence[float]) -> dict[float, float]:
+    extremes = writer.extremes(texts)
+    return {c: texts.error(writer.int8(ranges_at(extremes, c))) for c in coverages}
+
+
+def keep_float(
+    writer: _Writer, ranges: Mapping[str, Range], texts: _Calibration
+) -> tuple[tuple[str, ...], float]:
+    """The fewest products to keep in float32 that bring the error to NEAR_ENOUGH, and the error then.
+
+    Each product is tried as the only one in int8: first each block as a whole, then the products of the worst
+    blocks, _MOST_UNITS at most. The worst 1, 2, 4, ... stay in float32, a quarter of all at most; where even
+    that does not bring it near enough, none does, and the gates will say no.
+    """
+    names = units(writer.folded)
+    few = texts.spread(_UNIT_TEXTS)
+
+    def alone(int8: Collection[str]) -> float:
+        return few.error(writer.int8(ranges, set(names) - set(int8)))
+
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(".".join(name.split(".")[:2]), []).append(name)
+    worst = sorted(groups.values(), key=alone, reverse=True)
+    candidates = [name for group in worst for name in group][:_MOST_UNITS]
+    order = sorted(candidates, key=lambda name: alone([name]), reverse=True)
+    count = 1
+    while count <= max(1, len(names) // 4):
+        kept = tuple(order[:count])
+        error = texts.error(writer.int8(ranges, kept))
+        if error <= NEAR_ENOUGH:
+            return kept, error
+        count *= 2
+    return (), texts.error(writer.int8(ranges))
+
+
+def magnitudes(channels: Mapping[str, ChannelRange]) -> dict[str, Any]:
+    """Where the residual streams are largest: the place, the largest |value|, the median channel's."""
+    sizes = {name: np.maximum(np.abs(c.low), np.abs(c.high)) for name, c in channels.items()}
+    place = max(sizes, key=lambda name: float(sizes[name].max()))
+    return {
+        "place": place,
+        "largest": float(sizes[place].max()),
+        "median_channel": float(np.median(sizes[place])),
+    }

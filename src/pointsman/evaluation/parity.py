@@ -43,15 +43,18 @@ class Gate:
         mean_p: mean |difference of p(cloud)|; None does not gate it.
         label_agreement: least share of texts with the same label, 0..1.
         invariance: largest |difference of p(cloud)| between a text alone and in a padded, shuffled batch.
+        times_torch: `max_p` may be exceeded up to this multiple of PyTorch's own float32 error to float64,
+            on the largest difference and on the 99 % quantile; 0 never lets it.
     """
 
     max_p: float | None
     mean_p: float | None
     label_agreement: float
     invariance: float = 1e-4
+    times_torch: float = 0.0
 
 
-EXACT = Gate(max_p=ACCEPTABLE, mean_p=None, label_agreement=1.0)
+EXACT = Gate(max_p=ACCEPTABLE, mean_p=None, label_agreement=1.0, times_torch=2.0)
 QUANTIZED = Gate(max_p=None, mean_p=0.01, label_agreement=0.995)
 HALF = Gate(max_p=0.01, mean_p=1e-3, label_agreement=0.995, invariance=1e-2)
 
@@ -73,7 +76,8 @@ class Comparison:
         variant: which.
         texts: how many were compared.
         lengths: shortest and longest, in tokens.
-        max_p: largest |difference of p(cloud)|.
+        max_p: largest |difference of p(cloud)| to float64, or to float32 where there is no float64 reference.
+        torch_max_p: the same of PyTorch in float32; 0 without a float64 reference.
         mean_p: mean of it.
         max_logit: largest |difference of a logit|: information, not a gate.
         max_margin: largest |difference of logit_cloud - logit_local|: information, not a gate.
@@ -89,6 +93,7 @@ class Comparison:
     texts: int
     lengths: tuple[int, int]
     max_p: float
+    torch_max_p: float
     mean_p: float
     max_logit: float
     max_margin: float
@@ -135,8 +140,9 @@ def compare(
     gate: Gate,
     *,
     cloud_index: int,
+    pad_id: int = 0,
 ) -> Comparison:
-    """Judge one variant.
+    """Judge one variant; `pad_id` fills up the batches of the invariance.
 
     Raises:
         ParityError: logits of another shape, or not finite: there is nothing to compare.
@@ -147,10 +153,13 @@ def compare(
     if not np.isfinite(found).all():
         raise ParityError(f"{variant}: {int((~np.isfinite(found)).sum())} logits are NaN or infinite.")
     p_found = cloud_probability(found, cloud_index, None)
-    p_wanted = cloud_probability(reference.logits, cloud_index, None)
-    difference = np.abs(p_found - p_wanted)
-    agreement = float(np.mean((p_found >= 0.5) == (p_wanted >= 0.5)))
-    moved = invariance(backend, tokens, cloud_index)
+    p_torch = cloud_probability(reference.logits, cloud_index, None)
+    p_wanted = p_torch if reference.exact is None else cloud_probability(reference.exact, cloud_index, None)
+    difference, own = np.abs(p_found - p_wanted), np.abs(p_torch - p_wanted)
+    # Where float32 may err as PyTorch does, a text whose label that error decides has none to agree with.
+    decided = np.abs(p_wanted - 0.5) > gate.times_torch * own.max()
+    agreement = float(np.mean(((p_found >= 0.5) == (p_wanted >= 0.5)) | ~decided))
+    moved = invariance(backend, tokens, cloud_index, pad_id)
     margins = [logits[:, cloud_index] - logits[:, 1 - cloud_index] for logits in (found, reference.logits)]
     order = np.argsort(-difference)[:_WORST_SHOWN]
     return Comparison(
@@ -158,6 +167,7 @@ def compare(
         texts=len(texts),
         lengths=(min(map(len, tokens)), max(map(len, tokens))),
         max_p=float(difference.max()),
+        torch_max_p=float(own.max()),
         mean_p=float(difference.mean()),
         max_logit=float(np.abs(found - reference.logits).max()),
         max_margin=float(np.abs(margins[0] - margins[1]).max()),
@@ -165,12 +175,12 @@ def compare(
         label_agreement=agreement,
         invariance=moved,
         verdict=in_words(float(difference.max())),
-        failures=tuple(_failures(gate, difference, agreement, moved)),
+        failures=tuple(_failures(gate, difference, own, agreement, moved)),
         worst=tuple(Disagreement(texts[i][:200], float(p_wanted[i]), float(p_found[i])) for i in order),
     )
 
 
-def invariance(backend: Backend, tokens: Tokens, cloud_index: int) -> float:
+def invariance(backend: Backend, tokens: Tokens, cloud_index: int, pad_id: int = 0) -> float:
     """Largest change of p(cloud) when a text stands in a padded, shuffled batch instead of alone.
 
     The texts are spread over all lengths; each batch holds short and long ones, so every short one is
@@ -182,7 +192,7 @@ def invariance(backend: Backend, tokens: Tokens, cloud_index: int) -> float:
     worst = 0.0
     for start in range(0, len(chosen), 8):
         group = [tokens[index] for index in chosen[start : start + 8]]
-        together = cloud_probability(backend.run(*pad(group, pad_id=0)), cloud_index, None)
+        together = cloud_probability(backend.run(*pad(group, pad_id=pad_id)), cloud_index, None)
         for sequence, p_together in zip(group, together, strict=True):
             alone = cloud_probability(backend.run(*pad([sequence], pad_id=0)), cloud_index, None)
             worst = max(worst, abs(float(alone[0]) - float(p_together)))
@@ -207,6 +217,7 @@ def sentence(summary: Mapping[str, Any]) -> str:
         f"mean {summary['mean_p']:.1e}, labels agree {summary['label_agreement']:.2%}"
         f", batch and padding move it by {summary['invariance']:.1e}"
         + ("" if error is None else f", relative error to float64 {error:.1e}")
+        + (f", PyTorch's own {own:.1e}" if (own := summary.get("torch_max_p", 0.0)) > EXCELLENT else "")
         + f" ({summary['texts']} texts)"
     )
 
@@ -240,10 +251,21 @@ def require(comparisons: Mapping[str, Comparison]) -> None:
         raise ParityError("no parity, no artifact. " + " | ".join(lines))
 
 
-def _failures(gate: Gate, difference: NDArray[np.float64], agreement: float, moved: float) -> list[str]:
+def _failures(
+    gate: Gate,
+    difference: NDArray[np.float64],
+    own: NDArray[np.float64],
+    agreement: float,
+    moved: float,
+) -> list[str]:
     failures = []
-    if gate.max_p is not None and difference.max() > gate.max_p:
-        failures.append(f"p(cloud) differs by {difference.max():.2e} (at most {gate.max_p:.0e})")
+    for share, name in ((1.0, "differs by"), (0.99, "differs in 1 % of the texts by at least")):
+        if gate.max_p is None:
+            break
+        found, allowed = float(np.quantile(difference, share)), gate.max_p
+        allowed = max(allowed, gate.times_torch * float(np.quantile(own, share)))
+        if found > allowed:
+            failures.append(f"p(cloud) {name} {found:.2e} (at most {allowed:.0e})")
     if gate.mean_p is not None and difference.mean() > gate.mean_p:
         failures.append(f"p(cloud) differs by {difference.mean():.2e} on average (at most {gate.mean_p:.0e})")
     if agreement < gate.label_agreement:

@@ -10,12 +10,12 @@ from pointsman.errors import NonFiniteOutputError
 
 
 def cloud_probability(
-    logits: NDArray[np.float32], cloud_index: int, calibration: Calibration | None
+    logits: NDArray[np.floating[Any]], cloud_index: int, calibration: Calibration | None
 ) -> NDArray[np.float64]:
     """Probability of `cloud`: `sigmoid(a * margin + b)`, with a = 1, b = 0 (a softmax) without a calibration.
 
     Args:
-        logits: float32 (batch, 2).
+        logits: float (batch, 2).
         cloud_index: which column speaks for `cloud`.
         calibration: the artifact's, or None.
 

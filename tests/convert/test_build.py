@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from tests.convert.tiny_checkpoint import write_checkpoint, write_other
+from tests.convert.tiny_checkpoint import write_checkpoint
 
-from pointsman.artifact.layout import FOLDED, INT8, PLAIN
+from pointsman.artifact.layout import INT8, PLAIN
 from pointsman.convert import build
 from pointsman.convert.build import export
 from pointsman.convert.options import ExportOptions, Shape
@@ -83,30 +83,6 @@ def test_without_torch_nothing_is_imported_and_the_card_says_that_nothing_was_pr
     made = export(checkpoint, tmp_path / "artifact", LIGHT, silent)
     assert set(made.artifact.manifest.variants) == {"folded"}
     assert "not validated" in (made.artifact.path / "README.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("architecture", "overrides"),
-    [
-        ("bert", {}),
-        ("bert", {"hidden_size": 48, "num_hidden_layers": 3, "intermediate_size": 96}),
-        ("distilbert", {}),
-        ("roberta", {}),
-    ],
-    ids=["bert", "the shape of MiniLM", "distilbert", "roberta"],
-)
-def test_other_architectures_take_the_exporter_path(architecture, overrides, tmp_path):
-    path = write_other(tmp_path / "checkpoint", architecture, **overrides)
-    made = export(path, tmp_path / "artifact", ExportOptions(), silent)
-    manifest = made.artifact.manifest
-    assert manifest.model_type == architecture
-    assert made.comparisons["plain"].passed
-    assert "not MobileBERT" in manifest.conversion["fold"]["refused"]
-    optimizer = manifest.conversion["optimizer"]
-    assert ("folded" in manifest.variants) == bool(optimizer["fused"])
-    if optimizer["fused"]:
-        assert made.comparisons["folded"].passed
-        assert (made.artifact.path / FOLDED).is_file()
 
 
 def test_a_fixed_shape_needs_texts_that_fit(checkpoint, tmp_path):

@@ -55,28 +55,52 @@ def write_tokenizer(path: Path) -> None:
     (path / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
+TINY_ENCODER: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 162,
+}
+
+OTHER_SIZES: dict[str, dict[str, Any]] = {
+    "distilbert": {"dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 162},
+    "albert": {**TINY_ENCODER, "embedding_size": 16},
+    "electra": {**TINY_ENCODER, "embedding_size": 16},
+    "deberta-v2": {
+        **TINY_ENCODER,
+        "relative_attention": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_buckets": 16,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "position_biased_input": False,
+    },
+    "modernbert": {
+        **TINY_ENCODER,
+        "local_attention": 16,
+        "global_attn_every_n_layers": 2,
+        "cls_token_id": 2,
+        "sep_token_id": 3,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+    },
+    "gpt2": {"n_embd": 32, "n_inner": 48, "n_layer": 2, "n_head": 4, "n_positions": 162},
+    "qwen3": {**TINY_ENCODER, "num_key_value_heads": 2, "head_dim": 8},
+}
+
+
 def write_other(path: Path, architecture: str, **overrides: Any) -> Path:
     """A checkpoint of another architecture, written by transformers itself."""
     import torch
     import transformers
 
-    configs = {
-        "bert": transformers.BertConfig,
-        "distilbert": transformers.DistilBertConfig,
-        "roberta": transformers.RobertaConfig,
-    }
-    width = (
-        {"dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4}
-        if architecture == "distilbert"
-        else {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-    )
-    config = configs[architecture](
+    config = transformers.AutoConfig.for_model(
+        architecture,
         vocab_size=len(VOCABULARY),
-        max_position_embeddings=162,
-        pad_token_id=0,
         id2label={0: "local", 1: "cloud"},
         label2id=LABELS["label2id"],
-        **{**width, **overrides},
+        **{"pad_token_id": 0, **OTHER_SIZES.get(architecture, TINY_ENCODER), **overrides},
     )
     torch.manual_seed(5)
     transformers.AutoModelForSequenceClassification.from_config(config).save_pretrained(path)

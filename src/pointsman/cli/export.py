@@ -8,6 +8,7 @@ without parity: an int8 file that fails its gates is left out, and the report sa
 Examples:
   pointsman export checkpoints/default-router --output router
   pointsman export my-router --max-length 256 --int8-queries my-queries.jsonl
+  pointsman export my-router --labels weak=local,strong=cloud
   pointsman export my-router --slim          # keep only the file that a router runs
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from pointsman.cli.deprecated import add_renamed_flag
 from pointsman.convert.options import FULL_LIMIT, SAFE_LIMIT, ExportOptions, Shape
 from pointsman.errors import SettingsError
+from pointsman.labels import TARGETS
 
 NAME = "export"
 HELP = "turn a trained checkpoint into a verified ONNX router"
@@ -49,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="int8 weights up to 127 instead of 63: finer, but saturates on processors with AVX2 and no VNNI",
     )
+    parser.add_argument(
+        "--labels", metavar="NAME=local,NAME=cloud", help="which of the checkpoint's labels means what"
+    )
     parser.add_argument("--threads", type=int, help="default: what this process may use")
     parser.add_argument("--name", help="name of the artifact (default: the checkpoint's directory)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -75,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
         queries_file=args.queries,
         threads=args.threads or available_threads(),
         name=args.name,
+        labels=parse_labels(args.labels),
     )
     checkpoint = args.checkpoint.resolve()
     output = args.output or checkpoint.with_name(f"{checkpoint.name}-onnx")
@@ -89,6 +95,21 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(exported.artifact.path)
     return 0
+
+
+def parse_labels(text: str | None) -> dict[str, str]:
+    """`weak=local,strong=cloud` to a table; None to an empty one.
+
+    Raises:
+        SettingsError: not two names, one for each target.
+    """
+    if text is None:
+        return {}
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    names = {name.strip(): target.strip().lower() for name, _, target in pairs if name.strip()}
+    if len(pairs) != len(TARGETS) or sorted(names.values()) != sorted(TARGETS):
+        raise SettingsError(f"--labels: expected NAME=local,NAME=cloud, found {text!r}.")
+    return names
 
 
 def parse_shape(text: str | None) -> Shape:

@@ -3,12 +3,12 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
@@ -30,11 +30,21 @@ from pointsman.convert.mobilebert import MobileBertConfig, mobilebert_from_weigh
 from pointsman.convert.options import ExportOptions
 from pointsman.convert.quantize import QuantizationReport, quantize
 from pointsman.convert.queries import ProofTexts, proof_texts
+from pointsman.convert.static_int8 import quantize_static
 from pointsman.convert.tokenizer import artifact_tokenizer
 from pointsman.convert.validation import prove
-from pointsman.errors import ArtifactError, CheckpointError, UnsupportedModelError
+from pointsman.errors import (
+    ArtifactError,
+    CheckpointError,
+    ConversionError,
+    PointsmanError,
+    UnsupportedModelError,
+)
 from pointsman.evaluation.parity import Comparison, Reference, require, sentence
 from pointsman.policy import Policy
+
+if TYPE_CHECKING:
+    from pointsman.convert.optimize import Fused
 
 Progress = Callable[[str], None]
 
@@ -69,14 +79,16 @@ def export(checkpoint_path: Path, output: Path, options: ExportOptions, progress
         ArtifactError: the disk refused; nothing is left behind.
     """
     refuse_existing(output)
-    checkpoint = read_checkpoint(checkpoint_path)
+    checkpoint = read_checkpoint(checkpoint_path, options.labels)
     limits = _limits(checkpoint, options)
     progress(f"checkpoint: {checkpoint.model_type}, labels {', '.join(checkpoint.labels.names)}")
-    journey = _Journey({}, {})
+    if checkpoint.prefix:
+        progress(f"checkpoint: every tensor's name begins with {checkpoint.prefix!r}; read without it")
+    journey = _Journey({}, {"labels": dict(options.labels)} if options.labels else {})
     folded = _fold(checkpoint, options, journey, progress)
     proof = proof_texts(checkpoint, limits, options)
     reference = _plain_and_reference(checkpoint, options, journey, proof, folded is None, progress)
-    if folded is not None and options.quantize:
+    if options.quantize:
         _quantize(folded, journey, proof, checkpoint, options, progress)
     comparisons = _prove(journey, reference, proof, checkpoint, options, progress) if reference else {}
     return Exported(_write(checkpoint, output, limits, journey, comparisons, options, progress), comparisons)
@@ -146,9 +158,11 @@ def _plain_and_reference(
     """The exporter path: needs torch, so it is imported here and only where something asks for it."""
     if not (options.plain or options.validate or optimize or options.half):
         return None
-    from pointsman.convert.reference import torch_reference
+    from pointsman.convert.reference import same_tokens, torch_reference
     from pointsman.convert.torch_export import export_plain, load_model
 
+    if options.validate:
+        same_tokens(checkpoint, proof, _limits(checkpoint, options))
     model = load_model(checkpoint)
     if options.plain or optimize or options.half:
         began = time.perf_counter()
@@ -172,11 +186,12 @@ def _plain_and_reference(
 
 
 def _optimize(plain: onnx.ModelProto, checkpoint: Checkpoint, journey: _Journey, progress: Progress) -> None:
-    from pointsman.convert.optimize import fuse
-
-    heads = int(checkpoint.config.get("num_attention_heads") or checkpoint.config.get("n_heads") or 0)
-    hidden = int(checkpoint.config.get("hidden_size") or checkpoint.config.get("dim") or 0)
-    fused = fuse(plain, heads, hidden)
+    try:
+        fused = _fused(plain, checkpoint)
+    except ConversionError as error:
+        journey.conversion["optimizer"] = {"refused": str(error)}
+        progress(f"optimizer: refused: {error}")
+        return
     journey.conversion["optimizer"] = {"fused": fused.counts}
     if fused.counts:
         journey.models["folded"] = fused.model
@@ -186,6 +201,15 @@ def _optimize(plain: onnx.ModelProto, checkpoint: Checkpoint, journey: _Journey,
             "ONNX Runtime's transformer optimizer found nothing to fuse"
         )
         progress("optimizer: fused nothing; the plain file is what there is")
+
+
+def _fused(plain: onnx.ModelProto, checkpoint: Checkpoint, *, split: bool = False) -> "Fused":
+    from pointsman.convert.optimize import fuse
+
+    config = checkpoint.config
+    heads = config.get("num_attention_heads") or config.get("n_heads") or config.get("n_head") or 0
+    hidden = config.get("hidden_size") or config.get("dim") or config.get("n_embd") or 0
+    return fuse(plain, int(heads), int(hidden), split=split)
 
 
 def _half(plain: onnx.ModelProto) -> onnx.ModelProto:
@@ -198,28 +222,52 @@ def _half(plain: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _quantize(
-    folded: FoldedMobileBert,
+    folded: FoldedMobileBert | None,
     journey: _Journey,
     proof: ProofTexts,
     checkpoint: Checkpoint,
     options: ExportOptions,
     progress: Progress,
 ) -> None:
-    model, report = quantize(
-        folded,
-        proof.calibration_tokens,
-        cloud_index=checkpoint.labels.cloud_index,
-        weight_limit=options.weight_limit,
-        threads=options.threads,
-    )
-    journey.models["int8"] = model
-    journey.conversion["int8"] = asdict(report)
-    progress(_tell_int8(report))
+    settings: Any = {
+        "cloud_index": checkpoint.labels.cloud_index,
+        "weight_limit": options.weight_limit,
+        "threads": options.threads,
+    }
+    if folded is not None:
+        model, report = quantize(folded, proof.calibration_tokens, **settings)
+        journey.models["int8"], journey.conversion["int8"] = model, asdict(report)
+        progress(_tell_int8(report))
+    elif "plain" in journey.models:
+        journey.conversion["int8"] = _quantize_other(journey, proof, checkpoint, settings)
+        progress("int8: " + ", ".join(f"{k} {v}" for k, v in journey.conversion["int8"].items()))
+
+
+def _quantize_other(
+    journey: _Journey, proof: ProofTexts, checkpoint: Checkpoint, settings: Any
+) -> dict[str, Any]:
+    """Int8 for another architecture; what was done, or the reason why there is none."""
+    plain = journey.models["plain"]
+    try:
+        graph = _fused(plain, checkpoint, split=True).model
+    except ConversionError:
+        graph = plain
+    try:
+        made = quantize_static(graph, proof.calibration_tokens, **settings)
+    except (PointsmanError, RuntimeError, ValueError) as error:
+        return {"refused": f"the graph cannot be rewritten: {error}"}
+    if made is None:
+        return {"refused": "the graph has no product of activations with a constant weight"}
+    journey.models["int8"] = made[0]
+    return asdict(made[1])
 
 
 def _tell_int8(report: QuantizationReport) -> str:
+    kept = f" but for {', '.join(report.kept_float)} in float32" if report.kept_float else ""
     return (
-        f"int8: {report.nodes} nodes; ranges hold {report.covered:.2%} of tokens "
+        f"int8: {report.products} products{kept}, coordinates at alpha {report.alpha}"
+        f"{' centred' if report.centred else ''}, ranges hold {report.covered:.2%} of tokens, "
+        f"in {report.seconds:.1f} s "
         f"(mean difference of p(cloud) on {report.texts} calibration texts: {report.mean_p:.4f})"
     )
 
@@ -239,14 +287,29 @@ def _prove(
         found = prove(variant, model, reference, proof, checkpoint.labels.cloud_index, options.threads)
         comparisons[variant] = found
         progress(f"parity: {variant} {sentence(found.to_dict())}")
-        if not found.passed and variant in ("int8", "fp16"):
+        # What ONNX Runtime's optimizer fused is no more than an offer; what the algebra folded must hold.
+        optional = ("int8", "fp16", "folded") if "optimizer" in journey.conversion else ("int8", "fp16")
+        if not found.passed and variant in optional:
             del journey.models[variant]
-            journey.conversion[variant] = {
-                **journey.conversion.get(variant, {}),
-                "refused": "; ".join(found.failures),
-            }
+            part = "optimizer" if variant == "folded" else variant
+            record = journey.conversion.get(part, {})
+            reasons = [*found.failures, *_explanation(record)]
+            journey.conversion[part] = {**record, "refused": "; ".join(reasons)}
+            progress(f"{variant}: left out: {'; '.join(reasons)}")
     require({name: c for name, c in comparisons.items() if name in journey.models})
     return comparisons
+
+
+def _explanation(record: Mapping[str, Any]) -> list[str]:
+    """Which activations made int8 fail, and what its user can do."""
+    if "magnitudes" not in record:
+        return []
+    where = record["magnitudes"]
+    largest, median = f"{where['largest']:.3g}", f"{where['median_channel']:.3g}"
+    return [
+        f"activations are largest at {where['place']}: {largest}, the median channel's {median}",
+        "calibrate on queries like yours (--int8-queries), or run the folded variant",
+    ]
 
 
 def _write(
@@ -306,7 +369,7 @@ def _write_files(
             path.write_bytes(model.SerializeToString())
         for file in checkpoint.tokenizer_files:
             shutil.copyfile(file, stage / file.name)
-        tokenizer = artifact_tokenizer(checkpoint.path / TOKENIZER, manifest.limits)
+        tokenizer = artifact_tokenizer(checkpoint.path / TOKENIZER, manifest.limits, checkpoint.pad_token_id)
         (stage / TOKENIZER).write_text(tokenizer, encoding="utf-8")
         config = {**checkpoint.config, "num_labels": len(checkpoint.labels.names)}
         (stage / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,14 +1,16 @@
 """A trained checkpoint on disk: a Hugging Face directory, read without torch, trusted only after checks."""
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
@@ -16,12 +18,30 @@ from pointsman.artifact.digest import artifact_id, digest_file
 from pointsman.artifact.layout import CONFIG, TOKENIZER, TOKENIZER_COMPANIONS
 from pointsman.artifact.manifest import Calibration, Chat
 from pointsman.errors import CheckpointError, PointsmanError
-from pointsman.labels import LabelSet
+from pointsman.labels import TARGETS, LabelSet
 
 WEIGHTS = "model.safetensors"
 CALIBRATION = "calibration.json"
 _PICKLES = ("pytorch_model.bin", "model.pt", "pytorch_model.pt", "model.pth")
 _CONFIG_LIMIT_BYTES = 1 << 20
+INDEX = "model.safetensors.index.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+PREFIXES = ("module.", "_orig_mod.", "model.")
+"""What wrappers put before every name: DistributedDataParallel, torch.compile, a Lightning module."""
+
+_POSITIONS_AFTER_PADDING = (
+    "camembert",
+    "data2vec-text",
+    "ibert",
+    "longformer",
+    "luke",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +85,31 @@ class Checkpoint:
 
     @property
     def max_positions(self) -> int | None:
-        """The longest sequence that the position table holds, in tokens; None where the config is silent."""
-        value = self.config.get("max_position_embeddings")
-        return value if isinstance(value, int) else None
+        """The longest sequence that the position table holds, in tokens; None where the config is silent.
+
+        RoBERTa and its kin count positions from the padding token's number on: two of their 514 hold no text.
+        """
+        value = self.config.get("max_position_embeddings", self.config.get("n_positions"))
+        if not isinstance(value, int):
+            return None
+        return value - self.pad_token_id - 1 if self.model_type in _POSITIONS_AFTER_PADDING else value
+
+    @property
+    def pad_token_id(self) -> int:
+        """The padding token's number: the config's, else the tokenizer's, else the end of text's, else 0."""
+        if isinstance(found := self.config.get("pad_token_id"), int):
+            return found
+        settings = (
+            _read_json(self.path / TOKENIZER_CONFIG) if (self.path / TOKENIZER_CONFIG).is_file() else {}
+        )
+        token = settings.get("pad_token")
+        name = token.get("content") if isinstance(token, dict) else token
+        if isinstance(name, str):
+            number = Tokenizer.from_file(str(self.path / TOKENIZER)).token_to_id(name)
+            if number is not None:
+                return int(number)
+        end = self.config.get("eos_token_id")
+        return end if isinstance(end, int) else 0
 
     @property
     def tokenizer_files(self) -> list[Path]:
@@ -75,18 +117,30 @@ class Checkpoint:
         names = (TOKENIZER, *TOKENIZER_COMPANIONS)
         return [self.path / name for name in names if (self.path / name).is_file()]
 
+    @property
+    def weight_files(self) -> list[Path]:
+        """The safetensors that hold the weights: one, or the shards that an index names."""
+        if (self.path / WEIGHTS).is_file():
+            return [self.path / WEIGHTS]
+        names = _read_json(self.path / INDEX).get("weight_map")
+        if not isinstance(names, dict) or not all(
+            isinstance(n, str) and Path(n).name == n for n in names.values()
+        ):
+            raise CheckpointError(f"{self.path / INDEX}: weight_map: expected tensor names to file names.")
+        return [self.path / name for name in sorted(set(names.values()))]
+
     def weights(self) -> dict[str, NDArray[Any]]:
-        """Every tensor, finite.
+        """Every tensor, finite, without a wrapper's prefix before the names.
 
         Raises:
             CheckpointError: truncated or hostile safetensors, or NaN or infinity in a tensor.
         """
-        try:
-            tensors = load_file(self.path / WEIGHTS)
-        except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-            raise CheckpointError(
-                f"{self.path / WEIGHTS} cannot be read: {error}. Copy the checkpoint again."
-            ) from None
+        tensors: dict[str, NDArray[Any]] = {}
+        for file in self.weight_files:
+            try:
+                tensors.update(load_file(file))
+            except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+                raise CheckpointError(f"{file} cannot be read: {error}. Copy the checkpoint again.") from None
         for name, tensor in tensors.items():
             if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
                 bad = int(np.count_nonzero(~np.isfinite(tensor)))
@@ -95,11 +149,29 @@ class Checkpoint:
                     f"found {bad} of {tensor.size} NaN or infinite. "
                     "The training diverged; use an earlier checkpoint."
                 )
-        return tensors
+        return {name.removeprefix(self.prefix): tensor for name, tensor in tensors.items()}
+
+    @property
+    def prefix(self) -> str:
+        """What a wrapper put before every tensor's name; empty where there is none, which is usual."""
+        names: list[str] = []
+        for file in self.weight_files:
+            with suppress(SafetensorError, OSError), safe_open(file, framework="numpy") as opened:
+                names += opened.keys()
+        found = ""
+        while names and (
+            more := next((p for p in PREFIXES if all(n.startswith(found + p) for n in names)), "")
+        ):
+            found += more
+        return found
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, names: Mapping[str, str] | None = None) -> Checkpoint:
     """Find and check a checkpoint's files.
+
+    Args:
+        path: the directory.
+        names: which of its labels mean `local` and `cloud`, for example {"weak": "local", "strong": "cloud"}.
 
     Raises:
         CheckpointError: not a directory, a file missing or unreadable, weights that are pickled, labels that
@@ -109,26 +181,61 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"checkpoint {path}: expected a directory with {CONFIG} and {WEIGHTS}, found none."
         )
+    _explain_other_directories(path)
     config = _read_json(path / CONFIG)
     if not isinstance(config.get("model_type"), str):
         raise CheckpointError(
             f"{path / CONFIG}: model_type: expected a name such as 'mobilebert', found none."
         )
     _require_safetensors(path)
-    labels = _labels(config, path / CONFIG)
+    labels = _labels(config, path / CONFIG, {k.strip().lower(): v for k, v in (names or {}).items()})
     _check_tokenizer(path, config)
-    names = [n for n in (CONFIG, WEIGHTS, TOKENIZER, CALIBRATION) if (path / n).is_file()]
-    return Checkpoint(
-        path,
-        config,
-        labels,
-        *_calibration(path),
-        artifact_id({name: digest_file(path / name) for name in names}),
-    )
+    made = Checkpoint(path, config, labels, *_calibration(path), sha256="")
+    others = [path / n for n in (CONFIG, TOKENIZER, CALIBRATION) if (path / n).is_file()]
+    files = {file.name: digest_file(file) for file in (*made.weight_files, *others)}
+    return replace(made, sha256=artifact_id(files))
+
+
+def _explain_other_directories(path: Path) -> None:
+    """One line that helps, for what people have instead of a checkpoint.
+
+    Raises:
+        CheckpointError: a LoRA adapter, a Trainer's output directory, or files that Git LFS did not fetch.
+    """
+    if (path / "adapter_config.json").is_file() and not (path / WEIGHTS).is_file():
+        raise CheckpointError(
+            f"{path} is a LoRA adapter without its base model. Merge the two and save the result: "
+            "AutoPeftModelForSequenceClassification.from_pretrained(directory)"
+            ".merge_and_unload().save_pretrained(merged), and the tokenizer beside it."
+        )
+    steps = [p for p in path.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", p.name)]
+    if steps and not (path / CONFIG).is_file():
+        last = max(steps, key=lambda step: int(step.name.partition("-")[2]))
+        raise CheckpointError(
+            f"{path} is a Trainer's output directory. Export one of its checkpoints: {last}."
+        )
+    for file in (*sorted(path.glob("*.safetensors")), path / TOKENIZER):
+        if (
+            file.is_file()
+            and file.stat().st_size < 1024
+            and file.read_bytes().startswith(b"version https://git-lfs")
+        ):
+            raise CheckpointError(
+                f"{file} is a pointer of Git LFS, not the file. Run `git lfs pull` in {path}."
+            )
 
 
 def _require_safetensors(path: Path) -> None:
     if (path / WEIGHTS).is_file():
+        return
+    if (path / INDEX).is_file():
+        missing = [
+            file.name
+            for file in Checkpoint(path, {}, LabelSet(TARGETS), None, None, "").weight_files
+            if not file.is_file()
+        ]
+        if missing:
+            raise CheckpointError(f"{path}: {INDEX} names {missing[0]}, which is not there. Copy it, too.")
         return
     pickles = [name for name in _PICKLES if (path / name).exists()]
     if pickles:
@@ -141,7 +248,10 @@ def _require_safetensors(path: Path) -> None:
     raise CheckpointError(f"{path}: expected {WEIGHTS}, found {found or 'an empty directory'}.")
 
 
-def _labels(config: Mapping[str, Any], where: Path) -> LabelSet:
+def _labels(config: Mapping[str, Any], where: Path, names: Mapping[str, str]) -> LabelSet:
+    def target(name: object) -> str:
+        return names.get(str(name).strip().lower(), str(name)).strip().lower()
+
     id2label, label2id = config.get("id2label"), config.get("label2id")
     if not isinstance(id2label, dict) or not id2label:
         raise CheckpointError(
@@ -149,11 +259,14 @@ def _labels(config: Mapping[str, Any], where: Path) -> LabelSet:
             'Add "id2label": {"0": "local", "1": "cloud"} in the order that the model was trained with.'
         )
     try:
-        labels = LabelSet.from_id2label(id2label)
+        labels = LabelSet.from_id2label({key: target(name) for key, name in id2label.items()})
     except PointsmanError as error:
-        raise CheckpointError(f"{where}: {error}") from None
+        raise CheckpointError(
+            f"{where}: {error} Or say which is which: --labels "
+            + ",".join(f"{name}={kind}" for name, kind in zip(id2label.values(), TARGETS, strict=False))
+        ) from None
     if isinstance(label2id, dict) and label2id:
-        other = {str(name).strip().lower(): index for name, index in label2id.items()}
+        other = {target(name): int(i) if str(i).isdecimal() else i for name, i in label2id.items()}
         if other != {name: index for index, name in enumerate(labels.names)}:
             raise CheckpointError(
                 f"{where}: id2label {id2label} and label2id {label2id} contradict each other."

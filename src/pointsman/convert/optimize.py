@@ -37,7 +37,7 @@ class Fused:
     counts: dict[str, int]
 
 
-def fuse(plain: onnx.ModelProto, heads: int, hidden_size: int) -> Fused:
+def fuse(plain: onnx.ModelProto, heads: int, hidden_size: int, *, split: bool = False) -> Fused:
     """Run the optimizer at its BERT setting.
 
     Attention keeps the two-dimensional mask: the optimizer's default counts padding from the right only.
@@ -46,12 +46,14 @@ def fuse(plain: onnx.ModelProto, heads: int, hidden_size: int) -> Fused:
         plain: the exported model.
         heads: attention heads.
         hidden_size: channels of the stream.
+        split: leave the projections out of the fused attention, as products of their own.
 
     Raises:
         ConversionError: the optimizer failed.
     """
     options = FusionOptions("bert")
     options.use_raw_attention_mask(True)
+    options.use_multi_head_attention = split
     logger = logging.getLogger("onnxruntime.transformers")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,5 +1,6 @@
 """What an export may be asked for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +46,7 @@ class ExportOptions:
         queries_file: JSONL of queries to prove parity on; None takes the project's own.
         threads: of the measurements and the proof.
         name: of the artifact; None takes the checkpoint directory's.
+        labels: which of the checkpoint's labels mean `local` and `cloud`; empty where it says so itself.
 
     Raises:
         ConversionError: an opset that no exporter writes.
@@ -65,6 +67,7 @@ class ExportOptions:
     queries_file: Path | None = None
     threads: int = 1
     name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not OLDEST_OPSET <= self.opset <= NEWEST_OPSET:

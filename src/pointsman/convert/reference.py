@@ -5,8 +5,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import AutoTokenizer
 
+from pointsman.artifact.manifest import Limits
+from pointsman.convert.checkpoint import Checkpoint
+from pointsman.convert.queries import ProofTexts
+from pointsman.errors import CheckpointError
 from pointsman.evaluation.parity import Reference, Tokens, answers_alone
+from pointsman.runtime.tokenize import bounded_text
 
 
 class TorchBackend:
@@ -24,6 +30,36 @@ class TorchBackend:
             )
         logits: NDArray[Any] = answer.logits.numpy()
         return logits
+
+
+def same_tokens(checkpoint: Checkpoint, proof: ProofTexts, limits: Limits) -> None:
+    """Hold what the artifact reads of a text against what transformers reads of it.
+
+    Raises:
+        CheckpointError: they differ: the tokenizer's files contradict each other; the first such text.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            checkpoint.path, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # noqa: BLE001 - its Rust core raises untyped exceptions
+        raise CheckpointError(f"{checkpoint.path}: transformers cannot load the tokenizer: {error}") from None
+    count = len(proof.texts) - proof.made
+    for text, found in zip(proof.texts[:count], proof.tokens[:count], strict=True):
+        wanted = tokenizer(
+            bounded_text(text, limits),
+            truncation=True,
+            max_length=limits.max_tokens,
+            split_special_tokens=True,
+        ).input_ids
+        if (wanted or [proof.pad_id]) != found:
+            raise CheckpointError(
+                f"{checkpoint.path}: tokenizer.json and tokenizer_config.json read texts differently, so a "
+                f"training and a router would, too. First at {text[:80]!r}: transformers reads "
+                f"{tokenizer.convert_ids_to_tokens(wanted)[:12]}, tokenizer.json "
+                f"{tokenizer.convert_ids_to_tokens(found)[:12]}. Save the tokenizer that the model was "
+                "trained with again: tokenizer.save_pretrained(directory)."
+            )
 
 
 def torch_reference(model: Any, tokens: Tokens) -> Reference:

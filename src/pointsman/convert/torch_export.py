@@ -6,6 +6,7 @@ at 18. The opset is read back from the file.
 """
 
 import logging
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -15,10 +16,12 @@ from typing import Any
 
 import onnx
 import torch
+from safetensors.numpy import save_file
 from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
-from pointsman.convert.checkpoint import Checkpoint
+from pointsman.artifact.layout import CONFIG
+from pointsman.convert.checkpoint import WEIGHTS, Checkpoint
 from pointsman.convert.options import Shape
 from pointsman.errors import CheckpointError, ConversionError
 
@@ -33,9 +36,9 @@ def load_model(checkpoint: Checkpoint) -> Any:
         CheckpointError: the weights do not fit the configuration.
     """
     try:
-        with _quiet_transformers():
+        with _quiet_transformers(), _loadable(checkpoint) as path:
             model, facts = AutoModelForSequenceClassification.from_pretrained(
-                checkpoint.path,
+                path,
                 attn_implementation="eager",
                 dtype=torch.float32,
                 use_safetensors=True,
@@ -53,6 +56,9 @@ def load_model(checkpoint: Checkpoint) -> Any:
             f"missing {missing[:3]} ({len(missing)} in all). "
             "Transformers would fill them with random numbers."
         )
+    if model.config.pad_token_id is None:
+        # Decoders look for the last token that is no padding.
+        model.config.pad_token_id = checkpoint.pad_token_id
     return model.eval()
 
 
@@ -128,6 +134,18 @@ class _LogitsOnly(torch.nn.Module):  # type: ignore[misc]
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
         return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+
+
+@contextmanager
+def _loadable(checkpoint: Checkpoint) -> Iterator[Path]:
+    """The checkpoint's directory; where a wrapper left a prefix, one without it."""
+    if not checkpoint.prefix:
+        yield checkpoint.path
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        shutil.copyfile(checkpoint.path / CONFIG, Path(directory) / CONFIG)
+        save_file(checkpoint.weights(), Path(directory) / WEIGHTS, metadata={"format": "pt"})
+        yield Path(directory)
 
 
 @contextmanager

@@ -22,7 +22,14 @@ def prove(
     """Compare one variant's file with the reference, by the gate of its kind."""
     session = Session(model, SessionConfig(threads=threads))
     return compare(
-        variant, session, reference, proof.texts, proof.tokens, GATES[variant], cloud_index=cloud_index
+        variant,
+        session,
+        reference,
+        proof.texts,
+        proof.tokens,
+        GATES[variant],
+        cloud_index=cloud_index,
+        pad_id=proof.pad_id,
     )
 
 
@@ -36,12 +43,12 @@ def validate(
         IntegrityError: the artifact was altered.
         CheckpointError: the checkpoint cannot be read.
     """
-    from pointsman.convert.reference import torch_reference
+    from pointsman.convert.reference import same_tokens, torch_reference
     from pointsman.convert.torch_export import load_model
 
     artifact.verify()
     manifest = artifact.manifest
-    checkpoint = read_checkpoint(checkpoint_path)
+    checkpoint = read_checkpoint(checkpoint_path, manifest.conversion.get("labels"))
     if checkpoint.labels != manifest.labels:
         raise ParityError(
             f"{artifact.path} answers {list(manifest.labels.names)}, {checkpoint_path} "
@@ -49,6 +56,7 @@ def validate(
         )
     proof = proof_texts(checkpoint, manifest.limits, ExportOptions(queries_file=queries_file))
     progress(f"reference: {len(proof.tokens)} texts through PyTorch in float32 and float64")
+    same_tokens(checkpoint, proof, manifest.limits)
     reference = torch_reference(load_model(checkpoint), proof.tokens)
     return {
         variant: prove(variant, artifact.read(file), reference, proof, manifest.labels.cloud_index, threads)

@@ -26,7 +26,6 @@ from pointsman.runtime.tokenize import Encoding, TextEncoder
 from pointsman.settings import Settings
 
 STREAM_CHUNK = 2048
-PAD_ID = 0
 
 
 class Router:
@@ -80,8 +79,8 @@ class Router:
         config = session or SessionConfig(threads=settings.threads)
         return cls(
             opened,
-            # The int8 file is this project's own, node by node: there is nothing left to fuse in it.
-            Session(model, config, optimize=variant != "int8"),
+            # MobileBERT's int8 file is this project's own, node by node: there is nothing left to fuse in it.
+            Session(model, config, optimize=(manifest.model_type, variant) != ("mobilebert", "int8")),
             encoder,
             policy or effective_policy(manifest.policy, settings),
             variant,
@@ -146,9 +145,10 @@ class Router:
     def _run(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
         logits = np.empty((len(encodings), len(self.labels.names)), dtype=np.float32)
         # The longest first: at the end only short batches are left, and no thread waits long for another.
+        pad_id = self._encoder.pad_id
         batches = list(plan_batches([len(encoding.ids) for encoding in encodings]))[::-1]
         answers = self.scheduler.map(
-            lambda batch: self.session.run(*pad([encodings[index].ids for index in batch], pad_id=PAD_ID)),
+            lambda batch: self.session.run(*pad([encodings[index].ids for index in batch], pad_id=pad_id)),
             batches,
         )
         for batch, answer in zip(batches, answers, strict=True):

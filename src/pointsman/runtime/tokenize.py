@@ -15,7 +15,6 @@ from pointsman.errors import ArtifactError, InputError
 from pointsman.runtime.readability import is_unreadable, word_weights
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_SPECIAL_TOKENS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class Encoding:
     """One text as the model reads it.
 
     Attributes:
-        ids: token ids with the special ones, at most `max_tokens`.
+        ids: token ids with the special ones, 1..max_tokens; one padding token where there is none at all.
         truncated: the text went on after what the model reads.
         is_empty: nothing but the special tokens.
         is_unreadable: most of the words are foreign to the model or unknown.
@@ -36,7 +35,7 @@ class Encoding:
 
 
 class TextEncoder:
-    """A tokenizer with the artifact's limits."""
+    """A tokenizer with the artifact's limits; `pad_id` is the token that fills a batch up."""
 
     def __init__(self, tokenizer_json: bytes, limits: Limits, scripts: Sequence[str] = ()) -> None:
         """Load the text of a `tokenizer.json`; without `scripts` every text is readable.
@@ -50,6 +49,8 @@ class TextEncoder:
             if not _is_tokenizer_failure(error):
                 raise
             raise ArtifactError(f"tokenizer.json is not a usable tokenizer: {error}") from None
+        self.pad_id: int = (self._tokenizer.padding or {}).get("pad_id", 0)
+        self._special_tokens: int = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         self._tokenizer.no_padding()
         # `[SEP]` in a text is five characters that somebody wrote, not the end of what the model reads.
         self._tokenizer.encode_special_tokens = True
@@ -75,9 +76,7 @@ class TextEncoder:
         for index, text in enumerate(texts):
             if not isinstance(text, str):
                 raise InputError(f"text {index}: expected a string, found {type(text).__name__}.")
-        limit = self._limits.max_chars
-        # A lone surrogate is no text (UTF-8 cannot hold it); the tokenizer would refuse the whole batch.
-        cut = [_SURROGATES.sub("\ufffd", text[:limit]) for text in texts]
+        cut = [bounded_text(text, self._limits) for text in texts]
         try:
             encoded = self._tokenizer.encode_batch_fast(cut)
         except BaseException as error:
@@ -86,13 +85,18 @@ class TextEncoder:
             raise InputError(f"the tokenizer cannot read the text: {type(error).__name__}.") from None
         return [
             Encoding(
-                ids=item.ids,
-                truncated=bool(item.overflowing) or len(text) > limit,
-                is_empty=len(item.ids) <= _SPECIAL_TOKENS,
+                ids=item.ids or [self.pad_id],
+                truncated=bool(item.overflowing) or len(text) > self._limits.max_chars,
+                is_empty=len(item.ids) <= self._special_tokens,
                 is_unreadable=bool(self._weights) and is_unreadable(item.ids, self._weights),
             )
             for text, item in zip(texts, encoded, strict=True)
         ]
+
+
+def bounded_text(text: str, limits: Limits) -> str:
+    """What a tokenizer is given of a text: its beginning, without lone surrogates (no UTF-8 holds them)."""
+    return _SURROGATES.sub("\ufffd", text[: limits.max_chars])
 
 
 def _is_tokenizer_failure(error: BaseException) -> bool:

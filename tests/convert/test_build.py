@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from tests.convert.tiny_checkpoint import write_checkpoint
 
 from pointsman.artifact.layout import INT8, PLAIN
-from pointsman.convert import build
+from pointsman.convert import artifact_files, build
 from pointsman.convert.build import export
 from pointsman.convert.options import ExportOptions, Shape
 from pointsman.convert.validation import validate
@@ -210,7 +210,7 @@ def test_an_interrupt_in_the_middle_leaves_nothing(checkpoint, tmp_path, monkeyp
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(build, "model_card", interrupted)
+    monkeypatch.setattr(artifact_files, "model_card", interrupted)
     with pytest.raises(KeyboardInterrupt):
         export(checkpoint, tmp_path / "artifact", LIGHT, silent)
     assert not any(tmp_path.iterdir())
@@ -220,7 +220,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(checkpoint, tmp_path, monkeypatc
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(build.shutil, "copyfile", full)
+    monkeypatch.setattr(artifact_files.shutil, "copyfile", full)
     with pytest.raises(PointsmanError, match="No space left"):
         export(checkpoint, tmp_path / "artifact", LIGHT, silent)
     assert not any(tmp_path.iterdir())

@@ -1,27 +1,19 @@
 """The journey of an export, in order: read, export, fold, quantize, prove, write. No parity, no artifact."""
 
-import json
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
 
 from pointsman.artifact.layout import (
-    CARD,
-    CONFIG,
-    PARITY_REPORT,
-    TOKENIZER,
     VARIANTS,
 )
 from pointsman.artifact.manifest import Limits, Manifest
 from pointsman.artifact.store import Artifact, refuse_existing, seal, staged
-from pointsman.convert.card import model_card
+from pointsman.convert.artifact_files import provenance, summary, write_files
 from pointsman.convert.checkpoint import Checkpoint, read_checkpoint
 from pointsman.convert.default_variant import choose_default
 from pointsman.convert.emit import FloatProducts, emit
@@ -31,10 +23,8 @@ from pointsman.convert.options import ExportOptions
 from pointsman.convert.quantize import QuantizationReport, quantize
 from pointsman.convert.queries import ProofTexts, proof_texts
 from pointsman.convert.static_int8 import quantize_static
-from pointsman.convert.tokenizer import artifact_tokenizer
 from pointsman.convert.validation import prove
 from pointsman.errors import (
-    ArtifactError,
     CheckpointError,
     ConversionError,
     PointsmanError,
@@ -344,66 +334,12 @@ def _write(
             for variant, model in journey.models.items()
         },
         conversion=journey.conversion,
-        parity={name: _summary(comparison) for name, comparison in comparisons.items()},
-        provenance=_provenance(checkpoint),
+        parity={name: summary(comparison) for name, comparison in comparisons.items()},
+        provenance=provenance(checkpoint),
         scripts=checkpoint.scripts,
     )
     with staged(output) as stage:
-        _write_files(stage, checkpoint, journey, comparisons, manifest)
+        write_files(stage, checkpoint, journey.models, comparisons, manifest)
         artifact = seal(stage, output, manifest)
     progress(f"artifact: {output} (default variant: {default})")
     return artifact
-
-
-def _write_files(
-    stage: Path,
-    checkpoint: Checkpoint,
-    journey: _Journey,
-    comparisons: dict[str, Comparison],
-    manifest: Manifest,
-) -> None:
-    try:
-        for variant, model in journey.models.items():
-            path = stage / VARIANTS[variant]
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(model.SerializeToString())
-        for file in checkpoint.tokenizer_files:
-            shutil.copyfile(file, stage / file.name)
-        tokenizer = artifact_tokenizer(checkpoint.path / TOKENIZER, manifest.limits, checkpoint.pad_token_id)
-        (stage / TOKENIZER).write_text(tokenizer, encoding="utf-8")
-        config = {**checkpoint.config, "num_labels": len(checkpoint.labels.names)}
-        (stage / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        if comparisons:
-            report = stage / PARITY_REPORT
-            report.parent.mkdir(exist_ok=True)
-            table = {name: comparison.to_dict() for name, comparison in comparisons.items()}
-            report.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        (stage / CARD).write_text(model_card(checkpoint, manifest), encoding="utf-8")
-    except OSError as error:
-        raise ArtifactError(f"cannot write beside {stage.parent}: {error.strerror}.") from error
-
-
-def _summary(comparison: Comparison) -> dict[str, Any]:
-    kept = (
-        "texts",
-        "max_p",
-        "mean_p",
-        "label_agreement",
-        "invariance",
-        "relative_error",
-        "verdict",
-        "passed",
-    )
-    table = comparison.to_dict()
-    return {name: table[name] for name in kept}
-
-
-def _provenance(checkpoint: Checkpoint) -> dict[str, Any]:
-    packages = ("pointsman", "onnx", "onnxruntime", "numpy", "tokenizers", "torch", "transformers")
-    curve = {} if checkpoint.curve is None else {"curve": dict(checkpoint.curve)}
-    return {
-        **curve,
-        "checkpoint_sha256": checkpoint.sha256,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {name: version(name) for name in packages},
-    }

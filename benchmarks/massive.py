@@ -2,8 +2,8 @@
 
     python -m benchmarks.massive CHECKPOINT [--nncf PYTHON] [--shape NAME ...]
 
-Makes a checkpoint of every shape in tests/convert/massive.py from CHECKPOINT, quantizes each three ways and
-compares p(cloud) with the float32 graph's on texts that calibrated nothing. PYTHON is an interpreter of
+Makes a checkpoint of every shape in benchmarks/massive_shapes.py from CHECKPOINT, quantizes each three ways
+and compares p(cloud) with the float32 graph's on texts that calibrated nothing. PYTHON is an interpreter of
 an environment that has nncf, openvino and onnx; without it, that column is left out.
 """
 
@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import onnx
 from benchmarks.figures import Figure, record
+from benchmarks.massive_shapes import SHAPES, massive
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.numpy import load_file, save_file
-from tests.convert.massive import SHAPES, massive
 
 from pointsman.artifact.manifest import Limits
 from pointsman.bench.environment import capture_environment

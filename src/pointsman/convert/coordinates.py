@@ -40,6 +40,9 @@ class Style:
     alpha: float
     centred: bool
 
+    def __str__(self) -> str:
+        return f"{self.alpha}{' centred' if self.centred else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class StreamCoordinates:

@@ -158,18 +158,8 @@ def quantize(
     few = texts.spread(_STYLE_TEXTS)
     places = [name for stream in stream_places(folded) for name in stream]
     channels = channel_ranges(float_model, places, few.tokens, threads=threads)
-    words = quantize_words(folded)
-    writers = {
-        style: _Writer(
-            recoordinate(folded, plan_coordinates(folded, channels, style)) if style.alpha else folded,
-            words,
-            weight_limit,
-        )
-        for style in STYLES
-    }
-    styles = {style: _by_coverage(writer, few, _STYLE_COVERAGES) for style, writer in writers.items()}
-    style = min(styles, key=lambda one: min(styles[one].values()))
-    writer = writers[style]
+    styles, writer = _best_style(folded, channels, few, weight_limit)
+    style = min(styles, key=styles.__getitem__)
     extremes = writer.extremes(texts)
     tried = {c: texts.error(writer.int8(ranges_at(extremes, c))) for c in COVERAGES}
     covered = min(tried, key=tried.__getitem__)
@@ -190,18 +180,26 @@ def quantize(
         kept_float=kept,
         mean_p=mean_p,
         tried={str(covered): value for covered, value in tried.items()},
-        tried_coordinates={
-            f"{one.alpha}{' centred' if one.centred else ''}": min(found.values())
-            for one, found in styles.items()
-        },
+        tried_coordinates={str(style): error for style, error in styles.items()},
         magnitudes=magnitudes(channels),
         seconds=round(time.perf_counter() - began, 3),
     )
 
 
-def _by_coverage(writer: _Writer, texts: _Calibration, coverages: Sequence[float]) -> dict[float, float]:
-    extremes = writer.extremes(texts)
-    return {c: texts.error(writer.int8(ranges_at(extremes, c))) for c in coverages}
+def _best_style(
+    folded: FoldedMobileBert, channels: Mapping[str, ChannelRange], texts: _Calibration, weight_limit: int
+) -> tuple[dict[Style, float], _Writer]:
+    """The error of every style at its better coverage, and a writer in the coordinates of the best."""
+    words = quantize_words(folded)
+    found: dict[Style, tuple[float, _Writer]] = {}
+    for style in STYLES:
+        moved = recoordinate(folded, plan_coordinates(folded, channels, style)) if style.alpha else folded
+        writer = _Writer(moved, words, weight_limit)
+        extremes = writer.extremes(texts)
+        errors = [texts.error(writer.int8(ranges_at(extremes, c))) for c in _STYLE_COVERAGES]
+        found[style] = min(errors), writer
+    best = min(found, key=lambda style: found[style][0])
+    return {style: error for style, (error, _) in found.items()}, found[best][1]
 
 
 def keep_float(

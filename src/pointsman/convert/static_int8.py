@@ -97,7 +97,7 @@ def quantize_static(
         texts=len(sequences),
         covered=best,
         mean_p=mean_p,
-        tried={str(covered): error for covered, (error, _) in tried.items()},
+        tried={str(one): error for one, (error, _) in tried.items()},
     )
 
 
@@ -127,31 +127,21 @@ def _rewritten(
     made = onnx.ModelProto()
     made.CopyFrom(model)
     by_output = {product.node.output[0]: product for product in products}
-    nodes: list[onnx.NodeProto] = []
     constants: dict[str, NDArray[np.generic]] = {}
+    nodes: list[onnx.NodeProto] = []
     quantized: set[str] = set()
     for node in made.graph.node:
         product = by_output.get(node.output[0])
         if product is None:
             nodes.append(node)
             continue
-        x, out = node.input[0], node.output[0]
+        x = node.input[0]
         if x not in quantized:
             scale, zero = ranges[x].quantization()
-            constants[f"{x}.scale"] = np.array(scale, np.float32)
-            constants[f"{x}.zero"] = np.array(zero, np.uint8)
+            constants |= {f"{x}.scale": np.array(scale, np.float32), f"{x}.zero": np.array(zero, np.uint8)}
             nodes.append(helper.make_node("QuantizeLinear", [x, f"{x}.scale", f"{x}.zero"], [f"{x}.u8"]))
             quantized.add(x)
-        scales, integers = quantize_weight(product.weight, weight_limit)
-        constants[f"{out}.weight"] = np.ascontiguousarray(integers.T)
-        constants[f"{out}.weight.scale"] = scales.astype(np.float32)
-        constants[f"{out}.weight.zero"] = np.zeros(len(scales), np.int8)
-        names = [f"{x}.u8", f"{out}.weight", f"{x}.scale", f"{out}.weight.scale", f"{x}.zero"]
-        names.append(f"{out}.weight.zero")
-        if product.bias is not None:
-            constants[f"{out}.bias"] = np.broadcast_to(product.bias, scales.shape).copy()
-            names.append(f"{out}.bias")
-        nodes.append(helper.make_node("MatMulIntegerToFloat", names, [out], domain=CONTRIB))
+        nodes.append(_integer_product(product, constants, weight_limit))
     del made.graph.node[:]
     made.graph.node.extend(nodes)
     used = {name for node in nodes for name in node.input}
@@ -162,3 +152,20 @@ def _rewritten(
     if CONTRIB not in {item.domain for item in made.opset_import}:
         made.opset_import.append(helper.make_opsetid(CONTRIB, 1))
     return made
+
+
+def _integer_product(
+    product: _Product, constants: dict[str, NDArray[np.generic]], weight_limit: int
+) -> onnx.NodeProto:
+    """One product over an input that is quantized; its weight and bias are added to the constants."""
+    x, out = product.node.input[0], product.node.output[0]
+    scales, integers = quantize_weight(product.weight, weight_limit)
+    constants[f"{out}.weight"] = np.ascontiguousarray(integers.T)
+    constants[f"{out}.weight.scale"] = scales.astype(np.float32)
+    constants[f"{out}.weight.zero"] = np.zeros(len(scales), np.int8)
+    names = [f"{x}.u8", f"{out}.weight", f"{x}.scale", f"{out}.weight.scale", f"{x}.zero"]
+    names.append(f"{out}.weight.zero")
+    if product.bias is not None:
+        constants[f"{out}.bias"] = np.broadcast_to(product.bias, scales.shape).copy()
+        names.append(f"{out}.bias")
+    return helper.make_node("MatMulIntegerToFloat", names, [out], domain=CONTRIB)

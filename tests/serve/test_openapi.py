@@ -24,6 +24,7 @@ SAID: tuple[Any, ...] = (
 """What may stand, or must not, where a body holds its texts."""
 FIELDS = ("messages", "prompt", "input", "inputs", "query", "queries", "data", "input_data")
 OTHERS = {"model": ("auto", None, "local", 5, {}), "threshold": (0.5, None, 1.5, "1", True), "id": ("a", 5)}
+DECISIONS = ("/v1/systemone", "/v1/decisions")
 POSTS = [route.path for route in PUBLIC if route.method == "POST"]
 
 
@@ -40,6 +41,18 @@ def bodies() -> list[Any]:
     return [*keyed, *beside, *wrapped, *SAID, {}]
 
 
+def questions() -> list[Any]:
+    """States and inputs with a question that has an answer, with one that has none, and with none."""
+    named = {"where": {"type": "choice", "criteria": {"local": None, "cloud": None}}}
+    listed = [{"type": "choice", "choices": [{"value": "local"}, {"value": "cloud"}]}]
+    asked = (named, listed, {"urgent": {"type": "noul"}}, {"where": {}}, {}, [], [{}], [5], None, "where")
+    said = ("plan", [MESSAGE], {"request": "plan"}, "", {}, [], 5, None, [[True]])
+    keyed = [
+        {field: one, "questions": each} for field in ("state", "input") for one in said for each in asked
+    ]
+    return [*keyed, *said, {"state": "plan"}, {"input": "plan"}, {}]
+
+
 @pytest.mark.parametrize("path", POSTS)
 def test_what_the_document_forbids_is_refused(
     artifact: Path, start: Callable[..., Running], path: str
@@ -50,7 +63,7 @@ def test_what_the_document_forbids_is_refused(
     gateway = start(settings_for(artifact, demo=True))
     address = path.format(deployment="auto", model="router", version="1")
     answered = 0
-    for body in bodies():
+    for body in questions() if path in DECISIONS else bodies():
         status = gateway.http.post(address, json=body).status_code
         assert 400 <= status < 500 if not allowed.is_valid(body) else status in (200, 400), body
         answered += status == 200

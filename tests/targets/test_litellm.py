@@ -59,6 +59,52 @@ def test_its_router_goes_where_the_classifier_says_and_else_to_its_fallback(tmp_
     assert json.loads(printed.splitlines()[-1]) == ["small", "big", "big", "fallback", "fallback"]
 
 
+_ASK = """
+import asyncio, json, sys
+from litellm import Router
+
+config = {
+    "classifier_type": "oss_classifier",
+    "opensource_classifier_config": {
+        "model": "router", "api_base": sys.argv[1], "api_key": "unused", "timeout_ms": 60000
+    },
+    "classifier_fallback": "default_model",
+    "default_model": "fallback",
+    "tiers": {"SIMPLE": "small", "MEDIUM": "middle", "COMPLEX": "big", "REASONING": "biggest"},
+}
+smart = {"model": "auto_router/complexity_router", "complexity_router_config": config}
+models = [{"model_name": "smart", "litellm_params": smart}]
+for name in ("small", "middle", "big", "biggest", "fallback"):
+    params = {"model": f"openai/{name}", "api_key": "x", "mock_response": name}
+    models.append({"model_name": name, "litellm_params": params})
+router = Router(model_list=models)
+
+async def main():
+    said = []
+    for messages in json.loads(sys.argv[2]):
+        answer = await router.acompletion(model="smart", messages=messages)
+        said.append(answer.choices[0].message.content)
+    print(json.dumps(said))
+
+asyncio.run(main())
+"""
+
+
+def test_its_complexity_router_asks_the_gateway_as_a_decision_model(tmp_path: Path) -> None:
+    artifact = build_keyword_artifact(tmp_path / "router").path
+    bands = {"simple": 0.25, "medium": 0.5, "complex": 0.75, "reasoning": 1.0}
+    system = {"role": "system", "content": "You help with quarterly business plans and deep analysis."}
+    chats = [
+        [{"role": "user", "content": LOCAL_TEXT}],
+        [{"role": "user", "content": CLOUD_TEXT}],
+        [system, {"role": "user", "content": LOCAL_TEXT}],
+    ]
+    with running(settings_for(artifact, decisions={"bands": bands})) as gateway:
+        address = f"http://127.0.0.1:{gateway.port}"
+        printed = peer("venv-litellm", _ASK, address, json.dumps(chats))
+    assert json.loads(printed.splitlines()[-1]) == ["small", "biggest", "small"]
+
+
 def test_its_proxy_streams_through_the_gateway(tmp_path: Path) -> None:
     command = runtime("venv-litellm", "bin", "litellm")
     artifact = build_keyword_artifact(tmp_path / "router").path

@@ -1,7 +1,7 @@
 """Every route there is, and who may use it: the two tables of the two listeners."""
 
 from pointsman.serve.chat import completions as chat
-from pointsman.serve.classification import classify, explain, inference_protocol
+from pointsman.serve.classification import classify, decisions, explain, inference_protocol
 from pointsman.serve.dispatch import Route
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.gateway import Gateway
@@ -33,6 +33,8 @@ PUBLIC: tuple[Route, ...] = (
     Route("POST", "/invocations", classify.score, "user", is_work=True),
     Route("POST", "/explain", explain.explain, "user", is_work=True),
     Route("GET", "/info", classify.info, "user"),
+    Route("POST", "/v1/systemone", decisions.systemone, "user", is_work=True),
+    Route("POST", "/v1/decisions", decisions.decisions, "user", is_work=True),
     Route("POST", "/v1/chat/completions", chat.completions, "user", is_work=True),
     Route("POST", "/v1/completions", chat.text_completions, "user", is_work=True),
     Route("POST", "/v1/responses", chat.responses, "user", is_work=True),

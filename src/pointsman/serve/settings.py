@@ -211,6 +211,25 @@ class RoutingSettings(Part):
     )
 
 
+class DecisionSettings(Part):
+    """Questions that other gateways may ask at `/v1/systemone` and `/v1/decisions`."""
+
+    bands: dict[str, Share] = Field(
+        default={},
+        description="bands of p_cloud that a question may choose from: name to upper edge, rising to 1.0",
+    )
+
+    @field_validator("bands")
+    @classmethod
+    def _rise_to_one(cls, bands: dict[str, float]) -> dict[str, float]:
+        edges = list(bands.values())
+        if edges and (len(edges) < 2 or edges[0] <= 0.0 or edges[-1] != 1.0 or sorted(set(edges)) != edges):
+            raise ValueError("expected at least two bands with rising upper edges above 0, the last 1.0")
+        if len({name.casefold() for name in bands}) != len(bands):
+            raise ValueError("two bands have one name")
+        return bands
+
+
 class LimitSettings(Part):
     """What one request, one client and all of them may take."""
 
@@ -324,6 +343,7 @@ class GatewaySettings(Part):
     server: ServerSettings = ServerSettings()
     inference: InferenceSettings = InferenceSettings()
     routing: RoutingSettings = RoutingSettings()
+    decisions: DecisionSettings = DecisionSettings()
     limits: LimitSettings = LimitSettings()
     auth: AuthSettings = AuthSettings()
     upstreams: UpstreamsSettings = UpstreamsSettings()

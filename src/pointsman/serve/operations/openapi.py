@@ -87,6 +87,23 @@ _SCORE = _one_of(
     *({name: {"anyOf": [_TEXTS, _WRAPPED]}} for name in ("input_data", "data", "queries")),
     bare=True,
 )
+_ASKED = {"type": "object", "required": ["type"], "properties": {"type": _TEXT}}
+_SYSTEMONE = {
+    "type": "object",
+    "required": ["state", "questions"],
+    "properties": {
+        "state": {"type": ["string", "object", "array"]},
+        "questions": {"type": "object", "minProperties": 1, "additionalProperties": _ASKED},
+    },
+}
+_DECISIONS = {
+    "type": "object",
+    "required": ["input", "questions"],
+    "properties": {
+        "input": {"type": ["string", "object", "array"]},
+        "questions": {"type": "array", "minItems": 1, "items": _ASKED},
+    },
+}
 _BODIES: dict[str, dict[str, Any]] = {
     "/": _one_of({"inputs": _TEXTS}),
     "/predict": _one_of(_QUERY, _INPUTS, _INPUT, {"queries": _TEXTS}, bare=True),
@@ -95,6 +112,8 @@ _BODIES: dict[str, dict[str, Any]] = {
     "/score": _SCORE,
     "/invocations": _SCORE,
     "/explain": _one_of({"query": _TEXT}),
+    "/v1/systemone": _SYSTEMONE,
+    "/v1/decisions": _DECISIONS,
     **_CHATS,
     "/v2/models/{model}/infer": _INFER,
     "/v2/models/{model}/versions/{version}/infer": _INFER,

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai import OpenAI
-from tests.support.running import Running, settings_for
+from tests.support.running import Running, running, settings_for
 from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT
 
 from pointsman.errors import SettingsError
-from pointsman.serve.classification.decisions import band_shares
+from pointsman.serve.classification.decisions import band_of, band_shares
 from pointsman.serve.settings import GatewaySettings
 
 BANDS = {"simple": 0.25, "medium": 0.5, "complex": 1.0}
@@ -27,8 +27,6 @@ def asked(state: Any, criteria: Any = TARGETS, **fields: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def gateway(artifact: Path) -> Any:
-    from tests.support.running import running
-
     with running(settings_for(artifact, decisions={"bands": BANDS})) as made:
         yield made
 
@@ -43,8 +41,7 @@ def test_shares_sum_to_one_and_the_largest_is_the_band_that_holds_it(
     shares = band_shares(p_cloud, edges)
     assert sum(shares) == pytest.approx(1.0)
     assert min(shares) >= 0.0
-    own = next((index for index, edge in enumerate(edges) if p_cloud < edge), len(edges) - 1)
-    assert shares[own] == max(shares)
+    assert shares[band_of(p_cloud, edges)] == pytest.approx(max(shares))
 
 
 @given(st.floats(0.0, 1.0), st.floats(0.0, 1.0), edges)
@@ -67,7 +64,10 @@ class TestSystemOne:
         assert (answer["type"], answer["choice"]) == ("choice", target)
         assert answer["probabilities"] == pytest.approx({"local": 1 - p_cloud, "cloud": p_cloud}, abs=1e-5)
         assert 0.0 <= answer["confidence"] <= 1.0
-        assert found.json()["usage"] == {"input_tokens": 5, "output_tokens": 0}
+        assert found.json()["usage"] == {
+            "input_tokens": gateway.http.post("/predict", json={"query": state}).json()["tokens"],
+            "output_tokens": 0,
+        }
         assert found.headers["x-pointsman-target"] == target
 
     def test_a_choice_of_bands_keeps_the_askers_spelling(self, gateway: Running) -> None:
@@ -89,6 +89,29 @@ class TestSystemOne:
     def test_a_state_may_be_messages_or_any_object(self, gateway: Running, state: Any) -> None:
         found = gateway.http.post("/v1/systemone", json=asked(state))
         assert found.json()["answers"]["tier"]["choice"] == "cloud"
+
+    @pytest.mark.parametrize(
+        "wrapper",
+        [
+            "System prompt:\n{}\n\nRequest:\n",
+            "\nClassify this message:\n",
+            "\nCaller system prompt, quoted as task context:\n{}\n\nClassify this message:\n",
+            (
+                "\nCaller system prompt, quoted as task context:\n{}\n\nRecent conversation (context only, "
+                "do not classify these):\n[1] hello\n\nConversation so far: ~90 tokens across the request\n\n"
+                "Classify this message:\n"
+            ),
+        ],
+    )
+    def test_what_a_gateway_wraps_around_a_request_is_not_judged(
+        self, gateway: Running, wrapper: str
+    ) -> None:
+        wrapped = wrapper.format(CLOUD_TEXT) + LOCAL_TEXT
+        alone, found = (
+            gateway.http.post("/v1/systemone", json=asked(state)).json()["answers"]["tier"]
+            for state in (LOCAL_TEXT, wrapped)
+        )
+        assert found == alone
 
     @pytest.mark.parametrize(
         "question",
@@ -163,6 +186,22 @@ class TestOpenAIsDecisions:
         assert sum(one.probability for one in first.probabilities) == pytest.approx(1.0)
         assert (second.type, second.name) == ("refusal", None)
         assert made.usage.total_tokens == made.usage.input_tokens > 2
+
+    @pytest.mark.parametrize(
+        "question",
+        [
+            {"type": "choice", "choices": 5},
+            {"type": "choice", "choices": "local"},
+            {"type": "choice", "choices": [{"value": "local"}, {"value": True}]},
+            {"type": "choice", "choices": [{"value": "local"}, "cloud"]},
+            {"type": "choice"},
+            {"type": "score", "levels": [{"label": "low"}, {"label": "high"}]},
+        ],
+    )
+    def test_a_question_without_an_answer_is_refused_by_itself(self, gateway: Running, question: Any) -> None:
+        body = {"model": "any", "input": "plan", "questions": [{"name": "q", **question}]}
+        found = gateway.http.post("/v1/decisions", json=body)
+        assert found.json()["answers"] == [{"type": "refusal", "name": "q"}]
 
     def test_messages_are_read_as_a_conversation(self, gateway: Running) -> None:
         parts = [{"type": "input_text", "text": CLOUD_TEXT}]

@@ -34,11 +34,16 @@ _HEADS = (
     re.compile(r"# Context from my IDE setup:.*?^## My request for Codex:", re.DOTALL | re.MULTILINE),
     re.compile(r"System prompt:.*?^Request:", re.DOTALL | re.MULTILINE),
     re.compile(r"System prompt:[^\n]*?\bRequest:"),
+    re.compile(
+        r"(?:(?:Caller system prompt, quoted|Recent conversation \(context only|Conversation so far: ~).*?)?"
+        r"^Classify this message:\n",
+        re.DOTALL | re.MULTILINE,
+    ),
     re.compile(r"### Task:\s+Respond to the user query using the provided context.*?</context>", re.DOTALL),
     re.compile(r"Attached document\(s\):\s*```.*?\n```", re.DOTALL),
     re.compile(r"\[Request interrupted by user[^\]\n]*\]"),
 )
-"""Beginnings that end where the request begins: of Codex, decision protocols, Open WebUI and LibreChat."""
+"""Beginnings that end where the request begins: of Codex, LiteLLM, Open WebUI and LibreChat."""
 _TALK = r"(?:this|the|our|following)(?:\ [\w-]+)?\ (?:conversation|chat|session|thread|discussion)\b"
 _MAKE = r"(?:please\ )?(?:generate|write|create|provide|suggest|give|extract|reply\ with|come\ up\ with)\b"
 _TASKS = re.compile(

@@ -3,14 +3,17 @@
 Built by `build`, from settings; it holds no rules of its own.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from pointsman.decision import Decision
+from pointsman.serve.edge.http import Exchange
 from pointsman.serve.edge.keys import Access, load_access
 from pointsman.serve.edge.rate import RateLimit
 from pointsman.serve.inference.engine import Answer, Engine
@@ -19,12 +22,15 @@ from pointsman.serve.observability.live import Live
 from pointsman.serve.observability.metrics import EngineCollector, Metrics
 from pointsman.serve.observability.peers import Peers
 from pointsman.serve.observability.tracing import Tracing, make_tracing
-from pointsman.serve.routing.rules import CompiledRule, compile_rules
+from pointsman.serve.routing.request_text import RequestText
+from pointsman.serve.routing.rules import CompiledRule, compile_rules, first_match
 from pointsman.serve.routing.sticky import Sticky
-from pointsman.serve.settings import GatewaySettings
+from pointsman.serve.settings import GatewaySettings, Rule
 from pointsman.serve.upstream.upstreams import Upstreams
 from pointsman.settings import Settings
 
+_READ_AT_ONCE = 32_768
+"""Bytes of a request that rules read on the event loop; a longer one is read in a thread."""
 _READERS = 2
 
 
@@ -63,6 +69,17 @@ class Gateway:
     def cache_owner(self, client: str) -> str:
         """Whose recent decisions a client may be answered from: its own, where several keys exist."""
         return client if self.access.tells_clients_apart else ""
+
+    async def matching_rule(self, exchange: Exchange, payload: Mapping[str, Any]) -> Rule | None:
+        """The rule that decides a request; a long one is read in a thread while others are answered."""
+        if not self.rules:
+            return None
+        request = RequestText(payload, frozenset(exchange.header_values(b"x-pointsman-tags")) - {""})
+        announced = exchange.header(b"content-length") or ""
+        if announced.isdecimal() and int(announced) <= _READ_AT_ONCE:
+            return first_match(self.rules, request)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.readers, first_match, self.rules, request)
 
     def count_decision(
         self, kind: str, target: str, reason: str, answer: Answer | None, text: str | None = None

@@ -3,7 +3,6 @@
 This file decides; it refuses to know how an upstream is called.
 """
 
-import asyncio
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -17,8 +16,6 @@ from pointsman.serve.edge.http import Exchange
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.inference.engine import Answer
-from pointsman.serve.routing.request_text import RequestText
-from pointsman.serve.routing.rules import first_match
 from pointsman.serve.routing.sticky import Stay
 from pointsman.serve.settings import Rule
 
@@ -26,8 +23,6 @@ AUTO = frozenset({"auto", "pointsman", "pointsman/auto", "router"})
 _THRESHOLD = re.compile(r"router-(?:[a-z_]+-)?(\d(?:\.\d{1,12})?)")
 _HINTS = ("local-only", "cloud-only", "auto")
 """The strictest first."""
-_READ_AT_ONCE = 32_768
-"""Bytes of a request that rules read between two others; in a longer one they are looked for in a thread."""
 _FORBIDDEN = frozenset(
     {"api_base", "base_url", "api_key", "api_type", "api_version", "azure_endpoint", "custom_llm_provider"}
 )
@@ -78,7 +73,7 @@ async def plan_chat(gateway: Gateway, exchange: Exchange, payload: dict[str, Any
     check_parameters(payload, exchange.query())
     mode = parse_model(payload.get("model"), gateway)
     hint = _policy_hint(exchange)
-    rule = await _matching_rule(gateway, exchange, payload)
+    rule = await gateway.matching_rule(exchange, payload)
     is_private = rule is not None and rule.send == "local-only"
     key, stay = _conversation(gateway, exchange, payload)
     wish = hint if hint != "auto" else mode if mode in ("local", "cloud") else None
@@ -101,18 +96,6 @@ def _is_background(gateway: Gateway, payload: Mapping[str, Any]) -> bool:
         return False
     told = [{"role": "system", "content": payload.get(name)} for name in ("instructions", "system")]
     return bool(payload.get("suffix")) or is_background_task([*told, *messages_of(payload)])
-
-
-async def _matching_rule(gateway: Gateway, exchange: Exchange, payload: dict[str, Any]) -> Rule | None:
-    """The rule that decides; a long request is read in a thread, so that others are answered meanwhile."""
-    if not gateway.rules:
-        return None
-    request = RequestText(payload, frozenset(exchange.header_values(b"x-pointsman-tags")) - {""})
-    announced = exchange.header(b"content-length") or ""
-    if announced.isdecimal() and int(announced) <= _READ_AT_ONCE:
-        return first_match(gateway.rules, request)
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(gateway.readers, first_match, gateway.rules, request)
 
 
 def _policy_hint(exchange: Exchange) -> str:

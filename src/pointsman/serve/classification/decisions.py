@@ -18,7 +18,6 @@ from pointsman.serve.edge.strict_json import parse_object
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.inference.engine import Answer
-from pointsman.serve.routing.rules import first_match, look_at
 
 _QUESTIONS = 64
 _USAGE = {"cached_tokens": 0, "cache_write_tokens": 0}
@@ -80,9 +79,8 @@ async def systemone(gateway: Gateway, exchange: Exchange) -> None:
     answers = {}
     for name, question in questions.items():
         criteria = question.get("criteria") if _is_choice(question) else None
-        choice = (
-            choose(list(criteria), judged, gateway.settings.decisions.bands) if _is_map(criteria) else None
-        )
+        options = list(criteria) if isinstance(criteria, dict) else []
+        choice = choose(options, judged, gateway.settings.decisions.bands)
         if choice is None:
             raise GatewayError("invalid_request", _refusal(gateway))
         answers[name] = {
@@ -134,10 +132,15 @@ def choose(options: Sequence[str], judged: Judgement, bands: Mapping[str, float]
     elif bands and spelled.keys() == {name.casefold() for name in bands}:
         in_order = band_shares(judged.p_cloud, list(bands.values()))
         shares = {name.casefold(): share for name, share in zip(bands, in_order, strict=True)}
-        chosen = max(shares, key=shares.__getitem__)
+        chosen = list(shares)[band_of(judged.p_cloud, list(bands.values()))]
     else:
         return None
     return Choice(spelled[chosen], {option: round(shares[option.casefold()], 6) for option in options})
+
+
+def band_of(p_cloud: float, edges: Sequence[float]) -> int:
+    """Index of the band that holds `p_cloud`; an edge belongs to the band above it."""
+    return next((index for index, edge in enumerate(edges) if p_cloud < edge), len(edges) - 1)
 
 
 def band_shares(p_cloud: float, edges: Sequence[float]) -> list[float]:
@@ -148,7 +151,7 @@ def band_shares(p_cloud: float, edges: Sequence[float]) -> list[float]:
         edges: upper edge of each band, rising, the last 1.0.
     """
     lows = [0.0, *edges[:-1]]
-    own = next((index for index, edge in enumerate(edges) if p_cloud < edge), len(edges) - 1)
+    own = band_of(p_cloud, edges)
     low, high = lows[own], edges[own]
     middle = (low + high) / 2
     shares = [0.0] * len(edges)
@@ -162,13 +165,13 @@ def band_shares(p_cloud: float, edges: Sequence[float]) -> list[float]:
 
 
 def state_text(state: Any, gateway: Gateway) -> str:
-    """The text that is judged: a string, the last user turns of messages, or all strings of an object.
+    """The text that is judged: a string or messages as a chat's are read, or all strings of an object.
 
     Raises:
         GatewayError: `invalid_request` where there is no text, or a part that is no text.
     """
     if isinstance(state, str):
-        return state
+        state = [{"role": "user", "content": state}]
     if isinstance(state, dict) and isinstance(state.get("messages"), list):
         state = state["messages"]
     if isinstance(state, list) and state and all(isinstance(one, dict) and "content" in one for one in state):
@@ -190,10 +193,9 @@ async def _payload(gateway: Gateway, exchange: Exchange) -> dict[str, Any]:
 async def _judge(gateway: Gateway, exchange: Exchange, state: Any) -> Judgement:
     answer = (await decide_texts(gateway, exchange, [state_text(state, gateway)]))[0]
     forced = answer.decision.target if answer.decision.reason in UNREAD else None
-    if gateway.rules:
-        rule = first_match(gateway.rules, look_at({"input": state}, exchange.header(b"x-pointsman-tags")))
-        if rule is not None:
-            forced = rule.send.removesuffix("-only")
+    rule = await gateway.matching_rule(exchange, {"input": state})
+    if rule is not None:
+        forced = rule.send.removesuffix("-only")
     return Judgement(answer, forced)
 
 
@@ -207,9 +209,11 @@ def _listed(question: Any, judged: Judgement, bands: Mapping[str, float]) -> dic
     if not isinstance(question, dict) or not isinstance(question.get("type"), str):
         raise GatewayError("invalid_request", "questions: expected objects with a type")
     name = question.get("name")
-    values = [one.get("value") for one in question.get("choices") or [] if isinstance(one, dict)]
-    is_named = _is_choice(question) and values and all(isinstance(value, str) for value in values)
-    choice = choose(values, judged, bands) if is_named else None
+    choices = question.get("choices") if _is_choice(question) else None
+    choices = choices if isinstance(choices, list) else []
+    values = [one.get("value") if isinstance(one, dict) else None for one in choices]
+    named = [value for value in values if isinstance(value, str)]
+    choice = choose(named, judged, bands) if len(named) == len(values) else None
     if choice is None:
         return {"type": "refusal", "name": name}
     return {
@@ -235,10 +239,6 @@ def _refusal(gateway: Gateway) -> str:
 
 def _is_choice(question: Any) -> bool:
     return isinstance(question, dict) and question.get("type") == "choice"
-
-
-def _is_map(criteria: Any) -> bool:
-    return isinstance(criteria, dict) and bool(criteria)
 
 
 def _has_other_parts(content: Any) -> bool:

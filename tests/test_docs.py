@@ -1,28 +1,22 @@
-"""The pages say what is true: links resolve, commands parse, code compiles, and what claims to run, runs.
+"""The pages say what is true: links resolve, commands parse, code compiles, and blocks print what is shown.
 
-A ```python block that starts with `# runs` is executed in an empty directory; one that starts with
-`# runs beside pointsman serve --demo` while that is running, at the port that it got.
+Which blocks run, and how: `tests/support/snippets.py`.
 """
 
 import re
 import shlex
-import subprocess
-import sys
 import textwrap
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from tests.support.running import Process
+from tests.support.places import ROOT
+from tests.support.snippets import PAGES, is_as_shown, session, snippets
 
 from pointsman.artifact.layout import VARIANTS
 from pointsman.artifact.manifest import Manifest
 from pointsman.cli.__main__ import COMMANDS, build_parser
 from pointsman.errors import PointsmanError
-from pointsman.runtime.router import shipped_artifact
-
-ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _BLOCK = re.compile(r"^([ ]*)```([\w-]*)[^\n]*\n(.*?)^\1```[ ]*$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
@@ -41,11 +35,13 @@ def _blocks(*languages: str) -> list[tuple[str, str]]:
 
 
 def _commands() -> list[tuple[str, list[str]]]:
-    """(where, arguments) of every `pointsman ...` line in a shell block."""
+    """(where, arguments) of every `pointsman ...` line in a shell block, and after `$ ` in a transcript."""
     commands = []
-    for where, code in _blocks("sh", "bash"):
+    for where, code in _blocks("sh", "bash", "console"):
         for line in code.replace("\\\n", " ").splitlines():
-            words = _words(line)
+            if code.startswith("$ ") and not line.startswith("$ "):
+                continue
+            words = _words(line.removeprefix("$ "))
             if words[:1] == ["pointsman"]:
                 commands.append((where, words[1:]))
     return commands
@@ -151,42 +147,36 @@ def test_every_python_block_compiles(where: str, code: str) -> None:
     compile(code, where, "exec")
 
 
-RUNS = [(where, code) for where, code in _blocks("python") if code.startswith("# runs\n")]
-BESIDE = "# runs beside pointsman serve --demo\n"
-RUNS_BESIDE = [(where, code) for where, code in _blocks("python") if code.startswith(BESIDE)]
+RUNNING = [page for page in PAGES if snippets(page)]
 
 
-def test_there_are_blocks_that_run() -> None:
-    assert RUNS
-    assert RUNS_BESIDE
+@pytest.mark.parametrize("page", RUNNING, ids=lambda page: str(page.relative_to(ROOT)))
+def test_blocks_that_run_print_what_the_page_shows(page: Path) -> None:
+    with session(page) as running:
+        for snippet in snippets(page):
+            output = running.run(snippet)
+            assert is_as_shown(snippet, output), f"{snippet.where}\n{output}\n{REFRESH}"
 
 
-@pytest.mark.parametrize(("where", "code"), RUNS, ids=lambda value: str(value)[:40])
-def test_what_claims_to_run_runs(where: str, code: str, tmp_path: Path) -> None:
-    _run(where, code, tmp_path)
+REFRESH = "python -m tests.support.snippets writes what the blocks print now"
 
 
-@pytest.mark.parametrize(("where", "code"), RUNS_BESIDE, ids=lambda value: str(value)[:40])
-def test_what_claims_to_run_beside_the_gateway_reaches_both_targets(
-    where: str, code: str, tmp_path: Path
-) -> None:
-    with (tmp_path / "log").open("wb") as log:
-        gateway = Process(shipped_artifact(), log, "--demo")
-        try:
-            printed = _run(where, code.replace("http://127.0.0.1:8000", gateway.url), tmp_path)
-        finally:
-            assert gateway.stop() == 0
-    assert re.findall(r"^(local|cloud)\b", printed, re.MULTILINE) == ["local", "cloud"]
+def test_the_readme_and_the_concepts_run() -> None:
+    assert {ROOT / "README.md", ROOT / "docs" / "concepts.md"} <= set(RUNNING)
 
 
-def _run(where: str, code: str, directory: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, f"{where}\n{done.stderr}"
-    return done.stdout
+def test_blocks_share_their_names_and_a_wrong_output_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    block = "<!-- run -->\n```python\n{}\n```\n\n<!-- prints -->\n```text\n{}\n```\n"
+    shell = "<!-- run -->\n```console\n$ echo one\none\n$ echo two | tr t T\n...wo\n```\n"
+    page.write_text(block.format("n = 1\nprint(n)", "1") + block.format("print(n + 1)", "3") + shell)
+    with session(page) as running:
+        found = [is_as_shown(snippet, running.run(snippet)) for snippet in snippets(page)]
+    assert found == [True, False, True]
+
+
+def test_a_block_that_fails_says_where(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- run -->\n```python\n1 / 0\n```\n")
+    with session(page) as running, pytest.raises(RuntimeError, match=r"page\.md:2(.|\n)*ZeroDivisionError"):
+        running.run(snippets(page)[0])

@@ -37,7 +37,7 @@ class Stage:
 
 
 def base_root(work: Path) -> Path:
-    """The stand-in for the base image, made once; what debootstrap mounts goes when it ends."""
+    """The substitute for the base image, made once; what debootstrap mounts goes when it ends."""
     root, made = work / RELEASE, work / f"{RELEASE}.made"
     if not made.exists():
         shutil.rmtree(root, ignore_errors=True)

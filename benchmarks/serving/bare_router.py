@@ -1,7 +1,7 @@
 """The router without a server, in a process of its own on the server's core: what serving is compared with.
 
 Reads one JSON object a line: `{"texts": [[...], ...], "seconds": s, "gap_s": g}`; calls `route_many` on
-each list in turn for so long, `gap_s` apart, and writes `{"texts_per_s", "cpu_us", "p50_ms", "p99_ms",
+each list in turn for `seconds`, `gap_s` apart, and writes `{"texts_per_s", "cpu_us", "p50_ms", "p99_ms",
 "calls"}`; `cpu_us` is processor time a text.
 """
 
@@ -40,7 +40,7 @@ class BareRouter:
         return made
 
     async def measure(self, batches: list[list[str]], seconds: float, gap_s: float = 0.0) -> dict[str, Any]:
-        """Call `route_many` on the batches in turn for so long."""
+        """Call `route_many` on the batches in turn, for a number of seconds."""
         assert self._process.stdin is not None and self._process.stdout is not None
         asked = {"texts": batches, "seconds": seconds, "gap_s": gap_s}
         self._process.stdin.write(json.dumps(asked).encode() + b"\n")
@@ -54,7 +54,7 @@ class BareRouter:
 
 
 def measure(batches: Sequence[list[str]], seconds: float, gap_s: float) -> dict[str, float]:
-    """Call in turn for so long."""
+    """Call in turn until the time is over."""
     calls: list[float] = []
     texts = 0
     cpu = time.process_time()

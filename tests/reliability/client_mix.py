@@ -14,7 +14,7 @@ from tests.support.process import Gateway
 
 
 class ClientMix:
-    """Fifteen clients that go on asking until nobody listens any more.
+    """Fifteen clients that go on asking until the address is closed.
 
     Attributes:
         outcomes: whole answers by kind, `dropped`, `refused`.

@@ -3,7 +3,7 @@
     python -m tests.reliability.tokenizer_mutations SEED FIRST LAST
 
 Prints a JSON line a file: its number and what came of it (`read`, `refused`, `unread`, or the name of an
-exception that is not ours). A process that dies leaves the number of its last file to whoever started it.
+exception that is not ours). The output of a process that dies ends with the number of its last file.
 """
 
 import json

@@ -176,6 +176,6 @@ async def hangs(call: Call) -> None:
 
 
 def free_port() -> int:
-    """A port where nobody listens."""
+    """A port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as made:
         return int(made.getsockname()[1])

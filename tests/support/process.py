@@ -51,7 +51,7 @@ class Server:
 
     Args:
         has_greeting: its standard output is a pipe that the caller reads. Otherwise it goes to the log with
-            standard error: a pipe that nobody reads stops a server that writes a line a request.
+            standard error: a pipe that is not read stops a server that writes a line a request.
         log: where standard error goes; None makes a file in the folder.
         cores: other cores than the server's.
     """

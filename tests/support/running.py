@@ -160,7 +160,7 @@ class Load:
         return sum(count[1] for count in self._counts)
 
     def until(self, answered: int) -> None:
-        """Wait for so many answers from now on."""
+        """Wait until that many more answers have come."""
         wanted, deadline = self.answered + answered, time.monotonic() + 60
         while self.answered < wanted:
             assert time.monotonic() < deadline

@@ -144,7 +144,7 @@ def _done(answer: Answer, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[An
 
 
 async def connect(port: int, host: str = "127.0.0.1", timeout_s: float = 10.0) -> Connection:
-    """A connection. Raises OSError where nobody takes it."""
+    """A connection. Raises OSError where it is refused."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(timeout_s):
         _, made = await loop.create_connection(Connection, host, port)

@@ -55,7 +55,7 @@ async def now_and_then(call: Call) -> None:
 
 
 async def chats(front: Front, n: int, model: str = "cloud", policy: str = "auto") -> list[wire.Answer]:
-    """So many streams, eight at a time, each with its number as its name."""
+    """Streams, eight at a time, each with its number as its name."""
 
     def request(index: int) -> bytes:
         headers = {"x-request-id": str(index), "x-pointsman-policy": policy}

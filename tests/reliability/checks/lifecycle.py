@@ -39,7 +39,7 @@ async def by_kind(call: Call) -> None:
 
 @check(
     "C1",
-    "SIGTERM under load: nobody who was accepted is dropped, and the exit code is 0",
+    "After SIGTERM under load every accepted request is answered, and the exit code is 0",
     reference="Triton: 6 requests, one run; vLLM tolerates drops",
     tests=TESTS,
 )

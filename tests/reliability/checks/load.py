@@ -108,7 +108,9 @@ async def spike(bench: Bench) -> Finding:
     )
 
 
-@check("A4", "Nothing is worked out for a client that has left", tests="tests/serve/test_disconnect.py")
+@check(
+    "A4", "No inference is done for a client that has disconnected", tests="tests/serve/test_disconnect.py"
+)
 async def for_the_dead(bench: Bench) -> Finding:
     """Waves of requests whose clients close before it is their turn."""
     waves, clients = bench.pick(5, 15, 40), 25
@@ -179,7 +181,7 @@ async def too_big(bench: Bench) -> Finding:
 
 @check(
     "A6",
-    "Clients that drip, or never speak, are closed at the deadline, and nobody else notices",
+    "Clients that send slowly, or nothing, are closed at the deadline, and others are served as before",
     reference="uvicorn alone never closes them",
     tests="tests/serve/test_limits.py",
 )

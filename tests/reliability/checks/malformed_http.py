@@ -18,7 +18,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.\d \d{3}")
 
 
 async def raw(port: int, data: bytes, wait_s: float = 5.0, many: int = 0) -> bytes:
-    """What comes back for these bytes: so many answers, or until the other side closes, or for so long."""
+    """What comes back for these bytes: `many` answers, or all until the other side closes or time is over."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     got = b""
     try:

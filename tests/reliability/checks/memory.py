@@ -27,7 +27,7 @@ def slope_t(values: list[float]) -> float:
     reference="Triton: 100 MB allowed; LiteLLM: 150 MB in 2,000",
 )
 async def flat(bench: Bench) -> Finding:
-    """1 to 128 tokens, 1 to 16 texts a request; resident memory every so many requests after a warm-up."""
+    """1 to 128 tokens, 1 to 16 texts a request; resident memory at intervals after a warm-up."""
     warm, n, every_ = bench.pick((300, 1_500, 100), (1_000, 6_000, 300), (5_000, 100_000, 1_000))
     draw = bench.random("I1")
     words = [bench.text(index).split()[0] for index in range(200)]

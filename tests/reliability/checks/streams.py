@@ -1,4 +1,4 @@
-"""B, from the first byte on: streams that break, stall, or are read slowly or by nobody."""
+"""B, from the first byte on: streams that break, stall, or are read slowly or not at all."""
 
 import asyncio
 import socket
@@ -141,7 +141,7 @@ async def verbatim(bench: Bench) -> Finding:
 
 
 async def leave(front: Front, name: str, *, streams: bool, after_bytes: int, wait_s: float) -> None:
-    """Ask, wait for so many bytes and so long, and go."""
+    """Ask, wait for a number of bytes and a time, and disconnect."""
     reader, writer = await asyncio.open_connection("127.0.0.1", front.gateway.port)
     writer.write(wire.chat("q", {"x-request-id": name}, model="cloud", stream=streams))
     if after_bytes:

@@ -105,7 +105,7 @@ async def panics(bench: Bench) -> Finding:
     batcher.stop()
     return Finding(
         (
-            every("panics told to whoever asked", panicked, n),
+            every("panics told to the request that met them", panicked, n),
             every("the next job answered", good, n),
             every("the thread is alive", is_alive, 1),
         )

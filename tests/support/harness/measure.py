@@ -102,7 +102,7 @@ class Tally:
             self._counts[fault] += bool(has_it)
 
     def measures(self) -> tuple[Measure, ...]:
-        """That there were none, of so many."""
+        """That there were none, and of how many cases."""
         return tuple(none(fault, count, self._n) for fault, count in self._counts.items())
 
 
@@ -179,7 +179,7 @@ class Suite:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one check found, or why it did not run to its end; what it promises stands in its suite."""
+    """What one check found, or why it did not run to its end; its claim stands in the suite."""
 
     id: str
     took_s: float

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from tests.support import wire
 
 REFUSED, DROPPED = "refused", "dropped"
-"""Nobody took the connection; the answer did not come whole, or not in time."""
-PATIENCE_S = 20.0
+"""The connection was refused; the answer did not come whole, or not in time."""
+GIVE_UP_S = 20.0
 """A peer that forgets a request must not keep the harness waiting."""
 TICKS_S = 0.0015
 """What a timer of the event loop is late by at most on a quiet machine, and a little more."""
@@ -102,7 +102,7 @@ class Pool:
         """One request on an idle connection or a new one.
 
         Raises:
-            OSError: nobody takes it.
+            OSError: it is refused.
             TimeoutError: its answer did not end in time.
         """
         while self._idle:
@@ -114,7 +114,7 @@ class Pool:
             connection = await wire.connect(self._port)
             self._all.add(connection)
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(GIVE_UP_S):
                 answer = await connection.ask(request)
         except TimeoutError:
             connection.close()

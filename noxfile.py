@@ -13,14 +13,15 @@ import sys
 from pathlib import Path
 
 import nox
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parent
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 EVERYTHING = ".[export,train,serve,otel,batch,dev,docs]"
 NO_TORCH = (".[serve,otel,batch,hub,dev]", "onnx", "psutil")
-BY_HAND = ("torch==2.13.0", "ml_dtypes==0.5.4")
-"""Pins that no resolver would choose: an open range of torch takes a CUDA build of several gigabytes, and
-the client of Triton takes no newer ml_dtypes."""
+BY_HAND = ("torch==2.13.0", "ml_dtypes==0.5.4", "pymdown-extensions==12.3")
+"""Pins that no resolver would choose: an open range of torch takes a CUDA build of several gigabytes, the
+client of Triton takes no newer ml_dtypes, and pymdown-extensions 13 asks for Python 3.11.5."""
 TARGETS, PEERS = ROOT / ".targets", ROOT / ".peers"
 ARTIFACT = ROOT / "demo" / "router"
 
@@ -237,6 +238,13 @@ def constraints(session: nox.Session) -> None:
     resolve = ("install", "--dry-run", "--ignore-installed", "--quiet", "--report", str(report))
     here(session, "pip", *resolve, *kept, extras, *BY_HAND)
     found = json.loads(report.read_text(encoding="utf-8"))["install"]
+    late = [
+        f"{package['name']} {package['version']}"
+        for package in (item["metadata"] for item in found)
+        if not SpecifierSet(package.get("requires_python", "")).contains(f"{PYTHONS[0]}.0")
+    ]
+    if late:
+        session.error(f"not for Python {PYTHONS[0]}.0, so pin older ones in BY_HAND: {', '.join(late)}")
     pins = {item["metadata"]["name"].lower(): item["metadata"]["version"] for item in found}
     pins.pop("pointsman")
     lines = [f"{name}=={version.partition('+')[0]}" for name, version in sorted(pins.items())]

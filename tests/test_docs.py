@@ -13,6 +13,7 @@ import pytest
 from tests.support.places import ROOT
 from tests.support.snippets import PAGES, is_as_shown, session, snippets
 
+import pointsman
 from pointsman.artifact.layout import VARIANTS
 from pointsman.artifact.manifest import Manifest
 from pointsman.cli.__main__ import COMMANDS, build_parser
@@ -140,6 +141,21 @@ def test_the_format_page_names_every_key_of_the_manifest() -> None:
     table = page.partition("## The manifest")[2].partition("**Identity.**")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == keys
     assert [name for name in VARIANTS.values() if f"`{name}`" not in page] == []
+
+
+def test_the_api_page_describes_what_the_package_offers() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    described = {
+        name.rpartition(".")[2] for name in re.findall(r"^::: (pointsman\.\w+)$", page, re.MULTILINE)
+    }
+    assert described - {"errors"} == set(pointsman.__all__) - {"__version__", "PointsmanError"}
+
+
+def test_every_page_is_in_the_sites_navigation() -> None:
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    named = set(re.findall(r": ([\w/-]+\.md)$", site, re.MULTILINE))
+    pages = {page.relative_to(ROOT / "docs").as_posix() for page in PAGES if page.name != "README.md"}
+    assert pages <= named
 
 
 @pytest.mark.parametrize(("where", "code"), _blocks("python"), ids=lambda value: str(value)[:40])

@@ -8,6 +8,7 @@ PARTS = {
     "A": "Load and overload",
     "B": "Upstreams that fail, and fallback",
     "C": "Starting, stopping, reloading",
+    "D": "The artifact and the policy",
     "F": "Hostile texts",
     "G": "The HTTP surface",
     "H": "Secrets and privacy",
@@ -46,7 +47,7 @@ NOT_RUN = """## What is not here
 
 * Other systems: all of this is Linux, loopback, two cores. Delay and loss come from the scripted
   upstream.
-* Parts D, E and J concern the artifact and the package, so the test suite tries them: crashes and
+* Crashes while an artifact is written, and the package (E, J), are tried by the test suite: crashes and
   tampering in `tests/artifact/`, imports in `tests/serve/test_import.py`. That sessions are freed on
   a reload (I3) is C7's figure for memory.
 * Quotas of real control groups (I4): the threads are checked against affinities here, and against a

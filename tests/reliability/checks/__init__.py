@@ -6,6 +6,7 @@
 from tests.reliability.checks import load
 from tests.reliability.checks import upstreams, streams, hedging, routing_policy
 from tests.reliability.checks import lifecycle, workers, resource_limits
+from tests.reliability.checks import integrity
 from tests.reliability.checks import texts, tokenizers
 from tests.reliability.checks import fuzz, parsers, malformed_http, access_control
 from tests.reliability.checks import privacy

@@ -111,6 +111,12 @@ def targets_quick(session: nox.Session) -> None:
 
 
 @nox.session(python=False, default=False)
+def encoders(session: nox.Session) -> None:
+    """Every other architecture that an export takes, tiny and random."""
+    here(session, "pytest", "-q", *(session.posargs or ("tests/encoders",)))
+
+
+@nox.session(python=False, default=False)
 def targets(session: nox.Session) -> None:
     """Every packaged folder under the runtime that it is for; `-- --record` records the figures.
 

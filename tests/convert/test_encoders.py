@@ -1,11 +1,10 @@
 """Every encoder, tiny and random: exported, proved, and with int8 or the reason why not."""
 
 import json
-from pathlib import Path
 
-import numpy as np
 import pytest
-from tests.convert.tiny_checkpoint import write_checkpoint, write_other
+from tests.convert.encoders import check_encoder, made
+from tests.convert.tiny_checkpoint import write_checkpoint
 
 from pointsman.artifact.manifest import Limits
 from pointsman.convert.build import export
@@ -16,38 +15,13 @@ from pointsman.convert.reference import same_tokens
 from pointsman.errors import CheckpointError
 from pointsman.runtime.router import Router
 
-AFTER_PADDING = ("roberta", "xlm-roberta", "mpnet")
-CORE = ("bert", "distilbert", "roberta", "gpt2", "modernbert")
-OTHERS = ("MiniLM", "albert", "deberta-v2", "electra", "mpnet", "qwen3", "xlm-roberta")
-OPTIONS = ExportOptions(measure=False, max_tokens=48)
+CORE = ("bert", "gpt2", "modernbert", "roberta")
+"""One of each kind; the others are in tests/encoders, run by `nox -s encoders`."""
 
 
-def made(directory: Path, architecture: str) -> Path:
-    if architecture == "MiniLM":
-        sizes = {"hidden_size": 48, "num_hidden_layers": 3, "intermediate_size": 96}
-        return write_other(directory / "checkpoint", "bert", **sizes)
-    pad = 1 if architecture in AFTER_PADDING else 0
-    return write_other(directory / "checkpoint", architecture, pad_token_id=pad)
-
-
-@pytest.mark.parametrize(
-    "architecture", [*CORE, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
-)
+@pytest.mark.parametrize("architecture", CORE)
 def test_an_encoder_is_exported_proved_and_answers_alone_as_in_a_batch(architecture, tmp_path):
-    path = made(tmp_path, architecture)
-    exported = export(path, tmp_path / "artifact", OPTIONS, lambda line: None)
-    manifest = exported.artifact.manifest
-    assert manifest.model_type == architecture.replace("MiniLM", "bert")
-    assert exported.comparisons["plain"].passed
-    assert "not MobileBERT" in manifest.conversion["fold"]["refused"]
-    assert ("folded" in manifest.variants) or manifest.conversion["optimizer"]["refused"]
-    assert ("int8" in manifest.variants) != ("refused" in manifest.conversion["int8"])
-    texts = ["a", "some more words than the first", "", "b" * 40]
-    for variant in manifest.variants:
-        router = Router.open(exported.artifact.path, variant=variant)
-        together = router.logits(texts)
-        alone = np.concatenate([router.logits([text]) for text in texts])
-        np.testing.assert_allclose(together, alone, atol=2e-5)
+    check_encoder(architecture, tmp_path)
 
 
 def test_a_text_without_special_tokens_around_it_is_a_text(tmp_path):

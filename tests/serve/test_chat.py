@@ -336,14 +336,40 @@ class TestStreams:
         found = both(routing={"stream_decision": "off"}).chat(stream=True)
         assert found.content == whole
 
-    def test_the_decision_is_a_first_chunk_without_choices(self, both: Start, cloud: FakeUpstream) -> None:
-        cloud.script = stream([delta("x"), DONE])
-        found = both().chat(stream=True)
-        first, rest = found.content.split(b"\n\n", 1)
+    @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+    @pytest.mark.parametrize("ahead", [b"", b": waiting\n\n", b": a\r\n\r\n:\n\n", b"event: x\nid: 1\n"])
+    def test_the_decision_is_a_field_of_the_first_chunk(
+        self, both: Start, cloud: FakeUpstream, path: str, ahead: bytes
+    ) -> None:
+        cloud.script = stream([ahead + delta("x"), delta("y"), DONE])
+        messages = [{"role": "user", "content": CLOUD_TEXT}]
+        found = both().http.post(path, json={"messages": messages, "prompt": CLOUD_TEXT, "stream": True})
+        assert found.content.startswith(ahead)
+        first, rest = found.content.removeprefix(ahead).split(b"\n\n", 1)
         value = json.loads(first.removeprefix(b"data: "))
-        assert value["choices"] == []
-        assert value["pointsman"]["target"] == found.headers["x-pointsman-target"] == "cloud"
-        assert rest == delta("x") + DONE
+        decision = value.pop("pointsman")
+        assert decision["target"] == found.headers["x-pointsman-target"] == "cloud"
+        assert value == json.loads(delta("x").removeprefix(b"data: "))
+        assert rest == delta("y") + DONE
+
+    @pytest.mark.parametrize(
+        "first",
+        [
+            DONE,
+            b"data: [1]\n\n",
+            b"data: {\ndata: }\n\n",
+            b'data: {"a": {}\r\ndata: }\r\n\r\n',
+            b"dat: {}\n\n",
+        ],
+    )
+    def test_a_first_event_that_takes_no_field_goes_on_as_it_is(
+        self, both: Start, cloud: FakeUpstream, first: bytes
+    ) -> None:
+        cloud.script = stream([first, DONE])
+        found = both().chat(stream=True)
+        comment, rest = found.content.split(b"\n\n", 1)
+        assert comment.startswith(b': pointsman {"target": "cloud"')
+        assert rest == first + DONE
 
     def test_or_a_comment(self, both: Start, cloud: FakeUpstream) -> None:
         cloud.script = stream([delta("x"), DONE])

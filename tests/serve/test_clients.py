@@ -27,7 +27,7 @@ class TestOpenAI:
                 with client.chat.completions.create(model="auto", messages=messages, stream=True) as chunks:
                     parts = list(chunks)
                 assert parts[0].model_extra["pointsman"]["target"] == target
-                said = "".join(part.choices[0].delta.content or "" for part in parts if part.choices)
+                said = "".join(part.choices[0].delta.content or "" for part in parts)
                 assert said == whole.choices[0].message.content
             assert [model.id for model in client.models.list()] == ["auto", "local", "cloud"]
 

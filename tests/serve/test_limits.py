@@ -7,6 +7,9 @@ import socket
 import pytest
 from tests.support.running import Running
 
+from pointsman.serve.dispatch import Route
+from pointsman.serve.routes import PUBLIC
+
 CANARY = "canary-7f3a"
 
 
@@ -126,6 +129,19 @@ def test_what_is_no_http_is_refused_and_closed(plain: Running, head: bytes) -> N
     assert got.count(b"\r\nx-request-id: ") == 1
     assert got.startswith(b"HTTP/1.1 400")
     assert json.loads(got.partition(b"\r\n\r\n")[2])["error"]["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("route", PUBLIC, ids=lambda route: f"{route.method} {route.path}")
+def test_slashes_at_the_end_and_doubled_ones_lead_to_the_same_route(plain: Running, route: Route) -> None:
+    path = route.path.replace("{", "").replace("}", "")
+    expected = plain.http.request(route.method, path, content=b"")
+    for written in (f"{path}/", f"{path}//", path.replace("/", "//")):
+        # As bytes: the client would read the beginning as another host.
+        found = raw(
+            plain.port,
+            f"{route.method} {written} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode(),
+        )
+        assert found.startswith(f"HTTP/1.1 {expected.status_code} ".encode()), written
 
 
 def test_unknown_routes_and_methods_say_so_without_the_path(plain: Running) -> None:

@@ -49,11 +49,13 @@ class Table:
                 self._fixed.setdefault(route.path, {})[route.method] = route
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """The route and its parameters.
+        """The route and its parameters; more slashes than there need to be, and one at the end, say nothing.
 
         Raises:
             GatewayError: `not_found`, or `method_not_allowed` with the header that says which are.
         """
+        if path.endswith("/") or "//" in path:
+            path = "/" + "/".join(part for part in path.split("/") if part)
         wanted = "GET" if method == "HEAD" else method
         methods = self._fixed.get(path)
         if methods is not None:

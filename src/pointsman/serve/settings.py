@@ -207,7 +207,7 @@ class RoutingSettings(Part):
     sticky_ttl_s: Seconds = Field(default=3600.0, description="for so long after its last turn")
     stream_decision: Literal["event", "comment", "off"] = Field(
         default="event",
-        description="how a stream shows the decision: a first chunk without choices, or an SSE comment",
+        description="how a stream shows the decision: a field of its first chunk, or an SSE comment",
     )
 
 

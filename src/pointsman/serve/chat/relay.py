@@ -9,7 +9,7 @@ import contextlib
 from pointsman.serve.chat.attempt import StartedResponse
 from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.chat.cost import account_usage
-from pointsman.serve.chat.response_metadata import answer_headers, decision_facts, preamble, with_field
+from pointsman.serve.chat.response_metadata import answer_headers, decision_facts, with_decision, with_field
 from pointsman.serve.edge.idle_timeout import IdleTimeout
 from pointsman.serve.failures import GatewayError, error_object
 from pointsman.serve.upstream import sse
@@ -40,7 +40,7 @@ async def _whole(context: ChatContext, started: StartedResponse) -> None:
 async def _stream(context: ChatContext, started: StartedResponse) -> None:
     answer = started.answer
     await context.exchange.start(answer.response.status, answer_headers(context, answer))
-    await context.exchange.chunk(preamble(context, answer) + started.data)
+    await context.exchange.chunk(with_decision(context, answer, started.data))
     try:
         # In a task of its own a piece wakes two frames, and not the whole way from the server to here.
         await asyncio.create_task(_pass_on(context, started))

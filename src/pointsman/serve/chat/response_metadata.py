@@ -1,12 +1,19 @@
 """Where a client sees the decision: in headers, in a field of the body, in a stream's first event."""
 
 import json
-import time
+import re
 from typing import Any
 
 from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.upstream import sse
 from pointsman.serve.upstream.upstreams import RETURNED, Upstream, UpstreamResponse
+
+_CHUNKED = frozenset({"/chat/completions", "/completions"})
+"""Paths whose events are chunks, to which a field can be added."""
+_FIRST_OBJECT = re.compile(
+    rb"(?:(?:(?:event|id|retry)?:[^\r\n]*)?[\r\n])*data: ?(\{[^\r\n]*\})[ \t]*(?>\r\n?|\n)(?!data)"
+)
+"""A stream's first data, where that is one line with an object; comments may stand ahead."""
 
 
 def decision_facts(context: ChatContext, upstream: Upstream | None) -> dict[str, Any]:
@@ -73,21 +80,20 @@ def with_field(data: bytes, facts: dict[str, Any]) -> bytes:
     return head + comma + b'"pointsman":' + json.dumps(facts).encode() + b"}"
 
 
-def preamble(context: ChatContext, answer: UpstreamResponse) -> bytes:
-    """What goes ahead of a stream's first event: a chunk without choices, a comment, or nothing."""
+def with_decision(context: ChatContext, answer: UpstreamResponse, data: bytes) -> bytes:
+    """The beginning of a stream, showing the decision: in its first chunk, in a comment ahead, or not at all.
+
+    A chunk of our own would break `chunk.choices[0].delta`, the loop that most clients write.
+
+    Args:
+        data: whole events, as the upstream sent them.
+    """
     way = context.gateway.settings.routing.stream_decision
     if way == "off" or answer.response.status != 200:
-        return b""
+        return data
     facts = decision_facts(context, answer.upstream)
-    if way == "comment" or context.path != "/chat/completions":
-        return sse.comment(facts)
-    return sse.event(
-        {
-            "id": f"pointsman-{context.exchange.request_id}",
-            "object": "chat.completion.chunk",
-            "created": int(time.time()),
-            "model": answer.upstream.settings.model or answer.upstream.name,
-            "choices": [],
-            "pointsman": facts,
-        }
-    )
+    if way == "event" and context.path in _CHUNKED:
+        first = _FIRST_OBJECT.match(data)
+        if first is not None:
+            return data[: first.start(1)] + with_field(first[1], facts) + data[first.end(1) :]
+    return sse.comment(facts) + data

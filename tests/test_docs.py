@@ -137,7 +137,7 @@ def test_the_map_of_modules_names_files_that_are_there() -> None:
 
 def test_the_format_page_names_every_key_of_the_manifest() -> None:
     page = (ROOT / "docs" / "artifact-format.md").read_text(encoding="utf-8")
-    keys = {"schema", *(field.name for field in fields(Manifest))}
+    keys = {"schema", "sha256", *(field.name for field in fields(Manifest))}
     table = page.partition("## The manifest")[2].partition("**Identity.**")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == keys
     assert [name for name in VARIANTS.values() if f"`{name}`" not in page] == []

@@ -29,6 +29,7 @@ demo: $(DEMO)/report/report.html
 	  "Can you analyze the quarterly business performance?"
 	@echo
 	@echo "The report: $(DEMO)/report/report.html"
+	@echo "A router of your own, from your log: docs/from-traffic-to-router.md"
 
 $(DEMO)/router/manifest.json: $(VENV)/.everything
 	mkdir -p $(DEMO)

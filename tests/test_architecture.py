@@ -23,6 +23,7 @@ FLOORS = {
     "serve": 5,
     "deploy": 5,
     "bench": 6,
+    "fit": 6,
     "compat": 7,
     "cli": 8,
 }

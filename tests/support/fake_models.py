@@ -1,7 +1,7 @@
 """A local model, a cloud model and a judge on real sockets, whose truth is known.
 
-The cloud answers everything well. The local model answers well unless a word of `HARD` is asked. The judge
-sees only the two answers, and says which one is good.
+The cloud answers everything well. The local model answers well unless a word of `NEEDS_CLOUD` stands in the
+question. The judge sees only the two answers, and says which one is good.
 """
 
 import contextlib
@@ -14,23 +14,23 @@ from dataclasses import dataclass, field
 
 from tests.support.fake_upstream import FakeUpstream, Wire
 from tests.support.openai_messages import completion, whole
+from tests.support.tiny_mobilebert import EASY, FILL, HARD
 
-EASY = ["hello", "thanks", "play", "lights", "weather", "timer"]
-HARD = ["analyze", "prove", "derive", "design", "evaluate", "strategy"]
-FILL = ["the", "a", "please", "now", "for", "me", "today", "my", "room", "report", "of", "and", "with", "it"]
+NEEDS_CLOUD = ["lights", "timer", "prove", "derive"]
+"""The truth: two words that sound easy, and two that sound hard, so that nobody knows it beforehand."""
 GOOD, POOR = "A sound answer", "I am not sure"
 
 
 def is_hard(text: str) -> bool:
-    return any(word in text.split() for word in HARD)
+    return any(word in text.split() for word in NEEDS_CLOUD)
 
 
 def log_of(count: int, seed: int = 0) -> list[str]:
-    """Distinct queries, a third of them hard."""
+    """Distinct queries, a third of which need the cloud."""
     rng = random.Random(seed)
     made: dict[str, None] = {}
     while len(made) < count:
-        first = rng.choice(HARD if len(made) % 3 == 0 else EASY)
+        first = rng.choice(EASY + HARD)
         made[" ".join([first, *rng.choices(FILL, k=rng.randint(3, 9))])] = None
     return list(made)
 

@@ -6,13 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tests.support.tiny_mobilebert import EASY, FILL, HARD, tiny_mobilebert
 
 collect_ignore_glob = [] if find_spec("torch") and find_spec("sklearn") else ["test_*.py"]
-
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-EASY = ["hello", "thanks", "play", "lights", "weather", "timer"]
-HARD = ["analyze", "prove", "derive", "design", "evaluate", "strategy"]
-FILL = ["the", "a", "please", "now", "for", "me", "today", "my", "room", "report", "of", "and", "with", "it"]
 
 
 def made_queries(count: int, seed: int = 0) -> list[tuple[str, str]]:
@@ -29,27 +25,7 @@ def made_queries(count: int, seed: int = 0) -> list[tuple[str, str]]:
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint directory of MobileBERT's shape with one block, seeded."""
-    import torch
-    import transformers
-
-    directory = tmp_path_factory.mktemp("tiny") / "base"
-    directory.mkdir()
-    (directory / "vocab.txt").write_text("\n".join([*SPECIAL, *EASY, *HARD, *FILL]) + "\n", encoding="utf-8")
-    transformers.BertTokenizerFast(vocab=str(directory / "vocab.txt")).save_pretrained(directory)
-    torch.manual_seed(0)
-    config = transformers.MobileBertConfig(
-        vocab_size=len(SPECIAL) + len(EASY) + len(HARD) + len(FILL),
-        hidden_size=32,
-        embedding_size=16,
-        intra_bottleneck_size=16,
-        num_attention_heads=2,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_feedforward_networks=2,
-        num_labels=2,
-    )
-    transformers.MobileBertForSequenceClassification(config).save_pretrained(directory)
-    return directory
+    return tiny_mobilebert(tmp_path_factory.mktemp("tiny") / "base")
 
 
 @pytest.fixture

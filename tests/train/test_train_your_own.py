@@ -31,7 +31,7 @@ def test_a_table_of_500_rows_becomes_a_calibrated_router(tmp_path, monkeypatch, 
         assert main(words[1:]) == 0, command
     assert Path("run/curves.png").is_file()
     manifest = json.loads(Path("my-calibrated-router/manifest.json").read_text())
-    assert manifest["calibration"]["n"] == 150
+    assert manifest["calibration"]["n"] == 75
     report = json.loads(Path("report/evaluation.json").read_text())
     assert report["sets"]["pooled"]["decisions"]["figures"]["accuracy"]["value"] >= 0.9
     assert "badge reader" in capsys.readouterr().out

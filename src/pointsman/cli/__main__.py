@@ -33,6 +33,9 @@ COMMANDS = (
     "explain",
     "collect",
     "judge",
+    "label",
+    "fit",
+    "choose",
     "serve",
     "package",
     "push",
@@ -70,7 +73,7 @@ _COMMAND_EXTRA = {
     "distill": "train",
     "evaluate": "train",
     "serve": "serve",
-    **dict.fromkeys(("collect", "judge"), "traffic"),
+    **dict.fromkeys(("collect", "judge", "label", "fit", "choose"), "traffic"),
 }
 
 

@@ -1,6 +1,6 @@
 """Ask both models what your log asks: the first step from traffic to a router of your own.
 
-INPUT is one or more files of queries (JSONL, CSV, Parquet; text under --column, or OpenAI-style `messages`).
+INPUT is one or more files of queries, as `batch` reads them: text under --column, or OpenAI-style `messages`.
 Each distinct query is sent to the local and to the cloud upstream of a gateway configuration; the answers,
 with tokens, money and time, are kept in the folder OUTPUT. An answer that is there is never paid again: after
 any end, even kill -9, the same command goes on. Text that a local-only rule of the configuration keeps local
@@ -15,6 +15,7 @@ Examples:
 import argparse
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     """Read, choose, estimate, ask."""
     from pointsman.serve.settings_loader import load_settings
     from pointsman.traffic.asking import Limits
+    from pointsman.traffic.capture import take_captured
     from pointsman.traffic.endpoint import Call
     from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE, Work
 
@@ -83,12 +85,14 @@ def run(args: argparse.Namespace) -> int:
     with Work.open(args.output, create=True) as work:
         log = _read(args, settings)
         queries = _choose(args, settings, log, work)
+        taken = take_captured(work, log) if args.from_capture else set()
         work.set_fact("pair", {"local": local.model, "cloud": cloud.model, "currency": args.currency})
         calls = [Call(q.id, CLOUD_ROLE, 0, cloud, q.messages, parameters) for q in queries]
         many = parameters if samples == 1 else {**parameters, "temperature": 1.0}
         calls += [
             Call(q.id, LOCAL_ROLE, at, local, q.messages, many) for q in queries for at in range(samples)
         ]
+        calls = [call for call in calls if (call.query, call.role) not in taken]
         calls.sort(key=lambda call: call.query)  # both answers of a query together: a stop leaves whole pairs
         asked = ask_with_consent(calls, work, Limits(concurrency, args.budget, args.currency), args)
         summary = _summary(work, log, len(queries), args.currency)
@@ -99,20 +103,23 @@ def run(args: argparse.Namespace) -> int:
 def _read(args: argparse.Namespace, settings: Any) -> "Log":
     from pointsman.datasets.reading import read_rows
     from pointsman.datasets.rows import Columns
+    from pointsman.datasets.sources import find_sources
+    from pointsman.traffic.capture import capture_rows
     from pointsman.traffic.log import read_log
 
+    chat = _router(args, settings).manifest.chat
     bad: list[str] = []
-    columns = Columns(args.column, chat=_router(args, settings).manifest.chat)
-    log = read_log(
-        ((row.where, row.values) for name in args.input for row in read_rows(Path(name), columns, bad)),
-        args.column,
-        columns.chat,
-        keeps_local(settings),
-        read_text(args.system, "--system"),
+    columns = Columns(query=args.column, chat=chat)
+    files = [Path(source.address) for source in find_sources(args.input)]
+    rows: Iterable[tuple[str, Mapping[str, Any]]] = (
+        (row.where, row.values) for path in files for row in read_rows(path, columns, bad)
     )
+    if args.from_capture:
+        rows = capture_rows(args.from_capture, bad)
+    log = read_log(rows, args.column, chat, keeps_local(settings), read_text(args.system, "--system"))
     log.bad += bad
-    for shown in log.bad[:20]:
-        tell(f"bad row {shown}")
+    for line in log.bad[:20]:
+        tell(f"bad row {line}")
     if log.kept_local:
         tell(f"collect: {log.kept_local:,} rows stay local by a rule; they are not sent to any model")
     return log

@@ -79,20 +79,24 @@ class CurveFigures:
     cpt80_code: float
 
 
-def cost_quality_curve(score: _Floats, weak: _Floats, strong: _Floats) -> Curve:
+def cost_quality_curve(
+    score: _Floats, weak: _Floats, strong: _Floats, weight: _Floats | None = None
+) -> Curve:
     """The curve of a score that ranks queries by their need of the strong model.
 
     Args:
         score: float64 (rows,), finite.
         weak: quality of the weak model's answers, float64 (rows,).
         strong: of the strong model's, float64 (rows,).
+        weight: how many queries each row stands for, above 0, float64 (rows,); None counts all alike.
     """
     order = np.argsort(-score, kind="stable")
     ranked = score[order]
-    gains = np.cumsum(strong[order] - weak[order]) / len(score)
+    part = np.full(len(score), 1.0 / len(score)) if weight is None else weight[order] / weight.sum()
+    gains = np.cumsum(part * (strong[order] - weak[order]))
     ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    share = np.append(0.0, (ends + 1) / len(score))
-    quality = weak.mean() + np.append(0.0, gains[ends])
+    share = np.append(0.0, np.append(np.cumsum(part)[ends[:-1]], 1.0))
+    quality = np.average(weak, weights=weight) + np.append(0.0, gains[ends])
     return Curve(share, quality, np.append(np.inf, ranked[ends]))
 
 

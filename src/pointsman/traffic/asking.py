@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -81,7 +82,7 @@ class _Asking:
     def __init__(self, work: Work, limits: Limits, expect: Expectation, progress: Progress) -> None:
         self.work, self.limits, self.expect, self.progress = work, limits, expect, progress
         self.asked = Asked()
-        self.failures_in_a_row = 0
+        self.failures_in_a_row: Counter[str] = Counter()
         self.spent = self.reserved = 0.0
         self.clients: dict[int, openai.AsyncOpenAI] = {}
 
@@ -134,7 +135,7 @@ class _Asking:
             return
         finally:
             self.reserved -= expected
-        self.failures_in_a_row = 0
+        self.failures_in_a_row[call.endpoint.url] = 0
         with self.work.transaction():
             self.work.keep(call.key, call.role, answer)
             self.work.give(call.query, call.role, call.sample, call.key)
@@ -145,12 +146,11 @@ class _Asking:
         reason = f"{call.endpoint.url}: {_said(error)}"
         self.asked.failed += 1
         self.asked.reasons[reason] = self.asked.reasons.get(reason, 0) + 1
-        # A request that is refused for what it says is the row's own matter.
-        self.failures_in_a_row += not isinstance(
-            error, openai.BadRequestError | openai.UnprocessableEntityError
-        )
-        if self.failures_in_a_row >= _FAILURES_IN_A_ROW:
-            raise UpstreamError(f"{reason} ({self.failures_in_a_row} failures in a row)")
+        if isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError):
+            return  # refused for what it says: the row's own matter
+        self.failures_in_a_row[call.endpoint.url] += 1
+        if self.failures_in_a_row[call.endpoint.url] >= _FAILURES_IN_A_ROW:
+            raise UpstreamError(f"{reason} ({_FAILURES_IN_A_ROW} failures in a row)")
 
     async def _answer(self, call: Call) -> Answer:
         began = time.monotonic()

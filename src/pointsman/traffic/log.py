@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pointsman.artifact.manifest import Chat
@@ -25,12 +25,14 @@ class Log:
         rows: rows that were read.
         kept_local: rows that a local-only rule keeps local; they are in no other number, and sent nowhere.
         bad: rows that could not be used, each with where and why.
+        captured: rows of a gateway's capture, each with the id of its query; feedback has none.
     """
 
     queries: list[Query] = field(default_factory=list)
     rows: int = 0
     kept_local: int = 0
     bad: list[str] = field(default_factory=list)
+    captured: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
 
 def read_log(
@@ -51,6 +53,9 @@ def read_log(
     log = Log()
     seen: dict[str, Query] = {}
     for where, row in rows:
+        if row.get("request_id") and row.get("target") and "messages" not in row:
+            log.captured.append(("", row))  # feedback: about a request of another row
+            continue
         messages = messages_of(row, column)
         text = "" if messages is None else text_of_messages(messages, chat)
         if messages is None or not text:
@@ -63,20 +68,21 @@ def read_log(
         if system and not any(m.get("role") in ("system", "developer") for m in messages):
             messages = [{"role": "system", "content": system}, *messages]
         key = near_duplicate_key(text) if len(messages) <= 2 else json.dumps(messages)
-        first = seen.get(key)
-        columns = {name: value for name, value in row.items() if name != "messages"}
-        seen[key] = Query(
-            first.id if first else query_id(messages),
-            first.text if first else text,
-            first.messages if first else messages,
-            first.columns if first else columns,
-            1 + (first.occurrences if first else 0),
-            None,
-        )
+        seen[key] = _counted(seen.get(key), text, messages, row)
+        if row.get("request_id"):
+            log.captured.append((seen[key].id, row))
     log.queries = list(seen.values())
     if not log.rows:
         raise DataError(f"no row can be used: {'; '.join(log.bad[:5]) or 'there are no rows'}.")
     return log
+
+
+def _counted(known: Query | None, text: str, messages: list[dict[str, Any]], row: Mapping[str, Any]) -> Query:
+    """The query with one occurrence more; the first row's words and columns stay."""
+    if known is not None:
+        return replace(known, occurrences=known.occurrences + 1)
+    columns = {name: value for name, value in row.items() if name not in ("messages", "answers")}
+    return Query(query_id(messages), text, messages, columns, 1, None)
 
 
 def messages_of(row: Mapping[str, Any], column: str) -> list[dict[str, Any]] | None:

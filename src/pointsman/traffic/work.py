@@ -224,8 +224,8 @@ class Work:
             self._db.execute("DELETE FROM labels WHERE number = ?", (found[0],))
         return None if found is None else str(found[1])
 
-    def labels(self) -> dict[str, str]:
-        """A person's verdict by query id, oldest first; without those that were skipped."""
+    def verdicts(self) -> dict[str, str]:
+        """A person's verdict by query id, oldest first, skipped ones too."""
         found = self._db.execute("SELECT query, verdict FROM labels ORDER BY number")
         return dict(found.fetchall())
 
@@ -248,7 +248,7 @@ SCORES = {"local": (1.0, 0.0), "cloud": (0.0, 1.0), "tie": (1.0, 1.0)}
 def judged_rows(work: Work) -> Iterator[dict[str, Any]]:
     """The rows that have scores, in the order of the log, as plain values."""
     local, cloud = work.answers(LOCAL_ROLE), work.answers(CLOUD_ROLE)
-    judged, labels = work.judgements(), work.labels()
+    judged, labels = work.judgements(), work.verdicts()
     for query in work.queries(sampled=True):
         verdict = labels.get(query.id, "")
         if verdict in SCORES:

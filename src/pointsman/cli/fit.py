@@ -1,0 +1,100 @@
+"""Fit a router to a work folder: split, learn, export, calibrate, compare, report.
+
+The scored rows are split three ways (near duplicates, or the values of --group, on one side). Small models of
+the gain are weighed by cross-validation and taught to the MobileBERT of --base, on the scored rows, the rest
+of the log and the shipped texts; plain fine-tuning competes under the same folds. The result is calibrated,
+exported, and compared with today's router, query length and a word ridge on rows that nothing has learned
+from. Where it does not beat query length it says so, and recommends nothing.
+
+Example: pointsman fit work --output my-router
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pointsman.cli.traffic_config import tell
+from pointsman.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pointsman.fit.run import Fitted
+
+NAME = "fit"
+HELP = "a router from a work folder: learn, export, calibrate, compare"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("work", type=Path, help="the folder of `collect` and `judge`")
+    parser.add_argument("--output", type=Path, required=True, help="directory of the new router")
+    parser.add_argument(
+        "--base",
+        type=Path,
+        default=Path("checkpoints/default-router"),
+        help="checkpoint to start from (default: checkpoints/default-router)",
+    )
+    parser.add_argument("--router", type=Path, help="today's router (default: the shipped one)")
+    parser.add_argument("--group", metavar="COLUMN", help="rows of one value stay on one side of the split")
+    parser.add_argument(
+        "--accept-agreement", action="store_true", help="fit although judge and person agree too little"
+    )
+    parser.add_argument("--texts", type=int, default=3000, help="texts without scores to learn from (3000)")
+    parser.add_argument("--threads", type=int, help="default: what this process may use")
+    parser.add_argument("--seed", type=int, default=0, help="of every draw (default: 0)")
+    parser.add_argument("--json", action="store_true", help="the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit, and say what came of it."""
+    from pointsman.fit.report import render_report
+    from pointsman.fit.run import FitPlan, fit
+    from pointsman.runtime.session import available_threads
+
+    if not (args.base / "config.json").is_file():
+        raise SettingsError(
+            f"--base {args.base}: expected a checkpoint directory, such as checkpoints/default-router in a "
+            "clone of the repository, or what `pointsman train` made."
+        )
+    plan = FitPlan(
+        args.work,
+        args.output,
+        args.base,
+        args.router,
+        args.group,
+        args.accept_agreement,
+        args.texts,
+        args.threads or available_threads(),
+        args.seed,
+    )
+    fitted = fit(plan, tell)
+    report = args.work / f"report-{fitted.artifact.path.name}.html"
+    report.write_text(render_report(fitted), encoding="utf-8")
+    tell(f"fit: the report, with texts of your log: {report}")
+    print(_json(fitted) if args.json else _readable(fitted))
+    return 0
+
+
+def _json(fitted: "Fitted") -> str:
+    return json.dumps(
+        {
+            "artifact": str(fitted.artifact.path),
+            "recommended": fitted.recommended,
+            "sentence": fitted.sentence,
+            "learned": fitted.chosen,
+            "out_of_fold_apgr": fitted.candidates,
+            "compared": {name: asdict(one) for name, one in fitted.compared.items()},
+            "agreement": None if fitted.agreement is None else asdict(fitted.agreement),
+        }
+    )
+
+
+def _readable(fitted: "Fitted") -> str:
+    lines = [f"{fitted.artifact.path}: learned from the {fitted.chosen}", fitted.sentence, ""]
+    lines.append(f"{'APGR on rows that nothing has learned from':44} {'lead of the fitted router':>28}")
+    for name, one in fitted.compared.items():
+        lead = f"{one.lead.value:+.3f} [{one.lead.low:+.3f}, {one.lead.high:+.3f}]"
+        shown = f"{one.apgr.value:.3f} [{one.apgr.low:.3f}, {one.apgr.high:.3f}]"
+        lines.append(f"  {name:26} {shown:>20} {lead if one.lead.high != one.lead.low else '':>28}")
+    return "\n".join(lines)

@@ -1,0 +1,51 @@
+"""Compare answers yourself, on a local page: blind, shuffled, by keyboard.
+
+The page shows a query and both answers without saying whose they are, doubtful rows first. Keys: 1 and 2 for
+the better answer, = for as good as each other, s to skip, u to undo. Every verdict is kept at once, stands
+before the judge's in WORK/judged.jsonl, and is compared with it at the end: Cohen's kappa with its interval,
+and both kinds of error.
+
+Example: pointsman label work
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from pointsman.cli.traffic_config import tell
+
+NAME = "label"
+HELP = "compare answers yourself, on a local page"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("work", type=Path, help="the folder of `collect`")
+    parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1 (default: a free one)")
+    parser.add_argument("--json", action="store_true", help="the agreement as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve the page until it is ended; then compare with the judge."""
+    from pointsman.errors import InputError
+    from pointsman.traffic.agreement import agreement
+    from pointsman.traffic.labelling import Labelling, serve_page
+    from pointsman.traffic.work import Work
+
+    with Work.open(args.work) as work:
+        session = Labelling.over(work)
+        if not session.pairs:
+            raise InputError(f"{args.work}: no query has both answers yet. Run `pointsman collect` first.")
+        try:
+            serve_page(session, args.port, lambda address: tell(f"open {address} (Ctrl-C ends it, too)"))
+        except KeyboardInterrupt:
+            tell("")
+        rows = work.write_rows()
+        found = agreement(work)
+    if args.json:
+        print(json.dumps({"rows": rows, "agreement": None if found is None else asdict(found)}))
+    else:
+        print(f"{args.work}: {rows:,} rows with scores")
+        print("no row has both verdicts yet" if found is None else found.sentence)
+    return 0

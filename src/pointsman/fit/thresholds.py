@@ -1,0 +1,163 @@
+"""What each threshold does on rows that nothing has learned from: cloud share, quality, money."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pointsman.decision import Reason
+from pointsman.errors import DataError
+from pointsman.evaluation.bootstrap import Interval, intervals
+from pointsman.evaluation.bootstrap import Rows as Drawn
+from pointsman.fit.rows import Floats, Rows
+from pointsman.labels import CLOUD
+from pointsman.runtime.router import Router
+
+_SHARES = np.linspace(0.0, 1.0, 11)
+KEPT_QUALITY = 0.95
+"""Without a wish, the recommended row keeps so much of the cloud's lead at the smallest share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Mean money of one query, answered by each model; None where a price is not known."""
+
+    local: float | None
+    cloud: float | None
+
+    def month(self, share: float, queries: float) -> float | None:
+        """Money for so many queries, a share of them (0..1) answered by the cloud."""
+        if self.local is None or self.cloud is None:
+            return None
+        return queries * (share * self.cloud + (1.0 - share) * self.local)
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdRow:
+    """One threshold.
+
+    Attributes:
+        threshold: a p_cloud of at least this goes to the cloud, 0..1.
+        share: of the queries that go to the cloud, 0..1.
+        quality: mean score of the answers given, with its interval.
+        recovered: of the cloud's lead over the local model, 0 to 1; NaN where there is none.
+        month: money for a month; None where a price is not known.
+        saved: of what the cloud alone would cost, 0..1; None where a price is not known.
+    """
+
+    threshold: float
+    share: float
+    quality: Interval
+    recovered: float
+    month: float | None
+    saved: float | None
+
+
+def served_scores(router: Router, queries: Sequence[str]) -> Floats:
+    """p_cloud of queries as it is served, float64 (queries,): 1 for what always goes to the cloud."""
+    unread = (Reason.EMPTY_TEXT, Reason.UNREADABLE_TEXT)
+    found = [
+        float(router.policy.safe_target == CLOUD) if decision.reason in unread else decision.p_cloud
+        for decision in router.route_many(queries)
+    ]
+    return np.array(found, np.float64)
+
+
+def costs_of(rows: Rows) -> Costs:
+    """Mean cost of a local and of a cloud answer, as they were paid."""
+
+    def mean(role: str) -> float | None:
+        costs = [fact.get(role, {}).get("cost") for fact in rows.facts]
+        known = [cost is not None for cost in costs]
+        if not any(known):
+            return None
+        paid = np.array([cost or 0.0 for cost in costs])
+        return float(np.average(paid[known], weights=rows.weight[known]))
+
+    return Costs(mean("local"), mean("cloud"))
+
+
+def thresholds_for(rows: Rows, p_cloud: Floats) -> list[float]:
+    """A threshold for every tenth of the share, each half way between two queries, highest first."""
+    order = np.argsort(-p_cloud, kind="stable")
+    ranked, share = p_cloud[order], np.cumsum(rows.weight[order]) / rows.weight.sum()
+    # Only between two different scores: equal ones cannot be told apart.
+    ends = np.flatnonzero(ranked[1:] != ranked[:-1])
+    between = [
+        (0.0, 1.0),
+        *((float(share[e]), float((ranked[e] + ranked[e + 1]) / 2)) for e in ends),
+        (1.0, 0.0),
+    ]
+    found = [min(between, key=lambda one: abs(one[0] - wanted))[1] for wanted in _SHARES]
+    return sorted(set(found), reverse=True)
+
+
+def threshold_row(
+    rows: Rows, p_cloud: Floats, threshold: float, costs: Costs, per_month: float
+) -> ThresholdRow:
+    """What a threshold does; see `ThresholdRow`."""
+    calls = p_cloud >= threshold
+    given = np.where(calls, rows.strong, rows.weak)
+
+    def figures(drawn: Drawn) -> dict[str, float]:
+        return {"quality": float(np.average(given[drawn], weights=rows.weight[drawn]))}
+
+    quality = intervals(figures, len(given))["quality"]
+    share = float(np.average(calls, weights=rows.weight))
+    weak, strong = (float(np.average(s, weights=rows.weight)) for s in (rows.weak, rows.strong))
+    month, whole = costs.month(share, per_month), costs.month(1.0, per_month)
+    return ThresholdRow(
+        threshold,
+        share,
+        quality,
+        (quality.value - weak) / (strong - weak) if strong != weak else float("nan"),
+        month,
+        1.0 - month / whole if month is not None and whole else None,
+    )
+
+
+def pick(
+    table: Sequence[ThresholdRow],
+    *,
+    share: float | None = None,
+    quality: float | None = None,
+    budget: float | None = None,
+) -> ThresholdRow:
+    """The row for a wish, from thresholds with rising share.
+
+    Args:
+        table: what to pick from.
+        share: of queries that may go to the cloud, at most, 0..1.
+        quality: of the cloud's lead that has to be recovered, 0..1.
+        budget: money a month, at most.
+
+    Raises:
+        DataError: a wish that no row meets, or a budget where prices are not known.
+    """
+    if share is not None:
+        fitting = [row for row in table if row.share <= share + 1e-9]
+    elif budget is not None:
+        if any(row.month is None for row in table):
+            raise DataError("--budget needs the prices of both models in the configuration of `collect`.")
+        fitting = [row for row in table if row.month is not None and row.month <= budget + 1e-9]
+    else:
+        wanted = KEPT_QUALITY if quality is None else quality
+        fitting = [row for row in reversed(table) if row.recovered >= wanted - 1e-9]
+    if not fitting:
+        raise DataError("no threshold does what was asked: ask for less quality, or for more money or share.")
+    return fitting[-1]
+
+
+def wrong_decisions(rows: Rows, p_cloud: Floats, threshold: float, count: int = 5) -> dict[str, list[str]]:
+    """The queries that a threshold sends the wrong way, the surest ones first, by kind."""
+    calls = p_cloud >= threshold
+    kinds = {
+        "to the cloud without need": (calls & (rows.gain <= 0), -p_cloud),
+        "kept local though the cloud was better": (~calls & (rows.gain > 0), p_cloud),
+    }
+    return {
+        kind: [
+            rows.queries[at] for at in np.argsort(np.where(wrong, order, np.inf))[: min(count, wrong.sum())]
+        ]
+        for kind, (wrong, order) in kinds.items()
+    }

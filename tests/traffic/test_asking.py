@@ -1,0 +1,243 @@
+"""Paid calls: estimated, agreed to, within the budget, kept, and lost by nothing but the process's end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.support.fake_models import fake_models, log_of, refused
+from tests.traffic.conftest import rows, write_log
+
+from pointsman.traffic.work import Work
+
+
+def answers(role: str) -> int:
+    with Work.open(Path("work")) as work:
+        return len(work.answers(role))
+
+
+def test_without_a_terminal_nothing_is_paid_unless_agreed(models, collect, capsys):
+    assert collect(agreed=False) == 2
+    said = capsys.readouterr().err
+    assert "60 calls" in said and "USD" in said and "min" in said and "--yes" in said
+    assert models.cloud.seen == models.local.seen == []
+
+
+def test_a_dry_run_shows_the_estimate_and_stops(models, collect, capsys):
+    assert collect("--dry-run", agreed=False) == 0
+    assert "60 calls" in capsys.readouterr().err
+    assert models.cloud.seen == []
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_the_budget_is_never_exceeded_by_more_than_the_calls_in_flight(models, collect, concurrency, capsys):
+    assert collect("--budget", "0.02", "--concurrency", str(concurrency)) == 7
+    # A call of the cloud costs 0.003; the estimate for the first ones is lower.
+    assert len(models.cloud.seen) <= 6 + concurrency
+    assert "stopped at the budget" in capsys.readouterr().err
+    paid = len(models.cloud.seen)
+    assert collect("--budget", "0.02") == 7
+    assert len(models.cloud.seen) <= paid + 1
+    assert collect("--budget", "1") == 0
+    assert answers("cloud") == 30
+    assert len(models.cloud.seen) == 30
+
+
+def test_a_budget_needs_prices_and_unknown_prices_are_said(models, collect, capsys):
+    Path("gateway.toml").write_text(models.config(prices=""))
+    assert collect("--budget", "1") == 2
+    assert "price" in capsys.readouterr().err
+    assert models.cloud.seen == []
+    assert collect() == 0
+    assert "money unknown" in capsys.readouterr().err
+
+
+def test_a_refused_key_stops_at_once_and_the_key_is_never_shown(models, collect, capsys, monkeypatch):
+    monkeypatch.setenv("CLOUD_KEY", "sk-very-secret")
+    Path("gateway.toml").write_text(models.config('api_key_env = "CLOUD_KEY"'))
+    models.cloud.failing = lambda number: refused(401, "no such key")
+    assert collect() == 7
+    assert "status 401" in (said := capsys.readouterr().err)
+    assert len(models.cloud.seen) <= 4
+    assert "sk-very-secret" not in said
+    models.cloud.failing = lambda number: None
+    assert collect() == 0
+    assert not any(
+        b"sk-very-secret" in path.read_bytes() for path in Path("work").rglob("*") if path.is_file()
+    )
+
+
+def test_a_rate_limit_is_waited_for_and_an_error_is_not_kept(models, collect):
+    models.cloud.failing = lambda n: refused(429, "slow down", "retry-after: 0\r\n") if n % 3 == 0 else None
+    assert collect() == 0
+    assert answers("cloud") == 30
+
+
+def test_one_refused_request_is_the_rows_own_and_is_asked_again(models, collect, judge, capsys):
+    models.cloud.failing = lambda number: refused(400, "content policy") if number == 5 else None
+    assert collect() == 7
+    assert answers("cloud") == 29
+    assert "content policy" in capsys.readouterr().err
+    assert judge() == 0
+    assert len(rows()) == 29
+    assert collect() == 0
+    assert len(models.cloud.seen) == 31
+
+
+def test_an_upstream_that_is_down_is_given_up(models, collect, capsys):
+    models.local.failing = lambda number: refused(500, "broken", "retry-after-ms: 1\r\n")
+    assert collect() == 7
+    assert "failures in a row" in capsys.readouterr().err
+    assert len(models.cloud.seen) < 30
+
+
+def test_a_hanging_upstream_ends_in_time(models, collect, capsys):
+    Path("gateway.toml").write_text(models.config("first_byte_timeout_s = 0.2\n"))
+    write_log(log_of(2))
+    models.cloud.delay_s = 1.0
+    assert collect() == 7
+    assert "no answer in time" in capsys.readouterr().err
+
+
+def test_a_judge_that_babbles_is_asked_once_more_and_then_left_out(models, collect, judge, capsys):
+    models.judge.says = lambda text: "Both have merits."
+    assert collect() == 0
+    assert judge() == 0
+    said = capsys.readouterr().out
+    assert len(models.judge.seen) == 120
+    assert "60 replies had no verdict" in said
+    assert rows() == []
+
+
+def test_a_judge_that_prefers_the_first_answer_makes_ties_and_is_found_out(models, collect, judge, capsys):
+    models.judge.says = lambda text: "VERDICT: A"
+    assert collect() == 0
+    assert judge("--json") == 0
+    facts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert facts["first_won"] == facts["flipped"] == 1.0
+    assert facts["verdicts"] == {"tie": 30}
+    assert all((row["weak_score"], row["strong_score"]) == (1, 1) for row in rows())
+
+
+def test_a_check_needs_no_judge_and_rows_without_a_value_are_counted(models, collect, capsys):
+    from pointsman.cli.__main__ import main
+
+    log = log_of(6)
+    lines = [{"query": q, "length": len(q) if at else ""} for at, q in enumerate(log)]
+    Path("log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert collect() == 0
+    check = ["judge", "work", "--mode", "check", "--check", "number", "--expected"]
+    assert main([*check, "length"]) == 0
+    assert models.judge.seen == []
+    assert [(row["weak_score"], row["strong_score"]) for row in rows()] == [(1, 1)] * 5
+    assert "no value in 'length'" in capsys.readouterr().out
+    assert main([*check, "nothing"]) == 2
+
+
+@pytest.mark.parametrize("words", [["system"], ["samples"]])
+def test_another_question_is_another_call(models, collect, words):
+    assert collect() == 0
+    Path("system.txt").write_text("Be brief.")
+    more = {"system": ["--system", "system.txt"], "samples": ["--samples", "2"]}[words[0]]
+    if words == ["system"]:
+        more += ["--output", "other"]
+    assert collect(*more) == 0
+    assert len(models.local.seen) == {"system": 60, "samples": 90}[words[0]]
+    assert len(models.cloud.seen) == {"system": 60, "samples": 30}[words[0]]
+
+
+def test_two_processes_on_one_folder(models, collect, capsys):
+    assert collect() == 0
+    with Work.open(Path("work")):
+        assert collect() == 2
+    assert "in use" in capsys.readouterr().err
+
+
+def test_a_folder_of_another_version(models, collect, capsys):
+    import sqlite3
+
+    assert collect() == 0
+    db = sqlite3.connect("work/work.db")
+    db.execute("PRAGMA user_version=99")
+    db.close()
+    assert collect() == 2
+    assert "format 99" in capsys.readouterr().err
+    Path("work/work.db").write_bytes(b"not a database at all, whatever it says" * 50)
+    assert collect() == 2
+
+
+def test_a_file_of_one_query_repeated_is_asked_once_and_weighs_all(models, collect, judge):
+    write_log(["play the lights", "Play the lights!", " play  the lights "] * 20)
+    assert collect() == 0
+    assert judge() == 0
+    assert len(models.cloud.seen) == 1
+    assert [row["weight"] for row in rows()] == [60.0]
+
+
+SECRETS = ["payroll of bob", "PAYROLL", "the ｐａｙｒｏｌｌ file", "pay\u200broll", "see payroll, please"]
+
+
+def test_text_of_a_local_only_rule_goes_nowhere(models, collect, judge, capsys):
+    rule = '[[routing.rules]]\nname = "pay"\nsend = "local-only"\nkeywords = ["payroll"]\n'
+    Path("gateway.toml").write_text(models.config(rule))
+    write_log([*SECRETS, *log_of(4)])
+    assert collect("--json") == 0
+    assert json.loads(capsys.readouterr().out)["kept_local"] == len(SECRETS)
+    assert judge() == 0
+    heard = models.local.seen + models.cloud.seen + models.judge.seen
+    assert not any(secret in text for text in heard for secret in SECRETS)
+    assert len(models.cloud.seen) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after_s", [0.3, 0.8, 1.3])
+def test_kill_9_loses_the_calls_in_flight_and_nothing_else(tmp_path, monkeypatch, after_s):
+    monkeypatch.chdir(tmp_path)
+    write_log(log_of(40))
+    with fake_models(delay_s=0.1) as models:
+        Path("gateway.toml").write_text(models.config())
+        words = ["collect", "log.jsonl", "--config", "gateway.toml", "--output", "work", "--yes"]
+        command = [sys.executable, "-m", "pointsman", *words]
+        first = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while not models.cloud.seen and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(after_s)
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+        assert answers("cloud") == answers("local") == 40
+        repeated = len(models.cloud.seen) + len(models.local.seen) - 80
+        assert repeated <= 4
+
+
+def test_captured_answers_are_not_paid_again_and_feedback_is_a_verdict(models, judge, capsys):
+    from pointsman.cli.__main__ import main
+
+    def said(text: str) -> dict:
+        return {"text": text, "model": "m", "tokens_in": 10, "tokens_out": 20, "seconds": 0.5, "cost": 0.1}
+
+    log = log_of(3)
+    chats = [[{"role": "user", "content": query}] for query in log]
+    pair = {"local": said("one"), "cloud": said("two")}
+    lines = [
+        {"request_id": "a", "messages": chats[0], "answers": pair},
+        {"request_id": "b", "messages": chats[1]},
+        {"request_id": "b", "target": "cloud"},
+        {"request_id": "a", "target": "local"},
+        {"request_id": "unknown", "target": "local"},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    Path("capture.jsonl").write_text(text + '{"request_id": "c", "me')
+    command = ["collect", "--from-capture", "capture.jsonl", "--config", "gateway.toml", "--output", "work"]
+    assert main([*command, "--yes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bad_rows"] == 1
+    assert models.cloud.seen == models.local.seen == [log[1]]
+    assert judge() == 0
+    found = [(row["query"], row["weak_score"], row["strong_score"]) for row in rows()]
+    assert found == [(log[0], 1, 1), (log[1], 0, 1)]
+    assert rows()[0]["cloud"]["cost"] == 0.1

@@ -5,15 +5,18 @@ Until that piece another upstream may answer instead; it refuses to know whether
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pointsman.serve.chat.context import ChatContext
+from pointsman.serve.chat.refusal import loggable, message_of
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.edge.idle_timeout import IdleTimeout
 from pointsman.serve.observability.tracing import Call
 from pointsman.serve.upstream import sse
 from pointsman.serve.upstream.upstreams import CallFailedError, Upstream, UpstreamResponse
+
+_SHOWN_BYTES = 512
 
 
 @dataclass(slots=True)
@@ -39,6 +42,19 @@ class StartedResponse:
         self.call.end("cancelled")
 
 
+class RefusedError(CallFailedError):
+    """The upstream understood the request and answered with an error in JSON, which is the client's own.
+
+    Attributes:
+        started: that answer, whole.
+    """
+
+    def __init__(self, failed: CallFailedError, started: StartedResponse) -> None:
+        super().__init__(failed.cause, failed.retry_after_s, failed.detail)
+        # The call is over; what is left is to pass its answer on.
+        self.started = replace(started, call=Call())
+
+
 async def attempt(context: ChatContext, upstream: Upstream) -> StartedResponse:
     """Ask an upstream and wait for the first piece of its answer.
 
@@ -56,12 +72,20 @@ async def attempt(context: ChatContext, upstream: Upstream) -> StartedResponse:
 
 async def _started(context: ChatContext, upstream: Upstream, call: Call) -> StartedResponse:
     headers = {**_headers(context.exchange), **call.headers}
-    failed: Callable[[str], CallFailedError] = upstream.failed
+    client = context.exchange.client
+
+    def unanswered(cause: str) -> CallFailedError:
+        return upstream.failed(cause, client)
+
+    failed: Callable[[str], CallFailedError] = unanswered
     try:
         async with IdleTimeout(context.deadline, upstream.settings.first_byte_timeout_s) as timeout:
-            answer = await upstream.call(context.path, _body_for(context.payload, upstream), headers)
+            body = _body_for(context.payload, upstream)
+            answer = await upstream.call(context.path, body, headers, client)
             failed = answer.record_broken
             try:
+                if answer.response.status < 400:
+                    answer.record_judged(is_own_error=False)
                 if answer.is_stream:
                     return await _first_events(answer, call)
                 return await _whole_body(context, answer, call, timeout)
@@ -76,9 +100,13 @@ async def _started(context: ChatContext, upstream: Upstream, call: Call) -> Star
 
 async def _first_events(answer: UpstreamResponse, call: Call) -> StartedResponse:
     events = sse.EventRelay()
+    data = b""
     while piece := await answer.response.read():
-        if data := events.feed(piece):
+        data += events.feed(piece)
+        # A comment only says that the connection stands: another upstream may still answer instead.
+        if not sse.is_comments(data):
             return StartedResponse(answer, call, data, None, events, data if b"total_tokens" in data else b"")
+        data = data[-sse.MAX_EVENT_BYTES :]
     raise answer.record_broken("invalid")
 
 
@@ -99,13 +127,36 @@ async def _whole_body(
     value = _object(body)
     if response.status < 300 and value is None:
         raise answer.record_broken("invalid")
-    return StartedResponse(answer, call, bytes(body), value)
+    started = StartedResponse(answer, call, bytes(body), value)
+    if response.status >= 400:
+        _judge(context, started)
+    return started
+
+
+def _judge(context: ChatContext, started: StartedResponse) -> None:
+    """Count an error, and note it in the log line.
+
+    Raises:
+        CallFailedError: it is no answer to the client; a RefusedError where it can become one.
+    """
+    said = message_of(started.value)
+    status = started.answer.response.status
+    facts = context.exchange.facts
+    facts["upstream_status"] = status
+    if said is None:
+        said = started.data[:_SHOWN_BYTES].decode("utf-8", "replace")
+    facts["upstream_error"] = loggable(context, said)
+    is_own_error = message_of(started.value) is not None
+    try:
+        started.answer.record_judged(is_own_error=is_own_error)
+    except CallFailedError as failed:
+        raise (RefusedError(failed, started) if is_own_error else failed) from None
 
 
 def _object(body: bytearray) -> dict[str, Any] | None:
-    """A JSON object, or None for anything else."""
+    """A JSON object in UTF-8, or None for anything else."""
     try:
-        value = json.loads(body)
+        value = json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

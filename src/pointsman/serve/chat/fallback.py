@@ -3,7 +3,7 @@
 Only before the first piece: after it, nothing is ever said twice.
 """
 
-from pointsman.serve.chat.attempt import StartedResponse, attempt
+from pointsman.serve.chat.attempt import RefusedError, StartedResponse, attempt
 from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.chat.hedging import hedged_attempt
 from pointsman.serve.chat.response_metadata import decision_facts, decision_headers
@@ -46,8 +46,10 @@ async def begin(context: ChatContext) -> StartedResponse:
         try:
             return _counted(context, await attempt(context, other))
         except CallFailedError as failed:
-            # The first upstream's wish counts: it is the one that should have answered.
-            failure = failure if failure.cause == "rate_limited" else _bare(failed)
+            # The first upstream's word counts: it is the one that should have answered.
+            failure = failure if failure.cause in ("rate_limited", "refused") else _bare(failed)
+    if isinstance(failure, RefusedError):
+        return failure.started
     raise _final(context, failure)
 
 
@@ -92,6 +94,9 @@ def _final(context: ChatContext, failure: CallFailedError) -> GatewayError:
             "local_unavailable",
             "the local upstream is not available, and nothing else may answer",
         )
+    if failure.detail:
+        context.exchange.facts["upstream_failure"] = failure.detail
+        message = f"{message} ({failure.detail})"
     error = GatewayError(code, message, retry_after_s=failure.retry_after_s)
     error.headers = decision_headers(context, None)
     error.extra = {"pointsman": decision_facts(context, None)}

@@ -56,7 +56,7 @@ async def _race(
         for task in (first, second):
             if task in done and task.exception() is None:
                 return task
-    return first if _why_not(first) == "rate_limited" else second
+    return first if _why_not(first) in ("rate_limited", "refused") else second
 
 
 def _why_not(task: asyncio.Task[StartedResponse]) -> str | None:
@@ -69,7 +69,7 @@ def _why_not(task: asyncio.Task[StartedResponse]) -> str | None:
 
 def _may_hedge(context: ChatContext, chosen: Upstream, other: Upstream) -> bool:
     """Whether the other one takes calls, and the chosen one's budget, from which it retries, has one left."""
-    if other.breaker.wait_s() > 0:
+    if other.breaker.wait_s(context.exchange.client) > 0:
         return False
     if chosen.budget.spend():
         return True

@@ -9,6 +9,7 @@ import contextlib
 from pointsman.serve.chat.attempt import StartedResponse
 from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.chat.cost import account_usage
+from pointsman.serve.chat.refusal import shaped
 from pointsman.serve.chat.response_metadata import answer_headers, decision_facts, with_decision, with_field
 from pointsman.serve.edge.idle_timeout import IdleTimeout
 from pointsman.serve.failures import GatewayError, error_object
@@ -28,13 +29,15 @@ async def relay(context: ChatContext, started: StartedResponse) -> None:
 
 
 async def _whole(context: ChatContext, started: StartedResponse) -> None:
-    answer, data = started.answer, started.data
-    if started.value is not None:
+    answer, data, status = started.answer, started.data, started.answer.response.status
+    if status >= 400:
+        data = shaped(started.value, data, status, context.exchange.request_id)
+    if started.value is not None or status >= 400:
         data = with_field(data, decision_facts(context, answer.upstream))
-        if answer.response.status < 300:
+        if started.value is not None and status < 300:
             usage = account_usage(context.gateway, answer.upstream.name, started.value.get("usage"))
             started.call.used(*usage)
-    await context.exchange.respond(answer.response.status, data, answer_headers(context, answer))
+    await context.exchange.respond(status, data, answer_headers(context, answer))
 
 
 async def _stream(context: ChatContext, started: StartedResponse) -> None:

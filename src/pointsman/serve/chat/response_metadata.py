@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from pointsman.serve.chat.context import ChatContext
+from pointsman.serve.chat.refusal import should_retry
 from pointsman.serve.upstream import sse
 from pointsman.serve.upstream.upstreams import RETURNED, Upstream, UpstreamResponse
 
@@ -62,7 +63,7 @@ def decision_headers(context: ChatContext, upstream: Upstream | None) -> list[tu
 
 def answer_headers(context: ChatContext, answer: UpstreamResponse) -> list[tuple[bytes, bytes]]:
     """All headers of an answer: its kind, the decision, and what an upstream's may come back."""
-    headers = [(b"content-type", (answer.kind or "application/octet-stream").encode("ascii", "replace"))]
+    headers = [(b"content-type", b"text/event-stream" if answer.is_stream else b"application/json")]
     if answer.is_stream:
         headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
     headers += decision_headers(context, answer.upstream)
@@ -70,6 +71,11 @@ def answer_headers(context: ChatContext, answer: UpstreamResponse) -> list[tuple
         is_returned = name in RETURNED or name.startswith("x-ratelimit-")
         if is_returned and len(value) <= 256 and value.isascii() and value.isprintable():
             headers.append((name.encode(), value.encode()))
+    status, said = answer.response.status, answer.response.headers
+    if status >= 400:
+        headers.append((b"x-should-retry", b"true" if should_retry(status, said) else b"false"))
+        if status == 429 and "retry-after" not in said:
+            headers.append((b"retry-after", b"1"))
     return headers
 
 

@@ -4,6 +4,8 @@ It refuses to know what is asked, and who is asked next.
 """
 
 import asyncio
+import contextlib
+import socket
 import time
 from collections.abc import Callable
 from functools import partial
@@ -66,6 +68,21 @@ class Connection(asyncio.Protocol):
         self._parser = None
         self._clear()
         self.idle_since = time.monotonic()
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether a byte of the answer came."""
+        return self._head_bytes > 0 or self._has_head
+
+    def expect_acknowledgement(self, seconds: float) -> None:
+        """Break when the other machine has not taken what was sent for so long; 0 waits as the system does.
+
+        What a firewall forgot is dropped in silence, and only a timeout of minutes would say so.
+        """
+        made = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if made is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            with contextlib.suppress(OSError):
+                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * seconds))
 
     def abort(self) -> None:
         """Close at once."""

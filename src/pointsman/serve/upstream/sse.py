@@ -68,6 +68,11 @@ class EventRelay:
         return rest
 
 
+def is_comments(data: bytes) -> bool:
+    """Whether whole events say nothing: comments and blank lines, which every client skips."""
+    return all(not line or line.startswith(b":") for line in data.splitlines())
+
+
 def _last_end(data: bytes) -> int:
     """The index after the last blank line, 0 where there is none. Lines end in LF, CR LF or CR."""
     end = max(_after(data, b"\n\n"), _after(data, b"\r\r"))

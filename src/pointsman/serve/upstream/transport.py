@@ -6,24 +6,40 @@ proxies, no decoding. httpx says what an address means and which certificates co
 """
 
 import asyncio
+import errno
+import os
+import socket
 import ssl
 import time
+import zlib
 from collections import deque
 from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
 
 import httpx
 
-from pointsman.serve.upstream.connection import Connection
+from pointsman.serve.upstream.connection import Connection, MalformedError
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 _KEEP_S = 30.0
 _KEEP_MOST = 256
+_ANY_ZLIB = 47
+"""zlib's word for a head of gzip or of zlib, whichever is there."""
+_PIECE_BYTES = 2**18
+
+
+_STALE_S = 5.0
+"""A kept connection that breaks this soon after a request was dead before: nobody has begun to answer."""
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 
 class NotConnectedError(ConnectionError):
-    """There is no connection, so nothing was sent."""
+    """There is no connection, so nothing was sent; the message says why, without an address."""
+
+
+class OutOfDescriptorsError(OSError):
+    """This process can open no more connections; the upstream has no part in that."""
 
 
 class Response:
@@ -41,6 +57,9 @@ class Response:
         self.status = connection.status
         self.headers = connection.headers
         self.ends_with_connection = connection.ends_with_connection
+        is_packed = self.headers.get("content-encoding", "").lower() in ("gzip", "x-gzip", "deflate")
+        # It was not asked for, and some send it nevertheless.
+        self._unpacker = zlib.decompressobj(_ANY_ZLIB) if is_packed else None
 
     @property
     def is_unread(self) -> bool:
@@ -55,7 +74,25 @@ class Response:
             ConnectionError: the connection broke.
         """
         assert self._connection is not None
-        return self._connection.read()
+        return self._connection.read() if self._unpacker is None else self._unpacked()
+
+    async def _unpacked(self) -> bytes:
+        """The same of a body that came packed, a bounded piece at a time."""
+        assert self._connection is not None
+        assert self._unpacker is not None
+        try:
+            while not self._unpacker.eof:
+                packed = self._unpacker.unconsumed_tail or await self._connection.read()
+                data = self._unpacker.decompress(packed, _PIECE_BYTES)
+                if data:
+                    return data
+                if not packed:
+                    raise MalformedError("the packed body ended too early")
+        except zlib.error:
+            raise MalformedError("the body is not packed as it says") from None
+        while await self._connection.read():
+            pass
+        return b""
 
     def close(self) -> None:
         """Keep the connection if the body was read to its end, and close it if not."""
@@ -105,19 +142,42 @@ class HttpTransport:
 
         Raises:
             NotConnectedError: no connection in that time, or none at all.
+            OutOfDescriptorsError: no connection can be opened here.
             MalformedError: what came is no HTTP/1.1, or ended too early.
             ConnectionError: the connection broke.
         """
         lines = [b"POST " + target + b" HTTP/1.1", self._host_line]
         lines += [name + b": " + value for name, value in headers]
         lines += [b"content-length: %d" % len(body), b"", body]
-        connection = self._kept() or await self._connect(connect_timeout_s)
+        data = b"\r\n".join(lines)
+        kept = self._kept()
+        if kept is not None and await self._sent_on_kept(kept, data):
+            return Response(self, kept)
+        connection = await self._connect(connect_timeout_s)
         try:
-            await connection.send(b"\r\n".join(lines))
+            await connection.send(data)
         except BaseException:
             connection.abort()
             raise
         return Response(self, connection)
+
+    async def _sent_on_kept(self, connection: Connection, data: bytes) -> bool:
+        """Whether a kept connection brought the head of an answer; False where it was dead before."""
+        begun = time.monotonic()
+        connection.expect_acknowledgement(_STALE_S / 2)
+        try:
+            await connection.send(data)
+        except BaseException as error:
+            connection.abort()
+            is_silent = isinstance(error, OSError) and not connection.has_spoken
+            if not is_silent or time.monotonic() - begun > _STALE_S:
+                raise
+            # The others are as old, and went the same way.
+            while self._idle:
+                self._idle.pop().abort()
+            return False
+        connection.expect_acknowledgement(0.0)
+        return True
 
     def close(self) -> None:
         """Close the connections that nobody uses; the others close when their answers do."""
@@ -152,5 +212,29 @@ class HttpTransport:
                     lambda: Connection(loop), self._host, self._port, ssl=self._tls
                 )
         except OSError as error:
-            raise NotConnectedError(str(error)) from None
+            if error.errno in _NO_DESCRIPTORS or _has_no_descriptor():
+                raise OutOfDescriptorsError(error.errno, "no connection can be opened here") from None
+            raise NotConnectedError(_why(error)) from None
         return made
+
+
+def _has_no_descriptor() -> bool:
+    """Whether no file can be opened: to look up a name fails then, too, with an error of its own."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return True
+    return False
+
+
+def _why(error: OSError) -> str:
+    """Why there is no connection, in words that hold no address."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or 'the handshake failed').replace('_', ' ').lower()}"
+    if isinstance(error, socket.gaierror):
+        return f"DNS: {error.strerror}"
+    if isinstance(error, TimeoutError):
+        return "no connection in time"
+    return os.strerror(error.errno) if error.errno else "no connection"

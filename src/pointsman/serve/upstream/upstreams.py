@@ -14,11 +14,18 @@ import httpx
 
 from pointsman import __version__
 from pointsman.errors import SettingsError
+from pointsman.serve.failures import GatewayError
 from pointsman.serve.observability.metrics import Metrics
 from pointsman.serve.settings import GatewaySettings, UpstreamSettings
 from pointsman.serve.upstream.breaker import Breaker, RetryBudget
 from pointsman.serve.upstream.connection import MalformedError
-from pointsman.serve.upstream.transport import HttpTransport, NotConnectedError, Response, Transport
+from pointsman.serve.upstream.transport import (
+    HttpTransport,
+    NotConnectedError,
+    OutOfDescriptorsError,
+    Response,
+    Transport,
+)
 
 FORWARDED = (b"accept", b"traceparent", b"tracestate", b"openai-beta", b"x-request-id")
 """Request headers that go on to an upstream; all others stay here, the client's key above all."""
@@ -26,6 +33,9 @@ FORWARDED = (b"accept", b"traceparent", b"tracestate", b"openai-beta", b"x-reque
 RETURNED = ("retry-after", "openai-processing-ms", "openai-model", "openai-version", "apim-request-id")
 """Answer headers that come back, with all of `x-ratelimit-*`; nothing else does."""
 
+_KINDS = frozenset({"application/json", "text/event-stream", "text/plain", ""})
+"""Content types of an answer that may be one; some servers say `text/plain` of JSON, or nothing."""
+_ENCODINGS = frozenset({"identity", "gzip", "x-gzip", "deflate"})
 _MAX_HEADER_BYTES = 512
 _DEFAULT_HOLD_S = 1.0
 _MAX_HOLD_S = 300.0
@@ -37,12 +47,14 @@ class CallFailedError(Exception):
     Attributes:
         cause: `unreachable`, `reset`, `timeout`, `invalid`, `status`, `rate_limited` or `open` (the breaker).
         retry_after_s: when to come back.
+        detail: what is known beside that: a status, or why there was no connection; nothing of a request.
     """
 
-    def __init__(self, cause: str, retry_after_s: float = 1.0) -> None:
+    def __init__(self, cause: str, retry_after_s: float = 1.0, detail: str = "") -> None:
         super().__init__(cause)
         self.cause = cause
         self.retry_after_s = retry_after_s
+        self.detail = detail
 
 
 @dataclass(slots=True)
@@ -51,11 +63,13 @@ class UpstreamResponse:
 
     Attributes:
         kind: the content type, without parameters, in small letters.
+        client: who asked.
     """
 
     upstream: "Upstream"
     response: Response
     kind: str
+    client: str
 
     @property
     def is_stream(self) -> bool:
@@ -64,9 +78,27 @@ class UpstreamResponse:
 
     def record_broken(self, cause: str) -> CallFailedError:
         """Count a body that broke off against the upstream; returns the error that says why."""
-        self.upstream.breaker.failure()
+        self.upstream.breaker.failure(self.client)
         self.upstream.count("broken")
         return CallFailedError(cause)
+
+    def record_judged(self, *, is_own_error: bool) -> None:
+        """Count an answer by its status and, where that says of no success, by what its body is.
+
+        Args:
+            is_own_error: the body is an error in JSON: what the client asked was understood and refused.
+
+        Raises:
+            CallFailedError: 429 or 5xx.
+        """
+        status, upstream = self.response.status, self.upstream
+        if status < 500 and status != 429:
+            upstream.breaker.success(self.client)
+            upstream.count("answered" if status < 400 else "refused")
+            return
+        wish = _retry_after(self.response.headers.get("retry-after"))
+        cause = "rate_limited" if status == 429 else "refused" if is_own_error else "status"
+        raise upstream.failed(cause, self.client, wish, f"status {status}")
 
 
 class Upstream:
@@ -86,23 +118,28 @@ class Upstream:
         self._transport = transport
         self._targets: dict[str, bytes] = {}
 
-    async def call(self, path: str, body: bytes, headers: Mapping[bytes, bytes]) -> UpstreamResponse:
+    async def call(
+        self, path: str, body: bytes, headers: Mapping[bytes, bytes], client: str = ""
+    ) -> UpstreamResponse:
         """Send a request and wait for the head of a usable answer, trying again where that is safe.
 
         Args:
             path: after the base address, for example `/chat/completions`.
             body: JSON.
             headers: of the client; only those in `FORWARDED` go on.
+            client: whose failures these are.
 
         Raises:
-            CallFailedError: no answer, or 429, 5xx, 3xx; every other status is an answer.
+            CallFailedError: no answer, or none that can be one; an error status is judged later.
+            GatewayError: `overloaded`: this process can open no connection.
         """
         self.budget.request()
         for attempt in range(self.settings.retries + 1):
-            if not self.breaker.allow():
-                raise CallFailedError("open", self.breaker.wait_s())
+            if not self.breaker.allow(client):
+                cause = "rate_limited" if self.breaker.is_held(client) else "open"
+                raise CallFailedError(cause, self.breaker.wait_s(client))
             try:
-                return await self._once(path, body, headers)
+                return await self._once(path, body, headers, client)
             except CallFailedError as failed:
                 # Only a connection that never stood is tried again: nothing can have been done twice.
                 is_last = attempt == self.settings.retries or failed.cause != "unreachable"
@@ -110,18 +147,23 @@ class Upstream:
                     raise
         raise CallFailedError("unreachable")
 
-    def failed(self, cause: str, retry_after_s: float | None = None) -> CallFailedError:
-        """Count a call without an answer against the upstream; returns the error that says why."""
+    def failed(
+        self, cause: str, client: str, retry_after_s: float | None = None, detail: str = ""
+    ) -> CallFailedError:
+        """Count a call without a usable answer; returns the error that says why.
+
+        Only what says that the upstream is down counts against it; what it says of a request does not.
+        """
         self.count(cause)
-        if cause == "rate_limited":
-            # It is alive: the breaker stays closed, but its wish is kept.
-            self.breaker.success()
-            self.breaker.hold(retry_after_s or _DEFAULT_HOLD_S)
+        if cause in ("rate_limited", "refused"):
+            self.breaker.success(client)
+            if cause == "rate_limited":
+                self.breaker.hold(retry_after_s or _DEFAULT_HOLD_S, client)
         else:
-            self.breaker.failure()
+            self.breaker.failure(client, is_certain=cause == "unreachable")
             if retry_after_s:
-                self.breaker.hold(retry_after_s)
-        return CallFailedError(cause, retry_after_s or 1.0)
+                self.breaker.hold(retry_after_s, client)
+        return CallFailedError(cause, retry_after_s or 1.0, detail)
 
     def count(self, outcome: str) -> None:
         """Count what became of a call."""
@@ -131,7 +173,9 @@ class Upstream:
         """Close every connection that nobody uses."""
         self._transport.close()
 
-    async def _once(self, path: str, body: bytes, headers: Mapping[bytes, bytes]) -> UpstreamResponse:
+    async def _once(
+        self, path: str, body: bytes, headers: Mapping[bytes, bytes], client: str
+    ) -> UpstreamResponse:
         started = time.monotonic()
         sent = [(name, value) for name in FORWARDED if _is_harmless(value := headers.get(name, b""))]
         sent += self._headers
@@ -139,35 +183,28 @@ class Upstream:
             response = await self._transport.post(
                 self._target(path), sent, body, self.settings.connect_timeout_s
             )
-        except NotConnectedError:
-            raise self.failed("unreachable") from None
+        except OutOfDescriptorsError:
+            raise GatewayError("overloaded", "no more connections can be opened here; try again") from None
+        except NotConnectedError as error:
+            raise self.failed("unreachable", client, detail=str(error)) from None
         except MalformedError:
-            raise self.failed("invalid") from None
+            raise self.failed("invalid", client, detail="no HTTP/1.1") from None
         except OSError:
-            raise self.failed("reset") from None
+            raise self.failed("reset", client) from None
         self._metrics.phase_s.labels("upstream_head", self.name).observe(time.monotonic() - started)
-        return self._judged(response)
-
-    def _judged(self, response: Response) -> UpstreamResponse:
-        headers, status = response.headers, response.status
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        cause = None
-        if status == 429:
-            cause = "rate_limited"
-        elif status >= 500:
-            cause = "status"
-        elif status < 200 or 300 <= status < 400:
-            cause = "invalid"
-        elif headers.get("content-encoding", "identity").lower() != "identity":
-            cause = "invalid"  # It was asked not to; what it hides may be any size.
-        elif status < 300 and kind not in ("application/json", "text/event-stream"):
-            cause = "invalid"
-        if cause is not None:
-            response.close()
-            raise self.failed(cause, _retry_after(headers.get("retry-after")))
-        self.breaker.success()
-        self.count("answered" if status < 400 else "refused")
-        return UpstreamResponse(self, response, kind)
+        told, status = response.headers, response.status
+        kind = told.get("content-type", "").partition(";")[0].strip().lower()
+        encoding = told.get("content-encoding", "identity").lower()
+        if status < 200 or 300 <= status < 400:
+            detail = f"status {status}"
+        elif encoding not in _ENCODINGS:
+            detail = "an encoding that was not asked for"
+        elif status < 300 and kind not in _KINDS:
+            detail = f"status {status} with another content type than JSON or an event stream"
+        else:
+            return UpstreamResponse(self, response, kind, client)
+        response.close()
+        raise self.failed("invalid", client, detail=detail)
 
     def _target(self, path: str) -> bytes:
         """The path and query of a request, as they stand in it."""

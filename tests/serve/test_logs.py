@@ -1,11 +1,18 @@
 """Lines of the log: when they are written, and what becomes of those that cannot be."""
 
 import asyncio
+import contextlib
 import io
 import json
 import logging
+import os
+import sys
+import time
+from pathlib import Path
 
+import httpx
 import pytest
+from tests.support.running import Process
 
 from pointsman.serve.logs import JsonFormatter, LineHandler, Tally
 
@@ -36,23 +43,14 @@ def logger(stream: io.StringIO) -> logging.Logger:
     return logger
 
 
-def test_the_lines_of_a_turn_are_written_together(logger: logging.Logger, stream: Stream) -> None:
-    async def turns() -> None:
-        for names in (["a", "b"], ["c"]):
-            for name in names:
-                logger.info(name, extra={"facts": {"n": 1}})
-            assert "".join(stream.writes).count(names[0]) == 0
-            await asyncio.sleep(0)
-
-    asyncio.run(turns())
-    lines = [[json.loads(line) for line in text.splitlines()] for text in stream.writes]
-    assert [[line["event"] for line in text] for text in lines] == [["a", "b"], ["c"]]
-    assert all(line["n"] == 1 and line["time"].endswith("Z") for text in lines for line in text)
-
-
-def test_outside_of_a_loop_a_line_is_written_at_once(logger: logging.Logger, stream: Stream) -> None:
-    logger.warning("now")
-    assert json.loads(stream.writes[0])["level"] == "warning"
+def test_lines_of_one_moment_are_written_together(logger: logging.Logger, stream: Stream) -> None:
+    for name in ["a", "b", "c"]:
+        logger.info(name, extra={"facts": {"n": 1}})
+    logger.handlers[0].flush()
+    lines = [json.loads(line) for line in "".join(stream.writes).splitlines()]
+    assert [line["event"] for line in lines] == ["a", "b", "c"]
+    assert all(line["n"] == 1 and line["time"].endswith("Z") for line in lines)
+    assert len(stream.writes) <= 2
 
 
 def test_a_stream_that_is_closed_loses_lines_and_nothing_else(logger: logging.Logger) -> None:
@@ -62,10 +60,57 @@ def test_a_stream_that_is_closed_loses_lines_and_nothing_else(logger: logging.Lo
     closed.close()
     handler._stream = closed
     logger.info("lost")
+    handler.flush()
     open_again = Stream()
     handler._stream = open_again
     logger.info("kept")
-    assert [json.loads(text)["event"] for text in open_again.writes] == ["kept"]
+    handler.flush()
+    assert json.loads(open_again.writes[0])["event"] == "kept"
+    assert handler.dropped == 1
+
+
+def test_a_reader_that_stops_costs_lines_which_are_counted() -> None:
+    reading, writing = os.pipe()
+    n, most = 20_000, 50_000
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "w") as writer:
+        handler = LineHandler(writer, most)
+        handler.setFormatter(JsonFormatter())
+        logger = logging.Logger("pointsman.serve")
+        logger.addHandler(handler)
+        begun = time.monotonic()
+        for index in range(n):
+            logger.info("line", extra={"facts": {"n": index}})
+        assert time.monotonic() - begun < 10
+        assert handler.dropped > n / 2
+        lines: list[dict[str, object]] = []
+        while not lines or lines[-1]["event"] != "lines_dropped":
+            lines.append(json.loads(reader.readline()))
+        # Those that came first are all there, in order, and the rest is counted.
+        kept = [line["n"] for line in lines[:-1]]
+        assert kept == list(range(len(kept)))
+        assert lines[-1]["lines"] == n - len(kept) == handler.dropped
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_log_reader_that_stops_stops_neither_serving_nor_the_end(artifact: Path, workers: int) -> None:
+    """Standard error is a pipe that is never read, and full before the process starts."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    arguments = ["--log-level", "debug", "--workers", str(workers)]
+    with os.fdopen(reading, "rb"), os.fdopen(writing, "wb") as log:
+        gateway = Process(artifact, log, *arguments)
+        with httpx.Client(base_url=gateway.url, timeout=10) as client:
+            for index in range(300):
+                assert client.post("/predict", json={"query": f"plan {index}"}).status_code == 200
+                assert client.get("/livez").status_code == 200
+        begun = time.monotonic()
+        assert gateway.stop() == 0
+        assert time.monotonic() - begun < 10
 
 
 def test_who_is_turned_away_shares_a_line(caplog: pytest.LogCaptureFixture) -> None:

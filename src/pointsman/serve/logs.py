@@ -10,13 +10,18 @@ import io
 import json
 import logging
 import os
+import select
 import sys
+import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import IO, Any
 
 LOGGER = logging.getLogger("pointsman.serve")
 _TALLY_S = 1.0
+_GATHER_S = 0.02
+_LAST_LINES_S = 1.0
+_LINES_A_WRITE = 256
 _QUIET = ("httpx", "httpcore", "uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "multipart")
 
 
@@ -50,34 +55,72 @@ class JsonFormatter(logging.Formatter):
 
 
 class LineHandler(logging.Handler):
-    """Lines to a stream: in an event loop those of one turn in one write, elsewhere at once.
+    """Lines to a stream, by a thread of its own: what cannot be written stops nobody.
 
-    A full disk or a closed pipe loses lines, not a request.
+    A full disk or a closed pipe loses lines. A reader that stops reading makes the thread wait, and what
+    exceeds the bound meanwhile is counted instead of kept.
+
+    Attributes:
+        dropped: lines that were never written.
     """
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: IO[str], most_chars: int = 2**20) -> None:
         super().__init__()
         self._stream = stream
-        self._lines: list[str] = []
+        self._most_chars = most_chars
+        self._lines: deque[str] = deque()
+        # Characters that ever came, counted by those who log, and that ever left, by the thread.
+        self._came = self._left = 0
+        self._news = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.dropped = self._told = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line until the turn ends."""
+        """Keep a line for the thread."""
         try:
-            self._lines.append(self.format(record) + "\n")
-            if len(self._lines) == 1:
-                asyncio.get_running_loop().call_soon(self.flush)
-        except RuntimeError:
-            self.flush()
+            line = self.format(record) + "\n"
         except Exception:  # noqa: BLE001 - a line that cannot be made is lost, and the request is not
+            self.dropped += 1
             return
+        if self._came - self._left + len(line) > self._most_chars:
+            self.dropped += 1
+            return
+        self._came += len(line)
+        self._lines.append(line)
+        self._news.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="pointsman-log", daemon=True)
+            self._thread.start()
 
     def flush(self) -> None:
-        """Write what is here; logging does so at the end of the process, too."""
+        """Wait until what is here is written, a second at most; logging does so at the end of the process."""
+        until = time.monotonic() + _LAST_LINES_S
+        while self._left < self._came and time.monotonic() < until:
+            time.sleep(_GATHER_S / 4)
+
+    def _work(self) -> None:
+        while True:
+            self._news.wait()
+            self._news.clear()
+            # Lines of one moment are one write, and wake this thread once.
+            time.sleep(_GATHER_S)
+            while self._lines:
+                text = "".join(self._lines.popleft() for _ in range(min(len(self._lines), _LINES_A_WRITE)))
+                self._write(text)
+                self._left += len(text)
+                if self.dropped > self._told:
+                    self._told = self.dropped
+                    self._write(
+                        json.dumps({"level": "warning", "event": "lines_dropped", "lines": self._told}) + "\n"
+                    )
+
+    def _write(self, text: str) -> None:
         # There may be no stream, or a closed one, and nowhere to say so.
-        with self.lock or contextlib.nullcontext(), contextlib.suppress(AttributeError, OSError, ValueError):
-            text, self._lines = "".join(self._lines), []
+        try:
             self._stream.write(text)
             self._stream.flush()
+        except (AttributeError, OSError, ValueError):
+            self.dropped += text.count("\n")
 
 
 def _unbuffered(stream: IO[str]) -> IO[str]:
@@ -110,6 +153,11 @@ def setup(level: str) -> None:
     LOGGER.setLevel(level.upper())
 
 
+def dropped_lines() -> int:
+    """Lines of this process that were never written."""
+    return sum(one.dropped for one in logging.getLogger().handlers if isinstance(one, LineHandler))
+
+
 def log(event: str, level: int = logging.INFO, **facts: Any) -> None:
     """One line: an event from this package and its facts."""
     if LOGGER.isEnabledFor(level):
@@ -139,5 +187,7 @@ def announce(line: str) -> None:
     """One line on standard output for whoever started this process, if there is anywhere to write it."""
     if sys.stdout is not None:
         # Past Python's buffer: what a full disk left in there would be tried again at the exit, and fail it.
-        with contextlib.suppress(OSError):
-            os.write(sys.stdout.fileno(), f"{line}\n".encode())
+        with contextlib.suppress(OSError, ValueError):
+            # A pipe that is full would make this wait for its reader; on Windows only sockets can be asked.
+            if sys.platform == "win32" or select.select([], [sys.stdout], [], 0)[1]:
+                os.write(sys.stdout.fileno(), f"{line}\n".encode())

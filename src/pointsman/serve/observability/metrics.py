@@ -7,10 +7,11 @@ refuses to know where they come from.
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pointsman.serve.inference.engine import Engine
+from pointsman.serve.logs import dropped_lines
 
 _LATENCY = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
 _TENTHS = tuple(step / 20 for step in range(1, 21))
@@ -64,6 +65,8 @@ class EngineCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The gauges now."""
+        dropped = "Log lines that were never written, because nobody read or nothing could be written."
+        yield CounterMetricFamily("pointsman_log_lines_dropped", dropped, value=dropped_lines())
         engine, stats = self._engine, self._engine.batcher.stats
         yield _gauge("queue_depth", "Texts that wait for the model.", engine.batcher.depth)
         yield _gauge("ready", "1 when the classifier answers.", int(engine.is_ready))

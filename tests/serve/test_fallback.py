@@ -44,7 +44,8 @@ def test_with_leave_the_other_one_answers_and_it_is_said(
         decision = found.json()["pointsman"]
         assert (decision["target"], decision["upstream"]) == ("cloud", "local"), name
         assert decision["fallback"] == found.headers["x-pointsman-fallback"]
-    assert len(local.seen) == len(cloud.seen) == len(FAULTS)
+    # One that hangs up on a connection that was kept is asked once more, on a fresh one.
+    assert len(FAULTS) == len(local.seen) <= len(cloud.seen) <= len(FAULTS) + 1
     assert gateway.gateway.live.fallbacks == len(FAULTS)
 
 

@@ -82,18 +82,20 @@ def test_a_reader_that_stops_costs_lines_which_are_counted() -> None:
             logger.info("line", extra={"facts": {"n": index}})
         assert time.monotonic() - begun < 10
         assert handler.dropped > n / 2
-        lines: list[dict[str, object]] = []
-        while not lines or lines[-1]["event"] != "lines_dropped":
-            lines.append(json.loads(reader.readline()))
         # Those that came first are all there, in order, and the rest is counted.
-        kept = [line["n"] for line in lines[:-1]]
-        assert kept == list(range(len(kept)))
-        assert lines[-1]["lines"] == n - len(kept) == handler.dropped
+        kept, told = 0, 0
+        while kept + told < n:
+            line = json.loads(reader.readline())
+            if line["event"] == "lines_dropped":
+                told = line["lines"]
+            else:
+                assert line["n"] == kept
+                kept += 1
+        assert told == handler.dropped
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_log_reader_that_stops_stops_neither_serving_nor_the_end(artifact: Path, workers: int) -> None:
+def test_a_log_reader_that_stops_stops_neither_serving_nor_the_end(artifact: Path) -> None:
     """Standard error is a pipe that is never read, and full before the process starts."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -101,11 +103,10 @@ def test_a_log_reader_that_stops_stops_neither_serving_nor_the_end(artifact: Pat
         while True:
             os.write(writing, b"x" * 4096)
     os.set_blocking(writing, True)
-    arguments = ["--log-level", "debug", "--workers", str(workers)]
     with os.fdopen(reading, "rb"), os.fdopen(writing, "wb") as log:
-        gateway = Process(artifact, log, *arguments)
+        gateway = Process(artifact, log, "--log-level", "debug")
         with httpx.Client(base_url=gateway.url, timeout=10) as client:
-            for index in range(300):
+            for index in range(100):
                 assert client.post("/predict", json={"query": f"plan {index}"}).status_code == 200
                 assert client.get("/livez").status_code == 200
         begun = time.monotonic()

@@ -22,13 +22,16 @@ class Wire(asyncio.Transport):
     def close(self) -> None:
         self.is_closed = True
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
 
 def written(*turns: list[bytes | None]) -> Wire:
     """The writes that come of some in each turn of an event loop; None closes."""
 
     async def play() -> Wire:
         wire = Wire()
-        transport = GatheringTransport(wire, asyncio.get_running_loop())
+        transport = GatheringTransport(wire, asyncio.get_running_loop(), 60.0)
         for turn in turns:
             for data in turn:
                 transport.close() if data is None else transport.write(data)

@@ -42,6 +42,7 @@ class Application:
         gateway = self.gateway
         started = time.perf_counter()
         exchange = Exchange(scope, receive, send, request_id_of(scope), is_closing=gateway.is_draining)
+        exchange.memory = gateway.memory
         gateway.in_flight += 1
         try:
             await self._answer(exchange)
@@ -60,6 +61,7 @@ class Application:
             await self._fail(exchange, known)
         finally:
             gateway.in_flight -= 1
+            exchange.release()
             self._account(exchange, time.perf_counter() - started)
 
     async def _answer(self, exchange: Exchange) -> None:

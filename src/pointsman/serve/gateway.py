@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from pointsman.decision import Decision
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.edge.keys import Access, load_access
+from pointsman.serve.edge.memory import MemoryBudget
 from pointsman.serve.edge.rate import RateLimit
 from pointsman.serve.inference.engine import Answer, Engine
 from pointsman.serve.logs import Tally, log
@@ -44,6 +45,7 @@ class Gateway:
     access: Access
     live: Live
     rate: RateLimit
+    memory: MemoryBudget
     upstreams: Upstreams
     rules: tuple[CompiledRule, ...]
     sticky: Sticky
@@ -139,6 +141,7 @@ def build(
         access=access,
         live=Live(show_text=settings.server.show_text),
         rate=RateLimit(settings.limits.requests_per_s, settings.limits.burst),
+        memory=MemoryBudget(settings.limits.memory_bytes),
         upstreams=Upstreams(settings, metrics),
         rules=compile_rules(settings.routing.rules),
         sticky=Sticky(settings.routing.sticky_ttl_s),

@@ -246,6 +246,13 @@ class LimitSettings(Part):
         default=131_072, description="characters in the texts of one request, together"
     )
     answer_bytes: Count = Field(default=64 * 2**20, description="largest answer taken from an upstream")
+    memory_bytes: Count = Field(
+        default=256 * 2**20,
+        description="bodies and answers of all requests in memory together; the newest gets 503",
+    )
+    write_timeout_s: Seconds = Field(
+        default=30.0, description="a client that takes nothing of its answer for so long is cut off"
+    )
     queue: Count = Field(
         default=64,
         description="texts that may wait for the model; more, or who would wait long, get 503 at once",

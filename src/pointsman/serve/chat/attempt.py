@@ -14,6 +14,7 @@ from pointsman.serve.edge.http import Exchange
 from pointsman.serve.edge.idle_timeout import IdleTimeout
 from pointsman.serve.observability.tracing import Call
 from pointsman.serve.upstream import sse
+from pointsman.serve.upstream.transport import UnreadableBodyError
 from pointsman.serve.upstream.upstreams import CallFailedError, Upstream, UpstreamResponse
 
 _SHOWN_BYTES = 512
@@ -94,6 +95,8 @@ async def _started(context: ChatContext, upstream: Upstream, call: Call) -> Star
                 raise
     except TimeoutError:
         raise failed("timeout") from None
+    except UnreadableBodyError:
+        raise failed("invalid") from None
     except OSError:
         raise failed("reset") from None
 
@@ -123,6 +126,7 @@ async def _whole_body(
         timeout.renew(idle_s)
         if len(body) + len(piece) > most:
             raise answer.record_broken("invalid")
+        context.exchange.hold(len(piece))
         body += piece
     value = _object(body)
     if response.status < 300 and value is None:

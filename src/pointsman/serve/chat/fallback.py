@@ -47,7 +47,11 @@ async def begin(context: ChatContext) -> StartedResponse:
             return _counted(context, await attempt(context, other))
         except CallFailedError as failed:
             # The first upstream's word counts: it is the one that should have answered.
-            failure = failure if failure.cause in ("rate_limited", "refused") else _bare(failed)
+            is_first = failure.cause in ("rate_limited", "refused") or failed.cause in (
+                "rate_limited",
+                "open",
+            )
+            failure = failure if is_first and failure.cause != "unconfigured" else _bare(failed)
     if isinstance(failure, RefusedError):
         return failure.started
     raise _final(context, failure)

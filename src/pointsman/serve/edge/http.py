@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope, Send
 
+from pointsman.serve.edge.memory import MemoryBudget
 from pointsman.serve.failures import GatewayError
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -21,6 +22,7 @@ JSON = (b"content-type", b"application/json")
 EXTENSION = "pointsman"
 """The ASGI extension of our own server: `is_gone()` says at once whether a request's client has left, and
 `is_whole` whether all of its body is there."""
+_PIECE_BYTES = 2**18
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -35,6 +37,8 @@ class Exchange:
         status: what was answered; 0 until then.
         is_work: texts or a chat were asked for, so that the live view counts it.
         facts: what the log line says beside that; never text, never keys.
+        memory: what all requests may hold together; None counts nothing.
+        held_bytes: what this one holds of that.
     """
 
     scope: Scope
@@ -48,11 +52,29 @@ class Exchange:
     is_closing: bool = False
     is_work: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
+    memory: MemoryBudget | None = None
+    held_bytes: int = 0
 
     @property
     def method(self) -> str:
         """The method, in capitals."""
         return str(self.scope["method"])
+
+    def hold(self, size: int) -> None:
+        """Count bytes of the body or of the answer, until the exchange ends.
+
+        Raises:
+            GatewayError: `overloaded`: all requests together hold too many.
+        """
+        if self.memory is not None:
+            self.memory.take(size, self.held_bytes)
+            self.held_bytes += size
+
+    def release(self) -> None:
+        """Hold nothing any more."""
+        if self.memory is not None:
+            self.memory.give_back(self.held_bytes)
+            self.held_bytes = 0
 
     def header(self, name: bytes) -> str | None:
         """The value of a header (a lowercase name), or None; the first one where there are several."""
@@ -96,7 +118,12 @@ class Exchange:
     async def respond(self, status: int, body: bytes, headers: Headers = (JSON,)) -> None:
         """Send a whole answer; to HEAD the head of it."""
         await self.start(status, [*headers, (b"content-length", str(len(body)).encode())])
-        await self.chunk(b"" if self.method == "HEAD" else body, more=False)
+        if self.method == "HEAD":
+            body = b""
+        # Piece by piece, so that a slow client's answer is here, where it is counted, and not in a buffer.
+        for start in range(0, len(body) - _PIECE_BYTES, _PIECE_BYTES):
+            await self.chunk(body[start : start + _PIECE_BYTES])
+        await self.chunk(body[max(0, len(body) - 1) // _PIECE_BYTES * _PIECE_BYTES :], more=False)
 
     async def respond_json(self, value: Any, status: int = 200, headers: Headers = ()) -> None:
         """Send a value as JSON. A NaN in it is a fault of ours, and an error rather than bad JSON."""
@@ -130,9 +157,11 @@ class Exchange:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
-            body += message.get("body", b"")
-            if len(body) > limit_bytes:
+            piece = message.get("body", b"")
+            if len(body) + len(piece) > limit_bytes:
                 raise self._too_large(limit_bytes)
+            self.hold(len(piece))
+            body += piece
             if not message.get("more_body", False):
                 return bytes(body)
 

@@ -22,20 +22,28 @@ class GatheringTransport(asyncio.Transport):
     uvicorn writes them one after the other: two system calls, two packets, and a client that wakes up twice.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, write_timeout_s: float
+    ) -> None:
         self._transport = transport
         self._loop = loop
         self._head = b""
+        self._write_timeout_s = write_timeout_s
+        self._written = 0
+        self._watch: asyncio.TimerHandle | None = None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Write a piece, after the head if that is still here; keep a head back until the turn ends."""
+        """Write a piece, after the head if that is still here; keep a head back until the turn ends.
+
+        A client that takes nothing for too long is cut off, and what it did not take is let go.
+        """
         if self._head:
             data, self._head = self._head + data, b""
         elif isinstance(data, bytes) and data.startswith(b"HTTP/1.1 "):
             self._head = data
             self._loop.call_soon(self._flush)
             return
-        self._transport.write(data)
+        self._send(data)
 
     def close(self) -> None:
         """Write what is here, then close."""
@@ -61,7 +69,28 @@ class GatheringTransport(asyncio.Transport):
     def _flush(self) -> None:
         if self._head:
             data, self._head = self._head, b""
-            self._transport.write(data)
+            self._send(data)
+
+    def _send(self, data: bytes | bytearray | memoryview) -> None:
+        self._transport.write(data)
+        self._written += len(data)
+        if self._watch is None and self._transport.get_write_buffer_size():
+            self._look_again()
+
+    def _look_again(self) -> None:
+        taken = self._written - self._transport.get_write_buffer_size()
+        self._watch = self._loop.call_later(self._write_timeout_s, self._look, taken)
+
+    def _look(self, taken_before: int) -> None:
+        """Cut off a client that took nothing since the last look; look again while something waits for it."""
+        self._watch = None
+        waiting = self._transport.get_write_buffer_size()
+        if not waiting:
+            return
+        if self._written - waiting <= taken_before:
+            self._transport.abort()
+        else:
+            self._look_again()
 
 
 def bounded_protocol(limits: LimitSettings) -> type[HttpToolsProtocol]:
@@ -74,7 +103,7 @@ def bounded_protocol(limits: LimitSettings) -> type[HttpToolsProtocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             """Start the clock: a connection that never speaks is closed, too."""
-            super().connection_made(GatheringTransport(transport, self.loop))
+            super().connection_made(GatheringTransport(transport, self.loop, limits.write_timeout_s))
             self._head_size = 0
             self._is_in_head = False
             self._head_timer: asyncio.TimerHandle | None = self.loop.call_later(head_s, self._too_late)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from pointsman.serve.upstream.connection import Connection, MalformedError
+from pointsman.serve.upstream.connection import Connection
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -36,6 +36,10 @@ _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EN
 
 class NotConnectedError(ConnectionError):
     """There is no connection, so nothing was sent; the message says why, without an address."""
+
+
+class UnreadableBodyError(ConnectionError):
+    """A body that is not packed as its head says."""
 
 
 class OutOfDescriptorsError(OSError):
@@ -87,9 +91,9 @@ class Response:
                 if data:
                     return data
                 if not packed:
-                    raise MalformedError("the packed body ended too early")
+                    raise UnreadableBodyError("the packed body ended too early")
         except zlib.error:
-            raise MalformedError("the body is not packed as it says") from None
+            raise UnreadableBodyError("the body is not packed as it says") from None
         while await self._connection.read():
             pass
         return b""

@@ -1,0 +1,118 @@
+"""Clients that send much and never end, or never read: what they hold is bounded, and comes back."""
+
+import json
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+from tests.support.fake_upstream import FakeUpstream, answer, stream
+from tests.support.running import Running, post_head
+
+from pointsman.serve.edge.memory import MemoryBudget
+from pointsman.serve.failures import GatewayError
+
+Start = Callable[..., Running]
+PATH = "/v1/chat/completions"
+
+
+def test_the_newest_gives_way() -> None:
+    budget = MemoryBudget(800_000)
+    for _ in range(7):
+        budget.take(100_000)
+    with pytest.raises(GatewayError, match="too many") as caught:
+        budget.take(100_000)
+    assert (caught.value.code, budget.held_bytes) == ("overloaded", 700_000)
+    with pytest.raises(GatewayError):
+        budget.take(10, 100_000)
+    for _ in range(10):
+        budget.take(10_000)
+    with pytest.raises(GatewayError):
+        budget.take(1)
+    budget.give_back(100_000)
+    budget.take(60_000)
+
+
+def held(gateway: Running) -> int:
+    return gateway.gateway.memory.held_bytes
+
+
+def until(gateway: Running, size: int) -> None:
+    deadline = time.monotonic() + 20
+    while held(gateway) != size:
+        assert time.monotonic() < deadline, held(gateway)
+        time.sleep(0.01)
+
+
+def test_bodies_that_never_end_leave_room_or_are_refused(
+    both: Start, local: FakeUpstream, cloud: FakeUpstream
+) -> None:
+    size, most = 100_000, 1_000_000
+    gateway = both(limits={"memory_bytes": most, "body_bytes": 200_000})
+    clients = [socket.create_connection(("127.0.0.1", gateway.port), timeout=20) for _ in range(12)]
+    try:
+        for client in clients[:8]:
+            client.sendall(post_head(PATH, 2 * size) + b" " * size)
+        until(gateway, 8 * size)
+        for client in clients[8:]:
+            client.sendall(post_head(PATH, 2 * size) + b" " * size)
+        statuses = []
+        for client in clients[10:]:
+            got = client.recv(65536)
+            statuses.append(got.split()[1])
+            assert b"retry-after: " in got and b"x-should-retry: true" in got and b"connection: close" in got
+        assert statuses == [b"503"] * 2
+        assert held(gateway) <= most
+        # What is small has room still.
+        assert gateway.chat("plan").status_code == 200
+    finally:
+        for client in clients:
+            client.close()
+    until(gateway, 0)
+    assert gateway.chat("plan").status_code == 200
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_clients_that_never_read_are_cut_off_and_their_answers_let_go(
+    both: Start, cloud: FakeUpstream, streams: bool
+) -> None:
+    text = "x" * 8_000_000
+    event = b"data: " + json.dumps({"choices": [{"delta": {"content": "x" * 50_000}}]}).encode() + b"\n\n"
+    whole = json.dumps({"choices": [], "object": "chat.completion", "text": text}).encode()
+    cloud.script = stream([event] * 160) if streams else answer(body=whole)
+    gateway = both(limits={"write_timeout_s": 0.3}, upstream={"idle_timeout_s": 60.0})
+    body = json.dumps({"model": "cloud", "messages": [], "stream": streams}).encode()
+    clients = []
+    for _ in range(3):
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", gateway.port))
+        client.sendall(post_head(PATH, len(body)) + body)
+        clients.append(client)
+    deadline = time.monotonic() + 20
+    while len(cloud.seen) < 3 or gateway.gateway.in_flight:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert held(gateway) == 0
+    (listener, _) = gateway.service.servers
+    assert not listener._server.server_state.connections
+    for client in clients:
+        client.close()
+
+
+def test_a_slow_client_that_reads_is_waited_for(both: Start, cloud: FakeUpstream) -> None:
+    whole = json.dumps({"choices": [], "text": "x" * 3_000_000}).encode()
+    cloud.script = answer(body=whole)
+    gateway = both(limits={"write_timeout_s": 0.3})
+    body = json.dumps({"model": "cloud", "messages": []}).encode()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", gateway.port))
+        client.sendall(post_head(PATH, len(body)) + b"" + body)
+        got = 0
+        for _ in range(20):
+            time.sleep(0.06)
+            got += len(client.recv(65536))
+        while got < len(whole):
+            got += len(client.recv(2**20))
+    until(gateway, 0)

@@ -8,30 +8,13 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry
 
 from pointsman.decision import Decision
-from pointsman.serve.edge.http import Exchange
-from pointsman.serve.edge.keys import Access, load_access
-from pointsman.serve.edge.memory import MemoryBudget
-from pointsman.serve.edge.rate import RateLimit
-from pointsman.serve.inference.engine import Answer, Engine
-from pointsman.serve.logs import Tally, log
-from pointsman.serve.observability.live import Live
-from pointsman.serve.observability.metrics import EngineCollector, Metrics
-from pointsman.serve.observability.peers import Peers
-from pointsman.serve.observability.tracing import Tracing, make_tracing
-from pointsman.serve.routing.request_text import RequestText
-from pointsman.serve.routing.rules import CompiledRule, compile_rules, first_match
-from pointsman.serve.routing.sticky import Sticky
-from pointsman.serve.settings import GatewaySettings, Rule
-from pointsman.serve.upstream.upstreams import Upstreams
-from pointsman.settings import Settings
 
-_READ_AT_ONCE = 32_768
-"""Bytes of a request that rules read on the event loop; a longer one is read in a thread."""
+T = TypeVar("T")
 _READERS = 2
 
 
@@ -68,6 +51,25 @@ class Gateway:
         """Whether new requests are welcome."""
         return self.engine.is_ready and not self.is_draining
 
+    async def read_json(self, body: bytes) -> Any:
+        """The value in a body; of a large one without keeping others waiting.
+
+        Raises:
+            GatewayError: `invalid_json`, `body_too_large`.
+        """
+        parse = strict_json.parse if len(body) <= large_json.AT_ONCE_BYTES else large_json.parse
+        return await self.read(len(body), parse, body)
+
+    async def read_object(self, body: bytes) -> dict[str, Any]:
+        """Like `read_json`, for a body that must be an object."""
+        return strict_json.checked_object(await self.read_json(body))
+
+    async def read(self, size: int, work: Callable[..., T], *given: Any) -> T:
+        """What grows with the bytes of a request or an answer; in a thread where those are many."""
+        if size <= large_json.AT_ONCE_BYTES:
+            return work(*given)
+        return await asyncio.get_running_loop().run_in_executor(self.readers, work, *given)
+
     def cache_owner(self, client: str) -> str:
         """Whose recent decisions a client may be answered from: its own, where several keys exist."""
         return client if self.access.tells_clients_apart else ""
@@ -77,11 +79,7 @@ class Gateway:
         if not self.rules:
             return None
         request = RequestText(payload, frozenset(exchange.header_values(b"x-pointsman-tags")) - {""})
-        announced = exchange.header(b"content-length") or ""
-        if announced.isdecimal() and int(announced) <= _READ_AT_ONCE:
-            return first_match(self.rules, request)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.readers, first_match, self.rules, request)
+        return await self.read(exchange.held_bytes, first_match, self.rules, request)
 
     def count_decision(
         self, kind: str, target: str, reason: str, answer: Answer | None, text: str | None = None

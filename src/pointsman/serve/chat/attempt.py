@@ -10,6 +10,7 @@ from typing import Any
 
 from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.chat.refusal import loggable, message_of
+from pointsman.serve.edge import large_json
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.edge.idle_timeout import IdleTimeout
 from pointsman.serve.observability.tracing import Call
@@ -81,7 +82,7 @@ async def _started(context: ChatContext, upstream: Upstream, call: Call) -> Star
     failed: Callable[[str], CallFailedError] = unanswered
     try:
         async with IdleTimeout(context.deadline, upstream.settings.first_byte_timeout_s) as timeout:
-            body = _body_for(context.payload, upstream)
+            body = await _body_for(context, upstream)
             answer = await upstream.call(context.path, body, headers, client)
             failed = answer.record_broken
             try:
@@ -128,7 +129,7 @@ async def _whole_body(
             raise answer.record_broken("invalid")
         context.exchange.hold(len(piece))
         body += piece
-    value = _object(body)
+    value = await context.gateway.read(len(body), _object, body)
     if response.status < 300 and value is None:
         raise answer.record_broken("invalid")
     started = StartedResponse(answer, call, bytes(body), value)
@@ -166,11 +167,14 @@ def _object(body: bytearray) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _body_for(payload: dict[str, Any], upstream: Upstream) -> bytes:
+async def _body_for(context: ChatContext, upstream: Upstream) -> bytes:
     """The request as it came, but for the model's name."""
-    sent = {**payload, "model": upstream.settings.model}
+    sent = {**context.payload, "model": upstream.settings.model}
     if sent["model"] is None:
         del sent["model"]
+    size = context.exchange.held_bytes
+    if size > large_json.AT_ONCE_BYTES:
+        return await context.gateway.read(size, large_json.dump, sent)
     return json.dumps(sent, ensure_ascii=False, separators=(",", ":")).encode()
 
 

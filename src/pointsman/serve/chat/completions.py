@@ -13,7 +13,6 @@ from pointsman.serve.chat.plan import plan_chat
 from pointsman.serve.chat.relay import relay
 from pointsman.serve.edge.disconnect import while_connected
 from pointsman.serve.edge.http import Exchange
-from pointsman.serve.edge.strict_json import parse_object
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 
@@ -48,7 +47,9 @@ async def _serve(gateway: Gateway, exchange: Exchange, path: str) -> None:
         raise GatewayError("overloaded", "too many chats are in flight; try again")
     gateway.chats += 1
     try:
-        payload = parse_object(await exchange.json_body(limits.body_bytes, limits.body_timeout_s))
+        payload = await gateway.read_object(
+            await exchange.json_body(limits.body_bytes, limits.body_timeout_s)
+        )
         if "deployment" in exchange.params:
             payload["model"] = exchange.params["deployment"]
         if not gateway.upstreams:

@@ -75,16 +75,16 @@ async def plan_chat(gateway: Gateway, exchange: Exchange, payload: dict[str, Any
     hint = _policy_hint(exchange)
     rule = await gateway.matching_rule(exchange, payload)
     is_private = rule is not None and rule.send == "local-only"
-    key, stay = _conversation(gateway, exchange, payload)
+    key, stay = await gateway.read(exchange.held_bytes, _conversation, gateway, exchange, payload)
     wish = hint if hint != "auto" else mode if mode in ("local", "cloud") else None
     plan = _bound_plan(rule, stay, wish)
-    if plan is None and _is_background(gateway, payload):
+    if plan is None and await gateway.read(exchange.held_bytes, _is_background, gateway, payload):
         return Plan(gateway.settings.routing.background, "background", False, None, 0.0)
     if plan is None and stay is not None:
         plan = Plan(stay.target, "sticky", stay.is_bound, None, 0.0)
     if plan is None:
-        owner, threshold = gateway.cache_owner(exchange.client), mode if isinstance(mode, float) else None
-        plan = await _ask(gateway, owner, messages_of(payload), threshold, deadline)
+        threshold = mode if isinstance(mode, float) else None
+        plan = await _ask(gateway, exchange, messages_of(payload), threshold, deadline)
     if key is not None and (plan.answer is not None or not plan.reason.startswith("classifier_")):
         gateway.sticky.put(key, plan.target, is_bound=plan.is_local_only, is_private=is_private)
     return plan
@@ -194,14 +194,16 @@ def messages_of(payload: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 async def _ask(
     gateway: Gateway,
-    owner: str,
+    exchange: Exchange,
     messages: Sequence[Mapping[str, Any]],
     threshold: float | None,
     deadline: float,
 ) -> Plan:
     started = time.perf_counter()
     try:
-        text = text_of_messages(messages, gateway.engine.current.router.manifest.chat)
+        chat = gateway.engine.current.router.manifest.chat
+        text = await gateway.read(exchange.held_bytes, text_of_messages, messages, chat)
+        owner = gateway.cache_owner(exchange.client)
         answer = (await gateway.engine.decide([text], deadline, owner=owner))[0]
         if threshold is not None:
             answer = Answer(gateway.engine.with_threshold(answer.decision, threshold), answer.version)

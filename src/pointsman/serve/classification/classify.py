@@ -12,7 +12,7 @@ from typing import Any
 from pointsman.decision import Reason
 from pointsman.errors import EmptyTextError
 from pointsman.serve.edge.http import ClientGone, Exchange
-from pointsman.serve.edge.strict_json import checked_share, parse
+from pointsman.serve.edge.strict_json import checked_share
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.inference.engine import Answer
@@ -157,7 +157,7 @@ async def _payload(gateway: Gateway, exchange: Exchange) -> dict[str, Any]:
     body = await exchange.json_body(limits.text_body_bytes, limits.body_timeout_s)
     if not body.strip():
         return dict(exchange.query())
-    value = parse(body)
+    value = await gateway.read_json(body)
     if isinstance(value, str | list):
         return {"query": value}
     if not isinstance(value, dict):

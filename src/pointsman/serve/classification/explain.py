@@ -7,7 +7,6 @@ from pointsman.decision import Reason
 from pointsman.errors import EmptyTextError
 from pointsman.runtime.probability import log_odds
 from pointsman.serve.edge.http import Exchange
-from pointsman.serve.edge.strict_json import parse_object
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 
@@ -18,7 +17,9 @@ _WORD = re.compile(r"\S+")
 async def explain(gateway: Gateway, exchange: Exchange) -> None:
     """`POST /explain`: `{"query"}` to the decision and, per word, what it adds to the log-odds of cloud."""
     limits = gateway.settings.limits
-    payload = parse_object(await exchange.json_body(limits.text_body_bytes, limits.body_timeout_s))
+    payload = await gateway.read_object(
+        await exchange.json_body(limits.text_body_bytes, limits.body_timeout_s)
+    )
     query = payload.get("query")
     if not isinstance(query, str):
         raise GatewayError("invalid_request", 'expected {"query": text}')

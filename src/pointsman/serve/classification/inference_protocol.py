@@ -10,7 +10,6 @@ from typing import Any
 from pointsman import __version__
 from pointsman.serve.classification.classify import decide_texts
 from pointsman.serve.edge.http import Exchange
-from pointsman.serve.edge.strict_json import parse_object
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.inference.engine import Answer
@@ -53,7 +52,7 @@ async def infer(gateway: Gateway, exchange: Exchange) -> None:
     name = _checked_name(gateway, exchange)
     limits = gateway.settings.limits
     body = await exchange.body(limits.text_body_bytes, limits.body_timeout_s)
-    request, binary = _split(exchange, body)
+    request, binary = await _split(gateway, exchange, body)
     texts = _texts(request, binary)
     answers = await decide_texts(gateway, exchange, texts)
     wanted = _wanted(request)
@@ -63,15 +62,15 @@ async def infer(gateway: Gateway, exchange: Exchange) -> None:
     await _respond(exchange, head, wanted, answers)
 
 
-def _split(exchange: Exchange, body: bytes) -> tuple[dict[str, Any], bytes]:
+async def _split(gateway: Gateway, exchange: Exchange, body: bytes) -> tuple[dict[str, Any], bytes]:
     announced = exchange.header(_HEADER)
     if announced is None:
-        return parse_object(body), b""
+        return await gateway.read_object(body), b""
     if not announced.isdecimal() or int(announced) > len(body):
         raise GatewayError(
             "invalid_request", "inference-header-content-length: expected a length in the body"
         )
-    return parse_object(body[: int(announced)]), body[int(announced) :]
+    return await gateway.read_object(body[: int(announced)]), body[int(announced) :]
 
 
 def _checked_name(gateway: Gateway, exchange: Exchange) -> str:

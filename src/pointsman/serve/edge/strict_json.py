@@ -6,6 +6,7 @@ Python's parser takes more than JSON, and what it takes extra cannot be written 
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from pointsman.serve.failures import GatewayError
@@ -14,8 +15,11 @@ MAX_DEPTH = 32
 _MAX_DIGITS = 400
 
 
-def parse(body: bytes) -> Any:
+def parse(body: bytes, constant: Callable[[str], Any] | None = None) -> Any:
     """The value in a body of UTF-8 JSON.
+
+    Args:
+        constant: makes a value of NaN and Infinity; None refuses them.
 
     Raises:
         GatewayError: `invalid_json`, or `invalid_request` for a number out of range.
@@ -25,7 +29,7 @@ def parse(body: bytes) -> Any:
     except UnicodeDecodeError:
         raise GatewayError("invalid_json", "the body is not UTF-8") from None
     try:
-        value = _DECODER.decode(text)
+        value = (_DECODER if constant is None else _decoder(constant)).decode(text)
     except GatewayError:
         raise
     except RecursionError:
@@ -42,7 +46,15 @@ def parse(body: bytes) -> Any:
 
 def parse_object(body: bytes) -> dict[str, Any]:
     """Like `parse`, for a body that must be an object."""
-    value = parse(body)
+    return checked_object(parse(body))
+
+
+def checked_object(value: Any) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        GatewayError: `invalid_request` for anything else.
+    """
     if not isinstance(value, dict):
         raise GatewayError("invalid_request", "the body must be a JSON object")
     return value
@@ -83,9 +95,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-_DECODER = json.JSONDecoder(
-    parse_constant=_refuse_constant, parse_float=_float, parse_int=_int, object_pairs_hook=_object
-)
+def _decoder(constant: Callable[[str], Any]) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        parse_constant=constant, parse_float=_float, parse_int=_int, object_pairs_hook=_object
+    )
+
+
+_DECODER = _decoder(_refuse_constant)
 
 
 def _check_depth(value: Any) -> None:

@@ -106,7 +106,8 @@ class LineHandler(logging.Handler):
             time.sleep(_GATHER_S)
             while self._lines:
                 text = "".join(self._lines.popleft() for _ in range(min(len(self._lines), _LINES_A_WRITE)))
-                self._write(text)
+                if not self._write(text):
+                    self.dropped += text.count("\n")
                 self._left += len(text)
                 if self.dropped > self._told:
                     self._told = self.dropped
@@ -114,13 +115,14 @@ class LineHandler(logging.Handler):
                         json.dumps({"level": "warning", "event": "lines_dropped", "lines": self._told}) + "\n"
                     )
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str) -> bool:
         # There may be no stream, or a closed one, and nowhere to say so.
         try:
             self._stream.write(text)
             self._stream.flush()
         except (AttributeError, OSError, ValueError):
-            self.dropped += text.count("\n")
+            return False
+        return True
 
 
 def _unbuffered(stream: IO[str]) -> IO[str]:

@@ -13,6 +13,23 @@ from typing import Any, TypeVar
 from prometheus_client import CollectorRegistry
 
 from pointsman.decision import Decision
+from pointsman.serve.edge import large_json, strict_json
+from pointsman.serve.edge.http import Exchange
+from pointsman.serve.edge.keys import Access, load_access
+from pointsman.serve.edge.memory import MemoryBudget
+from pointsman.serve.edge.rate import RateLimit
+from pointsman.serve.inference.engine import Answer, Engine
+from pointsman.serve.logs import Tally, log
+from pointsman.serve.observability.live import Live
+from pointsman.serve.observability.metrics import EngineCollector, Metrics
+from pointsman.serve.observability.peers import Peers
+from pointsman.serve.observability.tracing import Tracing, make_tracing
+from pointsman.serve.routing.request_text import RequestText
+from pointsman.serve.routing.rules import CompiledRule, compile_rules, first_match
+from pointsman.serve.routing.sticky import Sticky
+from pointsman.serve.settings import GatewaySettings, Rule
+from pointsman.serve.upstream.upstreams import Upstreams
+from pointsman.settings import Settings
 
 T = TypeVar("T")
 _READERS = 2

@@ -101,7 +101,7 @@ def test_by_keyboard_in_a_real_browser(page, browser):  # noqa: F811 - the fixtu
     browser.call("Page.navigate", url=page.address)
     browser.until("document.getElementById('count')?.textContent === '0 of 30'")
     shown = browser.run("document.getElementById('query').textContent")
-    assert shown == page.session.view()["query"]
+    assert shown == page.post("view").json()["query"]
     for number, key in enumerate("12=s", 1):
         browser.call("Input.dispatchKeyEvent", type="keyDown", text=key, key=key)
         browser.until(f"document.getElementById('count').textContent === '{number} of 30'")

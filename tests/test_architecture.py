@@ -30,6 +30,7 @@ FLOORS = {
 """A room may import from its own and from lower floors; rooms of one floor are strangers."""
 
 SERVE_FLOORS = {
+    "setting_values": -1,
     "settings": 0,
     "failures": 0,
     "logs": 0,

@@ -34,7 +34,7 @@ def routes_table() -> str:
     lines = ["| route | for | what it does |", "| --- | --- | --- |"]
     for route in (*PUBLIC, *(route for route in ADMIN if route.access == "admin")):
         doc = (route.handler.__doc__ or "").strip().split("\n")[0].replace("|", "\\|")
-        lines.append(f"| `{route.method} {route.path}` | {route.access} | {doc} |")
+        lines.append(f"| `{route.method} {route.template}` | {route.access} | {doc} |")
     return "\n".join(lines)
 
 
@@ -51,7 +51,7 @@ def _default(field: Any) -> str:
     default = field.default
     if default is PydanticUndefined:
         return "needed"
-    if default is None or default == () or isinstance(default, SecretStr | BaseModel):
+    if default in (None, (), {}) or isinstance(default, SecretStr | BaseModel):
         return "-"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 

@@ -59,6 +59,44 @@ class TestWhoAnswers:
         assert (found.status_code, found.json()["error"]["code"]) == (400, "invalid_request")
         assert not cloud.seen
 
+    @pytest.mark.parametrize(
+        ("model", "target", "reason"),
+        [
+            ("gpt-4o", "cloud", "model"),
+            ("org/mini", "local", "requested"),
+            (LOCAL_MODEL, "cloud", "requested"),
+        ],
+    )
+    def test_an_alias_means_what_the_operator_says(
+        self, both: Start, cloud: FakeUpstream, model: str, target: str, reason: str
+    ) -> None:
+        aliases = {"gpt-4o": "auto", "org/mini": "local", LOCAL_MODEL: "cloud"}
+        rules = [{"name": "private", "send": "local-only", "keywords": ["payroll"]}]
+        gateway = both(routing={"aliases": aliases, "rules": rules})
+        found = gateway.chat(CLOUD_TEXT, model=model).json()["pointsman"]
+        assert (found["target"], found["reason"]) == (target, reason)
+        path = f"/openai/deployments/{model}/chat/completions"
+        if "/" not in model:
+            body = {"messages": [{"role": "user", "content": CLOUD_TEXT}]}
+            assert gateway.http.post(path, json=body).json()["pointsman"]["target"] == target
+        assert gateway.chat("payroll", model=model).headers["x-pointsman-target"] == "local"
+        listed = [one["id"] for one in gateway.http.get("/v1/models/").json()["data"]]
+        assert listed == ["auto", "local", "cloud", *aliases]
+        for name in (*listed, "router-0.7", CLOUD_MODEL):
+            for written in (name, name.replace("/", "%2F"), f"{name}/"):
+                assert gateway.http.get(f"/v1/models/{written}").json()["id"] == name
+        missing = gateway.http.get("/v1/models/gpt-9")
+        assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
+        assert gateway.chat(model="gpt-9").status_code == 400
+
+    def test_an_unknown_model_may_leave_the_choice_to_the_router(self, both: Start) -> None:
+        gateway = both(routing={"unknown_model": "auto"})
+        for text, target in ((CLOUD_TEXT, "cloud"), (LOCAL_TEXT, "local")):
+            assert gateway.chat(text, model="gpt-9").json()["pointsman"]["target"] == target
+        assert gateway.http.get("/v1/models/gpt-9").status_code == 200
+        for model in (7, ["auto"], True):
+            assert gateway.chat(model=model).status_code == 400
+
     def test_a_hint_binds_and_an_unknown_one_is_refused(self, both: Start) -> None:
         gateway = both()
         found = gateway.chat(CLOUD_TEXT, headers={"x-pointsman-policy": "local-only"}).json()["pointsman"]

@@ -6,12 +6,14 @@ It refuses to know what the routes do.
 import asyncio
 import logging
 import time
+from collections.abc import Collection
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from pointsman.serve.dispatch import Route, Table
 from pointsman.serve.edge.browser import refuse_foreign_pages
+from pointsman.serve.edge.cors import answer_headers, answer_preflight, named_origin
 from pointsman.serve.edge.http import JSON, ClientGone, Exchange, request_id_of
 from pointsman.serve.edge.keys import KeyRing
 from pointsman.serve.failures import GatewayError, as_gateway_error, error_body, error_headers
@@ -25,11 +27,16 @@ _TURNED_AWAY = {"overloaded", "queue_timeout", "rate_limited"}
 
 
 class Application:
-    """One listener's routes over a gateway."""
+    """One listener's routes over a gateway.
 
-    def __init__(self, gateway: Gateway, table: Table) -> None:
+    Args:
+        origins: of the web pages that may ask here; no others may.
+    """
+
+    def __init__(self, gateway: Gateway, table: Table, origins: Collection[str] = ()) -> None:
         self.gateway = gateway
         self.table = table
+        self.origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever happens, exactly once."""
@@ -65,10 +72,15 @@ class Application:
             self._account(exchange, time.perf_counter() - started)
 
     async def _answer(self, exchange: Exchange) -> None:
+        origin = named_origin(exchange, self.origins) if self.origins else None
+        if self.origins:
+            exchange.own_headers += answer_headers(origin)
         self._check_headers(exchange)
+        if origin is not None and await answer_preflight(exchange):
+            return
         route, exchange.params = self.table.find(exchange.method, exchange.scope["path"])
-        exchange.route = route.path
-        self._admit(exchange, route)
+        exchange.route = route.template
+        self._admit(exchange, route, is_named_page=origin is not None)
         if not route.is_work:
             await route.handler(self.gateway, exchange)
             return
@@ -82,7 +94,7 @@ class Application:
         if len(headers) > limits.header_count or size > limits.header_bytes:
             raise GatewayError("headers_too_large", "too many headers, or too long ones")
 
-    def _admit(self, exchange: Exchange, route: Route) -> None:
+    def _admit(self, exchange: Exchange, route: Route, *, is_named_page: bool) -> None:
         access = self.gateway.access
         address = exchange.scope.get("client") or ("unknown", 0)
         exchange.client = str(address[0])
@@ -94,7 +106,8 @@ class Application:
             if not exchange.client and _holder(exchange, access.users):
                 raise GatewayError("forbidden", "this needs an admin key")
         elif route.access == "admin" or (route.access == "user" and not access.by_proxy):
-            refuse_foreign_pages(exchange, self.gateway.settings.server.own_names)
+            own_names = self.gateway.settings.server.own_names
+            refuse_foreign_pages(exchange, own_names, is_named=is_named_page)
         if not exchange.client:
             error = GatewayError("unauthorized", "send a valid key as `authorization: Bearer` or `api-key`")
             error.headers.append((b"www-authenticate", b"Bearer"))

@@ -23,7 +23,7 @@ class Route:
 
     Attributes:
         method: `GET` (which answers HEAD too) or `POST`.
-        path: may hold parameters, for example `/v2/models/{model}`.
+        path: may hold parameters, for example `/v2/models/{model}`, with slashes as `{model:path}`.
         access: `open` to everybody, or for the holders of `user` or `admin` keys.
         is_work: counts against the client's rate limit.
     """
@@ -33,6 +33,11 @@ class Route:
     handler: Handler
     access: Access
     is_work: bool = False
+
+    @property
+    def template(self) -> str:
+        """The path as documents and metrics name it: a parameter that may hold slashes is like any other."""
+        return self.path.replace(":path", "")
 
 
 class Table:

@@ -39,6 +39,7 @@ PUBLIC: tuple[Route, ...] = (
     Route("POST", "/v1/completions", chat.text_completions, "user", is_work=True),
     Route("POST", "/v1/responses", chat.responses, "user", is_work=True),
     Route("GET", "/v1/models", chat.models, "user"),
+    Route("GET", "/v1/models/{model:path}", chat.model, "user"),
     Route(
         "POST", "/openai/deployments/{deployment}/chat/completions", chat.completions, "user", is_work=True
     ),

@@ -8,34 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-import re2
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from pointsman.serve.setting_values import headers_by_name, linear_pattern, web_origin
 
 Target = Literal["local", "cloud"]
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0.0, le=86_400.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Price = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-
-
-def linear_pattern(pattern: str) -> Any:
-    """A regular expression for RE2, which takes time in proportion to the text, whatever the pattern is.
-
-    A backtracking engine takes years for `(a+)+$`. RE2 searches without holding Python's lock.
-
-    Raises:
-        ValueError: RE2 does not take it, for example a look-ahead or a back-reference.
-    """
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        return re2.compile(pattern, options)
-    except re2.error as error:
-        why = error.args[0].decode("utf-8", "replace")
-        raise ValueError(
-            f"not a regular expression of RE2: {why}. Look-around and back-references are not there, because "
-            "their time is not bounded; see https://github.com/google/re2/wiki/Syntax"
-        ) from None
 
 
 class Part(BaseModel):
@@ -54,6 +35,10 @@ class ServerSettings(Part):
     hosts: tuple[str, ...] = Field(
         default=(),
         description="further names by which it is reached without keys, beside `localhost` and addresses",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        default=(),
+        description="origins of web pages that may ask, such as `https://app.example`; `*` with keys only",
     )
     admin_host: str = Field(default="127.0.0.1", description="address of the admin routes and of /metrics")
     admin_port: int | None = Field(
@@ -97,6 +82,11 @@ class ServerSettings(Part):
     def own_names(self) -> frozenset[str]:
         """Names, in small letters, that a browser may ask for."""
         return frozenset(name.lower().rstrip(".") for name in self.hosts)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(web_origin(origin) for origin in origins)
 
     @field_validator("admin_port", mode="before")
     @classmethod
@@ -190,6 +180,12 @@ class RoutingSettings(Part):
     safe_target: Target | None = Field(default=None, description="where doubtful queries go")
     default_target: Target = Field(
         default="local", description="who answers a chat when the classifier fails or has no time"
+    )
+    aliases: dict[str, Literal["auto", "local", "cloud"]] = Field(
+        default={}, description="further model names that mean auto, local or cloud"
+    )
+    unknown_model: Literal["refuse", "auto"] = Field(
+        default="refuse", description="a model name that means nothing here: an error, or the router decides"
     )
     fallback: tuple[Literal["local-to-cloud", "cloud-to-local"], ...] = Field(
         default=(), description="which upstream may stand in for the other; none unless said here"
@@ -305,6 +301,12 @@ class UpstreamSettings(Part):
     )
     api_key_env: str | None = Field(default=None, description="the environment variable that holds its key")
     api_key_file: Path | None = Field(default=None, description="the file that holds its key")
+    headers: dict[str, SecretStr] = Field(
+        default={}, description="further headers of every request to it, names to values"
+    )
+    headers_env: dict[str, str] = Field(
+        default={}, description="likewise, names to the environment variables that hold the values"
+    )
     connect_timeout_s: Seconds = Field(default=2.0, description="until the connection stands")
     first_byte_timeout_s: Seconds = Field(default=60.0, description="until the first byte of the answer")
     idle_timeout_s: Seconds = Field(default=30.0, description="between two pieces of an answer")
@@ -329,6 +331,20 @@ class UpstreamSettings(Part):
                 "no user, password, query or fragment in an address; give the key by api_key_env"
             )
         return url.rstrip("/")
+
+    @field_validator("headers", "headers_env")
+    @classmethod
+    def _are_headers(cls, headers: dict[str, Any]) -> dict[str, Any]:
+        return headers_by_name(headers)
+
+    @model_validator(mode="after")
+    def _headers_are_named_once(self) -> Self:
+        names = {*self.headers, *self.headers_env}
+        if len(names) < len(self.headers) + len(self.headers_env):
+            raise ValueError("a header is named in headers and in headers_env")
+        if names & {"authorization", "api-key"} and (self.api_key or self.api_key_env or self.api_key_file):
+            raise ValueError("a key is given, and a header that stands for one")
+        return self
 
     @model_validator(mode="after")
     def _azure_has_a_deployment(self) -> Self:
@@ -357,3 +373,12 @@ class GatewaySettings(Part):
     demo: bool = Field(
         default=False, description="start two small echo upstreams, so that the whole path can be tried"
     )
+
+    @model_validator(mode="after")
+    def _any_page_needs_a_key(self) -> Self:
+        has_keys = self.auth.keys or self.auth.keys_file or self.auth.by_proxy
+        if "*" in self.server.cors_origins and not has_keys:
+            raise ValueError(
+                "server.cors_origins: any page may ask only where a key is needed; set auth.keys"
+            )
+        return self

@@ -9,7 +9,7 @@ from typing import Any
 
 from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.chat.fallback import begin, no_upstream
-from pointsman.serve.chat.plan import plan_chat
+from pointsman.serve.chat.plan import parse_model, plan_chat
 from pointsman.serve.chat.relay import relay
 from pointsman.serve.edge.disconnect import while_connected
 from pointsman.serve.edge.http import Exchange
@@ -34,10 +34,24 @@ async def responses(gateway: Gateway, exchange: Exchange) -> None:
 
 async def models(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/models`: what a request's model may say."""
-    created = int(gateway.engine.current.loaded_at)
-    names = ["auto", *gateway.upstreams.names()]
-    data = [{"id": name, "object": "model", "created": created, "owned_by": "pointsman"} for name in names]
+    names = dict.fromkeys(["auto", *gateway.upstreams.names(), *gateway.settings.routing.aliases])
+    data = [_described(gateway, name) for name in names]
     await exchange.respond_json({"object": "list", "data": data})
+
+
+async def model(gateway: Gateway, exchange: Exchange) -> None:
+    """`/v1/models/{model}`: whether a request's model may say this."""
+    name = exchange.params["model"]
+    try:
+        parse_model(name, gateway)
+    except GatewayError as error:
+        raise GatewayError("not_found", error.message) from None
+    await exchange.respond_json(_described(gateway, name))
+
+
+def _described(gateway: Gateway, name: str) -> dict[str, Any]:
+    created = int(gateway.engine.current.loaded_at)
+    return {"id": name, "object": "model", "created": created, "owned_by": "pointsman"}
 
 
 async def _serve(gateway: Gateway, exchange: Exchange, path: str) -> None:

@@ -149,9 +149,10 @@ def parse_model(model: Any, gateway: Gateway) -> str | float | None:
     if model is None:
         return None
     if isinstance(model, str):
-        if model in AUTO:
+        asked: str = gateway.settings.routing.aliases.get(model, model)
+        if asked in AUTO:
             return None
-        name = model.removeprefix("pointsman/")
+        name = asked.removeprefix("pointsman/")
         if name in ("local", "cloud"):
             return name
         match = _THRESHOLD.fullmatch(name)
@@ -159,11 +160,13 @@ def parse_model(model: Any, gateway: Gateway) -> str | float | None:
             return float(match[1])
         for target in gateway.upstreams.names():
             upstream = gateway.upstreams.get(target)
-            if upstream is not None and upstream.settings.model == model:
+            if upstream is not None and upstream.settings.model == asked:
                 return target
+        if gateway.settings.routing.unknown_model == "auto":
+            return None
     raise GatewayError(
         "invalid_request",
-        "model: expected auto, local, cloud, router-<threshold from 0 to 1>, or an upstream's model",
+        "model: expected auto, local, cloud, an alias, router-<0 to 1>, or an upstream's model",
     )
 
 

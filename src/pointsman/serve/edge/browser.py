@@ -15,11 +15,12 @@ _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?P<port>:[0-9]{
 _OWN_SITE = frozenset({"same-origin", "none"})
 
 
-def refuse_foreign_pages(exchange: Exchange, hosts: Collection[str]) -> None:
+def refuse_foreign_pages(exchange: Exchange, hosts: Collection[str], *, is_named: bool = False) -> None:
     """Let through what no page elsewhere can have sent.
 
     Args:
         hosts: names, in small letters, by which the gateway is reached beside `localhost` and addresses.
+        is_named: the operator named the origin of the page that asks; only the name it asks by still counts.
 
     Raises:
         GatewayError: `forbidden`: the name it was asked by, or the page that asks, is not its own.
@@ -27,14 +28,16 @@ def refuse_foreign_pages(exchange: Exchange, hosts: Collection[str]) -> None:
     asked = _values(exchange, b"host")
     if any(not _is_own(host, hosts) for host in asked) or len(asked) > 1:
         raise GatewayError("forbidden", "asked by a name that is not its own; see server.hosts")
+    if is_named:
+        return
     if not _OWN_SITE.issuperset(_values(exchange, b"sec-fetch-site")):
-        raise GatewayError("forbidden", "a web page elsewhere may not ask; see server.hosts")
+        raise GatewayError("forbidden", "a web page elsewhere may not ask; see server.cors_origins")
     for origin in _values(exchange, b"origin"):
         scheme, _, authority = origin.partition("://")
         default = {"http": ":80", "https": ":443"}.get(scheme, "")
         is_same = authority.removesuffix(default) in [host.removesuffix(default) for host in asked]
         if not default or not (is_same or authority.removesuffix(default) in hosts):
-            raise GatewayError("forbidden", "a web page elsewhere may not ask; see server.hosts")
+            raise GatewayError("forbidden", "a web page elsewhere may not ask; see server.cors_origins")
 
 
 def _values(exchange: Exchange, name: bytes) -> list[str]:

@@ -35,6 +35,7 @@ class Exchange:
         client: the holder of its key, or its address: whom limits count for.
         route: the path's pattern, for metrics; never the path itself.
         status: what was answered; 0 until then.
+        own_headers: what every answer to it says, errors and streams too.
         is_work: texts or a chat were asked for, so that the live view counts it.
         facts: what the log line says beside that; never text, never keys.
         memory: what all requests may hold together; None counts nothing.
@@ -50,6 +51,7 @@ class Exchange:
     route: str = "unknown"
     status: int = 0
     is_closing: bool = False
+    own_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     is_work: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
     memory: MemoryBudget | None = None
@@ -105,7 +107,7 @@ class Exchange:
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send the head of an answer; the request id and, when draining, `Connection: close` are added."""
-        own = [(b"x-request-id", self.request_id.encode())]
+        own = [(b"x-request-id", self.request_id.encode()), *self.own_headers]
         if self.is_closing and (b"connection", b"close") not in headers:
             own.append((b"connection", b"close"))
         self.status = status

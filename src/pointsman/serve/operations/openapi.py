@@ -131,7 +131,7 @@ def describe(routes: Sequence[Route], *, needs_key: bool) -> dict[str, Any]:
     """The document for a table of routes, where users need a key or not."""
     paths: dict[str, Any] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, needs_key)
+        paths.setdefault(route.template, {})[route.method.lower()] = _operation(route, needs_key)
     return {
         "openapi": "3.1.0",
         "info": {"title": "pointsman", "version": __version__},
@@ -149,7 +149,7 @@ def describe(routes: Sequence[Route], *, needs_key: bool) -> dict[str, Any]:
 def _operation(route: Route, needs_key: bool) -> dict[str, Any]:
     schema: dict[str, Any] = {"$ref": "#/components/schemas/Error"}
     statuses = sorted({str(kind.status) for kind in KINDS.values()})
-    if route.path in _CHATS:
+    if route.template in _CHATS:
         # What an upstream says of a client's mistake goes back as it came.
         schema = {"anyOf": [schema, {"type": "object"}]}
         statuses.append("4XX")
@@ -158,7 +158,7 @@ def _operation(route: Route, needs_key: bool) -> dict[str, Any]:
         "summary": (route.handler.__doc__ or "").strip().split("\n")[0],
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": _PARAMETERS.get(name, _TEXT)}
-            for name in _PARAMETER.findall(route.path)
+            for name in _PARAMETER.findall(route.template)
         ],
         "responses": {
             "200": {"description": "done"},
@@ -167,8 +167,8 @@ def _operation(route: Route, needs_key: bool) -> dict[str, Any]:
         "security": [] if route.access == "open" or not needs_key else [{"bearer": []}, {"api_key": []}],
     }
     if route.method == "POST":
-        content = {"application/json": {"schema": _BODIES[route.path]}}
+        content = {"application/json": {"schema": _BODIES[route.template]}}
         operation["requestBody"] = {"required": True, "content": content}
-    elif route.path == "/predict":
+    elif route.template == "/predict":
         operation["parameters"].append({"name": "query", "in": "query", "required": True, "schema": _TEXT})
     return operation

@@ -111,7 +111,7 @@ class Service:
             self.settings = with_demo_upstreams(self.settings, ports)
         gateway = build(self.settings)
         gateway.engine.open()
-        public = Application(gateway, Table(PUBLIC))
+        public = Application(gateway, Table(PUBLIC), server.cors_origins)
         if self._shared is None:
             self.servers = [Listener(public, listen(server.host, server.port), limits)]
         else:

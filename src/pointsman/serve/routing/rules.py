@@ -12,7 +12,8 @@ from typing import Any
 from pointsman.serve.routing.folding import folded, unmarked
 from pointsman.serve.routing.keywords import Keyword, compile_keyword
 from pointsman.serve.routing.request_text import RequestText
-from pointsman.serve.settings import Rule, linear_pattern
+from pointsman.serve.setting_values import linear_pattern
+from pointsman.serve.settings import Rule
 
 _SINGLE = re.compile(r"(?<!-)[^\x00-\x7f](?!-)")
 """A character of a pattern that is not the end of a range."""

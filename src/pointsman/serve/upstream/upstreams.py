@@ -114,7 +114,9 @@ class Upstream:
         self.breaker = Breaker(settings.breaker_failures, settings.breaker_open_s)
         self.budget = RetryBudget()
         self._metrics = metrics
-        self._headers = _own_headers(settings, read_key(settings, name))
+        self._headers = _own_headers(settings, read_key(settings, name), _set_headers(settings, name))
+        own = {name for name, _ in self._headers}
+        self._forwarded = [name for name in FORWARDED if name not in own]
         self._transport = transport
         self._targets: dict[str, bytes] = {}
 
@@ -177,7 +179,7 @@ class Upstream:
         self, path: str, body: bytes, headers: Mapping[bytes, bytes], client: str
     ) -> UpstreamResponse:
         started = time.monotonic()
-        sent = [(name, value) for name in FORWARDED if _is_harmless(value := headers.get(name, b""))]
+        sent = [(name, value) for name in self._forwarded if _is_harmless(value := headers.get(name, b""))]
         sent += self._headers
         try:
             response = await self._transport.post(
@@ -287,7 +289,24 @@ def _one_line(key: str, where: str) -> str:
     return key
 
 
-def _own_headers(settings: UpstreamSettings, key: str | None) -> list[tuple[bytes, bytes]]:
+def _set_headers(settings: UpstreamSettings, name: str) -> dict[str, str]:
+    """The operator's further headers.
+
+    Raises:
+        SettingsError: a variable that is not set, or a value that no header can have.
+    """
+    where = f"upstreams.{name}.headers"
+    values = {header: value.get_secret_value() for header, value in settings.headers.items()}
+    for header, variable in settings.headers_env.items():
+        values[header] = os.environ.get(variable, "").strip()
+        if not values[header]:
+            raise SettingsError(f"{where}_env.{header}: the variable {variable} is not set.")
+    return {header: _one_line(value, f"{where}.{header}") for header, value in values.items()}
+
+
+def _own_headers(
+    settings: UpstreamSettings, key: str | None, further: dict[str, str]
+) -> list[tuple[bytes, bytes]]:
     headers = [
         (b"content-type", b"application/json"),
         (b"accept-encoding", b"identity"),
@@ -298,7 +317,8 @@ def _own_headers(settings: UpstreamSettings, key: str | None) -> list[tuple[byte
         headers.append(
             (b"api-key", key.encode()) if is_azure else (b"authorization", b"Bearer " + key.encode())
         )
-    return headers
+    set_here = [(name.encode(), value.encode()) for name, value in further.items()]
+    return [header for header in headers if header[0].decode() not in further] + set_here
 
 
 def _retry_after(value: str | None) -> float | None:

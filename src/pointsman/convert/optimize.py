@@ -6,6 +6,8 @@ DistilBERT and their kin it does, and the same report says so.
 
 import logging
 import tempfile
+import traceback
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +56,14 @@ def fuse(plain: onnx.ModelProto, heads: int, hidden_size: int, *, split: bool = 
     options = FusionOptions("bert")
     options.use_raw_attention_mask(True)
     options.use_multi_head_attention = split
+    made = _optimized(plain, heads, hidden_size, options)
+    before, after = _fused(plain), _fused(made.model)
+    return Fused(
+        made.model, {name: after[name] - before[name] for name in sorted(after) if after[name] > before[name]}
+    )
+
+
+def _optimized(plain: onnx.ModelProto, heads: int, hidden_size: int, options: FusionOptions) -> Any:
     logger = logging.getLogger("onnxruntime.transformers")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -61,7 +71,7 @@ def fuse(plain: onnx.ModelProto, heads: int, hidden_size: int, *, split: bool = 
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "plain.onnx"
             onnx.save(plain, path)
-            made: Any = optimizer.optimize_model(
+            return optimizer.optimize_model(
                 str(path),
                 model_type="bert",
                 num_heads=heads,
@@ -69,14 +79,14 @@ def fuse(plain: onnx.ModelProto, heads: int, hidden_size: int, *, split: bool = 
                 optimization_options=options,
                 opt_level=0,
             )
-    except Exception as error:
-        raise ConversionError(f"ONNX Runtime's transformer optimizer failed: {error}") from error
+    except Exception as error:  # noqa: BLE001 - whatever ends it, the export goes on without it
+        with warnings.catch_warnings():
+            # Where it fails, it leaves a temporary directory of its own to the garbage collector.
+            warnings.simplefilter("ignore", ResourceWarning)
+            traceback.clear_frames(error.__traceback__)
+        raise ConversionError(f"ONNX Runtime's transformer optimizer failed: {error}") from None
     finally:
         logger.setLevel(level)
-    before, after = _fused(plain), _fused(made.model)
-    return Fused(
-        made.model, {name: after[name] - before[name] for name in sorted(after) if after[name] > before[name]}
-    )
 
 
 def _fused(model: onnx.ModelProto) -> Counter[str]:

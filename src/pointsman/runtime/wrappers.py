@@ -97,7 +97,9 @@ def is_background_task(messages: Sequence[Mapping[str, Any]]) -> bool:
     asked = [text for message in messages if message.get("role") == "user" and (text := text_of(message))]
     told = [text_of(message) for message in messages if message.get("role") in ("system", "developer")]
     begins = [text.lstrip()[:_HEAD_CHARS] for text in (*asked[-1:], *told)]
-    return any(_TASKS.match(text) for text in begins) or any(_FILL_IN.search(text) for text in asked[-1:])
+    # To search all of a long text would keep everybody waiting: the interpreter's lock is held meanwhile.
+    ends = [end for text in asked[-1:] for end in (text[:_HEAD_CHARS], text[-_TAIL_CHARS:])]
+    return any(_TASKS.match(text) for text in begins) or any(_FILL_IN.search(text) for text in ends)
 
 
 def text_of(message: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ class EchoUpstream:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        body = b""
+        body = bytearray()
         while True:
             message = await receive()
             body += message.get("body", b"")

@@ -97,6 +97,16 @@ def test_every_place_is_read(payload: dict[str, Any]) -> None:
     assert matches(payload, keywords=WORDS)
 
 
+def test_headers_that_go_on_are_read_but_for_what_everybody_accepts() -> None:
+    rules = compile_rules([Rule(name="private", send="local-only", keywords=("payroll", "json", "event"))])
+
+    def is_private(*headers: str) -> bool:
+        return first_match(rules, RequestText(chat("x"), frozenset(), headers)) is not None
+
+    assert is_private("*/*", "team=payroll")
+    assert not is_private("application/json", "text/event-stream", "*/*", "responses=v1")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -124,6 +134,17 @@ def test_every_place_is_read(payload: dict[str, Any]) -> None:
         in_base64(in_base64("here is the payroll")),
         "eyJhbGciOiJub25lIn0." + in_base64('{"sub":"payroll"}').rstrip("=") + ".x",
         b"the payroll".hex(),
+        "0x" + b"the payroll".hex(),
+        (b"the payroll " + b"x " * 300).hex(),
+        "/srv" * 80 + "/payroll/" + "files/" * 80,
+        in_base64("the payroll\x07" + " and so on" * 9),
+        in_base64("\uf0b7 the payroll of everybody here"),
+        in_base64("the payroll of " + "Müller " * 9, "latin-1"),
+        in_base64("the payroll of " + "Müller " * 9, "utf-16"),
+        in_base64("payroll of the year", "utf-16"),
+        in_base64("the payroll" + " and so on" * 9)[:101],
+        base64.b64encode(("the payroll" + " and so on" * 9 + "é").encode()[:-1]).decode(),
+        r"sk\-proj",
         "hi" + "".join(chr(0xE0000 + ord(char)) for char in "payroll"),
     ],
 )

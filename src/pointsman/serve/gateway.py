@@ -28,7 +28,7 @@ from pointsman.serve.routing.request_text import RequestText
 from pointsman.serve.routing.rules import CompiledRule, compile_rules, first_match
 from pointsman.serve.routing.sticky import Sticky
 from pointsman.serve.settings import GatewaySettings, Rule
-from pointsman.serve.upstream.upstreams import Upstreams
+from pointsman.serve.upstream.upstreams import FORWARDED, Upstreams
 from pointsman.settings import Settings
 
 T = TypeVar("T")
@@ -95,7 +95,9 @@ class Gateway:
         """The rule that decides a request; a long one is read in a thread while others are answered."""
         if not self.rules:
             return None
-        request = RequestText(payload, frozenset(exchange.header_values(b"x-pointsman-tags")) - {""})
+        tags = frozenset(exchange.header_values(b"x-pointsman-tags")) - {""}
+        sent = [value for name in FORWARDED for value in exchange.header_values(name)]
+        request = RequestText(payload, tags, sent)
         return await self.read(exchange.held_bytes, first_match, self.rules, request)
 
     def count_decision(

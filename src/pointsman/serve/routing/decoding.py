@@ -4,8 +4,10 @@ A tool's result is often JSON inside a string inside JSON, so what has been deco
 """
 
 import base64
+import codecs
 import html
 import re
+import string
 import sys
 from collections.abc import Callable, Iterator
 
@@ -19,6 +21,9 @@ _PIECE, _OVERLAP = 1 << 16, 512
 """Characters that are read in one go."""
 _SHORTEST = 10
 """Base64 or hexadecimal digits below which there is no word worth a rule."""
+_SURE = 24
+"""Bytes that are not valid UTF-8, or nearly all printable, by chance."""
+_PRINTABLE = bytes([9, 10, 13, *range(32, 127)])
 _ESCAPE = re.compile(r"\\(?:u\{[0-9a-fA-F]{1,6}\}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|[^\n])")
 _CONTROLS = {"n": "\n", "r": "\n", "t": "\t", "f": "\n", "v": "\n", "b": " "}
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?")
@@ -44,7 +49,16 @@ def without_blobs(text: str) -> str:
     """The text without pictures and sounds in base64: by chance they spell any short word."""
     if _LONG.search(text) is None:
         return text
-    return _LONG.sub(lambda match: match[0] if _of_base64(match[0]) else "", text)
+    return _LONG.sub(lambda match: "" if _is_blob(match[0]) else match[0], text)
+
+
+def _is_blob(run: str) -> bool:
+    """Whether a long run is no text in any way; capitals and small letters are two fifths each by chance."""
+    if _of_base64(run) or _of_hex(run):
+        return False
+    kinds = (string.ascii_uppercase, string.ascii_lowercase)
+    others = [len(run.encode().translate(None, kind.encode())) for kind in kinds]
+    return _HEX.fullmatch(run) is not None or 5 * max(others) < 4 * len(run)
 
 
 def decoded(text: str) -> Iterator[str]:
@@ -114,7 +128,7 @@ def _of_escape(escape: str) -> str:
     if rest:
         code = int(rest, 16)
         return chr(code) if code <= sys.maxunicode else escape
-    return _CONTROLS.get(kind, kind if kind in "\\\"'/`" else escape)
+    return _CONTROLS.get(kind, escape if kind.isalnum() or kind.isspace() else kind)
 
 
 def _of_bytes(run: str) -> str:
@@ -123,21 +137,30 @@ def _of_bytes(run: str) -> str:
 
 def _of_base64(run: str) -> str | None:
     bare = run.rstrip("=")
+    if len(bare) % 4 == 1 and len(bare) > 4 * _SHORTEST:
+        bare = bare[:-1]
     if len(bare) < _SHORTEST or len(bare) % 4 == 1:
         return None
     return _readable(base64.urlsafe_b64decode(bare.replace("+", "-").replace("/", "_") + "=="))
 
 
 def _of_hex(run: str) -> str | None:
+    run = run[2:] if run[:2] in ("0x", "0X") else run
     if len(run) < _SHORTEST or len(run) % 2 or not _HEX.fullmatch(run):
         return None
     return _readable(bytes.fromhex(run))
 
 
 def _readable(data: bytes) -> str | None:
-    """UTF-8, or the ASCII part of UTF-16, without control characters; None for anything else."""
+    """The text that bytes are; None for anything else, and for few bytes with control characters.
+
+    It may break off in a character. UTF-16 and Latin-1 are told by their ASCII part.
+    """
+    data = data.removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff").replace(b"\0", b"")
+    is_long = len(data) >= _SURE
     try:
-        text = data.replace(b"\0", b"").decode("utf-8")
+        text, _ = codecs.utf_8_decode(data, "strict", not is_long)
     except UnicodeDecodeError:
-        return None
-    return None if _CONTROL.search(text) else text
+        is_latin = is_long and 8 * len(data.translate(None, _PRINTABLE)) <= len(data)
+        return data.decode("latin-1") if is_latin else None
+    return text if is_long or not _CONTROL.search(text) else None

@@ -21,6 +21,8 @@ tells it from the vowel signs, voicing marks and tones of other scripts."""
 
 _MARK = regex.compile(MARK)
 _IGNORABLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}\p{Cf}\u0640]")
+_APOSTROPHES = "\u2018\u2019\u201b\u02b9\u02bc\u2032"
+"""Programs that write for people turn a straight one into these."""
 _DASH = regex.compile(r"[\p{Pd}\u2212]")
 _LETTER_IN_NAME = re.compile(
     r"(?:\bLATIN (?:CAPITAL |SMALL )?LETTER (?:SMALL CAPITAL |DOTLESS )?|REGIONAL INDICATOR SYMBOL LETTER )"
@@ -83,6 +85,8 @@ def _fold(char: str) -> str:
         return ""
     if name == "BRAILLE PATTERN BLANK":
         return " "
+    if name.startswith("PARENTHESIZED LATIN"):
+        return _plain(char)
     plain = unicodedata.normalize("NFKD", char)
     return "".join(map(_plain, plain)) if len(plain) <= _LONGEST_FORM else char
 
@@ -96,6 +100,8 @@ def _plain(char: str) -> str:
         return str(unicodedata.decimal(char))
     if _DASH.match(char):
         return "-"
+    if char in _APOSTROPHES:
+        return "'"
     if _IGNORABLE.match(char):
         return JOINT
     name = unicodedata.name(char, "")

@@ -5,7 +5,7 @@ All is read, known field or not, keys and numbers too: a field that is new tomor
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -31,6 +31,8 @@ _PROTOCOL = """
 """
 _VOCABULARY = frozenset(_PROTOCOL.split())
 """The protocol's own words: as a key or a kind they say nothing of the request."""
+_ACCEPTED = frozenset({"*/*", "application/json", "text/event-stream"})
+"""What clients accept; it says nothing of the request, either."""
 _WITHOUT_MEDIA = frozenset(
     {"audio", "text", "modalities", "tools", "tool_choice", "functions", "function_call", "include"}
     | {"response_format", "metadata"}
@@ -61,11 +63,13 @@ class RequestText:
     Args:
         payload: the request; only read.
         tags: of the headers x-pointsman-tags.
+        headers: values of those that go on to an upstream.
     """
 
-    def __init__(self, payload: Mapping[str, Any], tags: frozenset[str]) -> None:
+    def __init__(self, payload: Mapping[str, Any], tags: frozenset[str], headers: Iterable[str] = ()) -> None:
         self._payload = payload
         self.tags = tags
+        self._headers = frozenset(headers) - _ACCEPTED
 
     @property
     def has_tools(self) -> bool:
@@ -108,7 +112,7 @@ class RequestText:
 
     @cached_property
     def _content(self) -> "_Content":
-        content = _Content()
+        content = _Content(self._headers)
         for name, value in self._payload.items():
             if name != "model":
                 # It does not go to any upstream: each is asked for its own model.
@@ -119,11 +123,11 @@ class RequestText:
 class _Content:
     """What is found on one walk through a request, whose body is at most 32 deep."""
 
-    def __init__(self) -> None:
+    def __init__(self, beside: Iterable[str]) -> None:
         self.has_media = False
         self.chars = 0
         self._said: list[str] = []
-        self._beside: dict[str, None] = {}
+        self._beside: dict[str, None] = dict.fromkeys(beside)
 
     def texts(self) -> Iterator[str]:
         """What is said, and then each key and each other value once."""

@@ -1,7 +1,7 @@
-"""What each lever of the target is worth to the teacher, on the rows that a recipe holds out.
+"""What each lever of the target is worth to the teacher, and what it knows of families that are left out.
 
-`python -m tools.router_ablation RECIPE DATA CACHE` prints the table: from a ridge on words that learns
-whether the strong answer is better, one lever more a line.
+`python -m tools.router_ablation RECIPE DATA CACHE` prints both tables: from a ridge on words that learns
+whether the strong answer is better, one lever more a line; and each family by what the others teach.
 """
 
 import sys
@@ -16,7 +16,8 @@ from pointsman.train.baselines import vectors_of
 from pointsman.train.data import Example, Measured
 from pointsman.train.experts import all_features, balanced_weights, ridge_opinion
 from pointsman.train.recipe import Recipe, Target, load_recipe
-from pointsman.train.split import held_out_rows, learned_examples
+from pointsman.train.split import held_out_rows, learned_examples, training_rows
+from pointsman.train.transfer import MEAN, distinct, leave_one_out
 
 Key = tuple[str, str]
 
@@ -72,7 +73,20 @@ def _figures(rows: Sequence[Measured], score: np.ndarray) -> dict[str, float]:
     return {"pooled": areas[0], "mean over families": float(np.mean(areas[1:]))}
 
 
-if __name__ == "__main__":
+def print_tables(recipe: Recipe, data: Path, cache: Path) -> None:
+    """Both tables as Markdown."""
     print("| the target and its teacher | pooled | mean over families |\n| --- | --- | --- |")
-    for lever, figures in ablation(load_recipe(Path(sys.argv[1])), *map(Path, sys.argv[2:4])).items():
+    for lever, figures in ablation(recipe, data, cache).items():
         print(f"| {lever} | {' | '.join(f'{value:.3f}' for value in figures.values())} |")
+    rows = training_rows(recipe, data)
+    vectors = vectors_of(distinct(rows), cache, 128, _untold)
+    for by_subject in ([], ["llmrouter"]):
+        found = leave_one_out(rows, vectors, by_subject)
+        print(f"\n| left out | {' | '.join(found[MEAN])} |\n| --- | --- | --- | --- |")
+        for name, figures in found.items():
+            shown = ["-" if np.isnan(value) else f"{value:.3f}" for value in figures.values()]
+            print(f"| {name} | {' | '.join(shown)} |")
+
+
+if __name__ == "__main__":
+    print_tables(load_recipe(Path(sys.argv[1])), *map(Path, sys.argv[2:4]))

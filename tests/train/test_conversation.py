@@ -52,7 +52,7 @@ def test_no_turn_of_the_test_chats_was_written_for_training():
     known = {p.lower() for of in read_phrases(RECIPES / "follow-ups.jsonl").values() for p in of}
     everyday, chats = (
         [json.loads(line) for line in (RECIPES / name).read_text(encoding="utf-8").splitlines()]
-        for name in ("everyday-train.jsonl", "chats-test.jsonl")
+        for name in ("everyday-third.jsonl", "chats-test.jsonl")
     )
     known |= {row["query"].lower() for row in everyday}
     turns = {m["content"].lower() for chat in chats for m in chat["messages"] if m["role"] == "user"}

@@ -64,7 +64,9 @@ def test_a_recipe_that_is_not_there_is_an_error(tmp_path):
         load_recipe(tmp_path / "none.toml")
 
 
-def test_the_default_recipe_is_understood():
-    recipe = load_recipe(Path(__file__).parents[2] / "recipes" / "default-router.toml")
+@pytest.mark.parametrize("name", ["default-router-first", "default-router", "default-router-third"])
+def test_the_default_routers_recipes_are_understood(name):
+    recipe = load_recipe(Path(__file__).parents[2] / "recipes" / f"{name}.toml")
+    assert recipe.name == name
     assert recipe.outcomes
     assert {rule.label for rule in recipe.rules} >= {"local", "cloud"}

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from pointsman.evaluation.quality import POOLED
 from pointsman.policy import Policy
 
@@ -124,7 +126,10 @@ def _transfer(report: Report) -> str:
     if not found:
         return ""
     kinds = list(found["mean"])
-    rows = [[name, *(f"{figures[kind]:.3f}" for kind in kinds)] for name, figures in found.items()]
+    rows = [
+        [name, *("-" if np.isnan(figures[kind]) else f"{figures[kind]:.3f}" for kind in kinds)]
+        for name, figures in found.items()
+    ]
     return (
         "## Families that training never saw\n\nAPGR on the training rows of one family, of a ridge on the "
         "gain that learned from all others: what these outcomes teach about other questions.\n\n"

@@ -15,6 +15,7 @@ from pointsman.train.data import Measured, merged
 from pointsman.train.experts import Features, all_features, balanced_weights, ridge_opinion
 
 MEAN = "mean"
+_LEAST_LEAD = 0.03
 
 
 def leave_one_out(
@@ -28,7 +29,8 @@ def leave_one_out(
         by_subject: families of which each subject is left out, not the family as a whole.
 
     Returns:
-        For each family or subject, and for `mean`, the APGR of `words`, `vectors` and `both`.
+        For each family or subject, and for `mean`, the APGR of `words`, `vectors` and `both`; NaN where the
+        strong models lead by less than .03, which the mean leaves out.
     """
     examples = merged(rows, [row.gain for row in rows])
     parts = [row.subject if row.source in by_subject else row.source for row in rows]
@@ -49,7 +51,7 @@ def leave_one_out(
         queries = [e.query for e, chosen in zip(examples, ask, strict=True) if chosen]
         own = [row for row, its in zip(rows, parts, strict=True) if its == name]
         found[str(name)] = {k: _apgr(own, dict(zip(queries, s, strict=True))) for k, s in said.items()}
-    means = {kind: float(np.mean([figures[kind] for figures in found.values()])) for kind in kinds}
+    means = {kind: float(np.nanmean([figures[kind] for figures in found.values()])) for kind in kinds}
     return {**found, MEAN: means}
 
 
@@ -59,8 +61,9 @@ def distinct(rows: Sequence[Measured]) -> list[str]:
 
 
 def _apgr(rows: Sequence[Measured], score: dict[str, Any]) -> float:
-    """APGR over the rows whose query has a score; .5 where the two models are equally good."""
+    """APGR over the rows whose query has a score; NaN where the strong models hardly lead."""
     asked = [row for row in rows if row.query in score]
     weak, strong = (np.array([getattr(row, name) for row in asked]) for name in ("weak", "strong"))
-    area = apgr(cost_quality_curve(np.array([score[row.query] for row in asked]), weak, strong))
-    return area if np.isfinite(area) else 0.5
+    if abs(strong.mean() - weak.mean()) < _LEAST_LEAD:
+        return float("nan")
+    return apgr(cost_quality_curve(np.array([score[row.query] for row in asked]), weak, strong))

@@ -311,7 +311,8 @@ def test_any_texts_in_an_order_are_answered(router: Router, make: Any) -> None:
 
 @pytest.mark.parametrize(
     "texts", ["hello", b"hello", None, 5, {"hello"}, {"hello": 1}, ["hello", None], [b"hello"], [["hello"]],
-              np.array([["hello"]]), np.array("hello"), (None for _ in range(1)), object()], ids=repr,
+              np.array([["hello"]]), np.array("hello"), (None for _ in range(1)), object()],
+    ids=lambda texts: type(texts).__name__,
 )  # fmt: skip
 def test_what_is_no_list_of_texts_is_refused(router: Router, texts: Any) -> None:
     with pytest.raises(InputError, match=r"expected (a list of |a )?strings?"):

@@ -1,6 +1,6 @@
 """A decision: the model's word beside ours, and why they differ.
 
-This file knows what a decision says; it refuses to know how one is made.
+This file defines what a decision says, and nothing of how one is made.
 """
 
 from dataclasses import dataclass

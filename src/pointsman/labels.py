@@ -1,6 +1,6 @@
 """The two targets, and the names of a classifier's classes in the order of its logits.
 
-This file knows names and their order; it refuses to know thresholds, models and text.
+This file defines names and their order, and nothing of thresholds, models and text.
 """
 
 from dataclasses import dataclass

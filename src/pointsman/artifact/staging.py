@@ -1,6 +1,6 @@
 """Stages whose writer was killed: told from those still at work by a lock that ends with its process.
 
-It refuses to know what a stage holds.
+It knows nothing of what a stage holds.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ def stage_lock(stage: Path) -> Iterator[None]:
 
 
 def remove_stale(directory: Path, pattern: str) -> None:
-    """Remove the stages in a directory that match a glob and that nobody works on any more."""
+    """Remove the stages in a directory that match a glob and whose writer has ended."""
     for stage in directory.glob(pattern):
         with contextlib.suppress(OSError):
             if time.time() - stage.stat().st_mtime < SETTLED_S:
@@ -37,7 +37,7 @@ def remove_stale(directory: Path, pattern: str) -> None:
 
 @contextmanager
 def directory_lock(directory: Path) -> Iterator[None]:
-    """Hold a directory's lock while the block runs, after whoever holds it now; without locks, go on."""
+    """Hold a directory's lock while the block runs, after its present holder; without locks, go on."""
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):
             held.enter_context(_locked(directory, wait=True))

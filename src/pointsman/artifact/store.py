@@ -163,7 +163,7 @@ def seal(stage: Path, target: Path, manifest: Manifest) -> Artifact:
         manifest: what to write; its `files` are filled in here.
 
     Raises:
-        OutputExistsError: somebody else was faster.
+        OutputExistsError: another process wrote it first.
         ArtifactError: the disk refused.
     """
     names = sorted(p.relative_to(stage).as_posix() for p in stage.rglob("*") if p.is_file())

@@ -249,7 +249,7 @@ class _BareGraph:
         return name
 
     def _constant(self, operand: str, at: int) -> str:
-        """A constant of the model; a stand-in for an operand that only the model's run knows."""
+        """A constant of the model; a placeholder for an operand that only the model's run knows."""
         if not operand:
             return ""
         if operand in self._constants:
@@ -275,7 +275,7 @@ def _columns(node: onnx.NodeProto, right: onnx.TensorProto) -> int:
 
 
 def _one(position: int, name: str) -> onnx.TensorProto:
-    """A stand-in for a computed scale (a float 1) or zero point (a 0) of `MatMulIntegerToFloat`."""
+    """A placeholder for a computed scale (a float 1) or zero point (a 0) of `MatMulIntegerToFloat`."""
     if position == 2:
         return helper.make_tensor(name, TensorProto.FLOAT, [], [1.0])
     return helper.make_tensor(name, TensorProto.UINT8, [], [0])

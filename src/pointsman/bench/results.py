@@ -1,7 +1,7 @@
 """A benchmark as data: what was measured, on what, and every raw timing. It renders nothing.
 
 Warm-ups stand apart from calls. Figures (percentiles, ratios, doubts) are never stored; they are
-computed from the timings whenever somebody asks, so a file cannot contradict itself.
+computed from the timings on demand, so a file cannot contradict itself.
 """
 
 import json

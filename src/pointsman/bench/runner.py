@@ -1,6 +1,6 @@
 """Measuring: every backend alone in its process, rounds A B C A B C ..., raw timings out.
 
-It knows processes and order; it refuses to know models, figures and Markdown. A round itself goes round in
+It knows processes and order, and nothing of models, figures and Markdown. A round itself goes round in
 short slices, so backends follow each other within a fraction of a second and a ratio within a round sees
 the same noise on both of its sides.
 """

@@ -134,7 +134,7 @@ def _answer(stream: TextIO, answer: Mapping[str, Any]) -> None:
 
 
 def _private_stdout() -> TextIO:
-    """The standard output for answers alone: what anybody else prints goes to standard error."""
+    """The standard output for answers alone: all other output goes to standard error."""
     private = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return private

@@ -38,7 +38,7 @@ class TorchSubject:
 def open_checkpoint(settings: Mapping[str, Any]) -> Subject:
     """Open `checkpoint` on `threads`, compiled where `compile` is true."""
     torch.set_num_threads(settings["threads"])
-    # Float32 whatever the file holds: float16 is slow on a CPU, and nobody should win against that.
+    # Float32 whatever the file holds: float16 is slow on a CPU, and no backend should win against that.
     model = AutoModelForSequenceClassification.from_pretrained(
         settings["checkpoint"], dtype=torch.float32
     ).eval()

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--config", type=Path, required=True, help="TOML of the gateway, with both upstreams")
     parser.add_argument("--output", type=Path, required=True, help="the work folder")
-    parser.add_argument("--sample", help="ask so many queries, the ones that teach most (default: all)")
+    parser.add_argument("--sample", help="number of queries to ask, the ones that teach most (default: all)")
     parser.add_argument(
         "--router", type=Path, help="today's router, for --sample (default: the configuration's)"
     )

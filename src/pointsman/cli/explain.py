@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--variant", help="which of its files to run: int8, folded, plain, fp16")
     add_policy_flags(parser)
-    parser.add_argument("--top", type=int, default=15, help="so many of the heaviest words (default: 15)")
+    parser.add_argument("--top", type=int, default=15, help="number of heaviest words (default: 15)")
     parser.add_argument("--json", action="store_true", help="everything as JSON")
 
 

@@ -1,6 +1,6 @@
 """The conversion guide's own interface: its class and its file names, over this package.
 
-Whoever follows the guide (`from modules.onnx_converter import MobileBertONNXConverter`) gets a verified
+Code that follows the guide (`from modules.onnx_converter import MobileBertONNXConverter`) gets a verified
 artifact in `{output_dir}/artifact`, and beside it the files under the names that the guide uses. Where the
 guide's recipe would give wrong or unproven results, this gives right ones: parity is judged on probability
 and label, an opset is what was asked for, sizes and speeds are measured.
@@ -44,7 +44,7 @@ from pointsman.runtime.session import available_threads
 from pointsman.settings import Settings
 
 DEFAULT_PATHS = ("./notebooks/mobilebert_query_router_trained", "./notebooks/mobilbert_query_router_trained")
-"""Where a checkpoint is looked for when nobody says: the right spelling, and the guide's."""
+"""Where a checkpoint is looked for by default: the right spelling, and the guide's."""
 
 _GUIDE_NAMES = {"plain": GUIDE_PLAIN, "folded": GUIDE_FOLDED, "int8": GUIDE_INT8}
 _BENCHMARK_LENGTH = 16

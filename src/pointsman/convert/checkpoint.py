@@ -255,7 +255,7 @@ def _labels(config: Mapping[str, Any], where: Path, names: Mapping[str, str]) ->
     id2label, label2id = config.get("id2label"), config.get("label2id")
     if not isinstance(id2label, dict) or not id2label:
         raise CheckpointError(
-            f"{where}: id2label is missing, so nobody knows which logit means what. "
+            f"{where}: id2label is missing, so the meaning of each logit is unknown. "
             'Add "id2label": {"0": "local", "1": "cloud"} in the order that the model was trained with.'
         )
     try:

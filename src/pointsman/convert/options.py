@@ -32,7 +32,7 @@ class ExportOptions:
 
     Attributes:
         opset: of the plain file, 14..23.
-        max_tokens: the artifact reads at most so many tokens of a text, at least 2.
+        max_tokens: tokens of a text that the artifact reads at most, at least 2.
         shape: dynamic axes, or one fixed shape for the plain file.
         fold: write the folded float file (or, for other architectures, what ONNX Runtime's optimizer fuses).
         quantize: write the int8 file, if it passes its gates.

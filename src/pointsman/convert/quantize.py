@@ -108,7 +108,7 @@ class _Calibration:
         return float(np.abs(self.probabilities(model) - self.wanted).mean())
 
     def spread(self, texts: int) -> "_Calibration":
-        """About so many of the texts, evenly from all."""
+        """About this many of the texts, evenly from all."""
         chosen = slice(None, None, max(1, len(self.tokens) // texts))
         return replace(self, tokens=self.tokens[chosen], wanted=self.wanted[chosen])
 

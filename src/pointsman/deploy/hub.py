@@ -19,7 +19,7 @@ def push(artifact: Artifact, address: HubAddress, *, private: bool = False) -> H
     """Verify an artifact and commit it; returns the address of the commit.
 
     The repository is made where there is none, and the branch too. Files of the repository that are not the
-    artifact's stay, and nobody reads them as its own.
+    artifact's stay, and are not part of this one.
 
     Args:
         artifact: what to push.

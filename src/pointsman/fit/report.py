@@ -18,7 +18,7 @@ from pointsman.fit.thresholds import Costs, costs_of, pick, threshold_row, thres
 _WIDTH, _HEIGHT, _MARGIN = 560, 300, 48
 _COLOURS = ("var(--ours)", "var(--other)", "var(--aim)", "var(--bad)")
 _PER = 1000.0
-"""Money is shown for so many queries."""
+"""Number of queries that amounts of money are shown for."""
 
 
 def render_report(fitted: Fitted) -> str:

@@ -23,7 +23,7 @@ from pointsman.fit.rows import Floats, Rows
 FOLDS = 5
 _ALPHAS = (1.0, 3.0, 10.0, 30.0)
 _PRIOR_ROWS = 30.0
-"""Equal weights count as much as so many rows."""
+"""Number of rows that the prior of equal weights counts as."""
 ROUTER, WORDS, VECTORS = "today's router", "ridge on words", "ridge on sentence vectors"
 
 

@@ -26,7 +26,7 @@ class Costs:
     cloud: float | None
 
     def month(self, share: float, queries: float) -> float | None:
-        """Money for so many queries, a share of them (0..1) answered by the cloud."""
+        """Money for a number of queries, a share of them (0..1) answered by the cloud."""
         if self.local is None or self.cloud is None:
             return None
         return queries * (share * self.cloud + (1.0 - share) * self.local)

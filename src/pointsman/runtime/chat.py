@@ -1,4 +1,4 @@
-"""Which text of a list of messages a router reads: the last user message, with so many before it.
+"""Which text of a list of messages a router reads: the last user message, and a number of earlier ones.
 
 What a front-end wraps around a message is not read. The number and order of earlier turns is part of the
 artifact, so that serving reads what training read.

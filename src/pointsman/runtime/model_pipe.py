@@ -2,7 +2,7 @@
 
 ONNX Runtime keeps bytes that it is given for as long as the session lives, beside the weights that it made of
 them. From a pipe it reads the same file and keeps nothing. What it reads is still what was verified: the
-pipe is fed from memory, and nobody else has its end.
+pipe is fed from memory, and no other process has its end.
 """
 
 import os

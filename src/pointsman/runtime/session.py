@@ -114,10 +114,10 @@ class Session:
 
         Raises:
             RuntimeUnavailableError: a provider is absent and no fallback was allowed.
-            ArtifactError: ONNX Runtime does not take the model, or it asks for inputs that nobody knows.
+            ArtifactError: ONNX Runtime does not take the model, or it asks for unknown inputs.
         """
         config = config or SessionConfig()
-        # Whoever imported ONNX Runtime before this package left its telemetry on.
+        # ONNX Runtime, where it was imported before this package, still has its telemetry on.
         ort.disable_telemetry_events()
         wanted = resolve_providers(config)
         on_cpu = all(name == CPU for name, _ in wanted)
@@ -167,7 +167,7 @@ class Session:
         """Logits of one batch.
 
         The feed is built from the model's own inputs, so exports that ask for token types run too. A file of
-        one fixed shape gets its rows in groups, padded to that shape; nobody sees the padding.
+        one fixed shape gets its rows in groups, padded to that shape; the padding is cut off again.
 
         Args:
             input_ids: int64 (batch, length).

@@ -52,7 +52,7 @@ class TextEncoder:
         self.pad_id: int = (self._tokenizer.padding or {}).get("pad_id", 0)
         self._special_tokens: int = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         self._tokenizer.no_padding()
-        # `[SEP]` in a text is five characters that somebody wrote, not the end of what the model reads.
+        # `[SEP]` in a text is five characters that a person wrote, not the end of what the model reads.
         self._tokenizer.encode_special_tokens = True
         self._tokenizer.enable_truncation(max_length=limits.max_tokens)
         self._limits = limits

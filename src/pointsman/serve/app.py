@@ -1,6 +1,6 @@
 """The ASGI application: limits on the head of a request, access, dispatch, and the one shape of errors.
 
-It refuses to know what the routes do.
+It knows nothing of what the routes do.
 """
 
 import asyncio

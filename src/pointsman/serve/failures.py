@@ -94,7 +94,7 @@ _TABLE: tuple[tuple[type[PointsmanError], str, str], ...] = (
 
 
 def as_gateway_error(error: BaseException) -> GatewayError:
-    """The answer to any exception; one that nobody expected is an `internal_error` without details."""
+    """The answer to any exception; an unexpected one is an `internal_error` without details."""
     if isinstance(error, GatewayError):
         return error
     for cls, code, message in _TABLE:

@@ -55,7 +55,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class LineHandler(logging.Handler):
-    """Lines to a stream, by a thread of its own: what cannot be written stops nobody.
+    """Lines to a stream, by a thread of its own: what cannot be written never blocks a request.
 
     A full disk or a closed pipe loses lines. A reader that stops reading makes the thread wait, and what
     exceeds the bound meanwhile is counted instead of kept.
@@ -186,7 +186,7 @@ class Tally:
 
 
 def announce(line: str) -> None:
-    """One line on standard output for whoever started this process, if there is anywhere to write it."""
+    """One line on standard output for the program that started this process, if it can be written."""
     if sys.stdout is not None:
         # Past Python's buffer: what a full disk left in there would be tried again at the exit, and fail it.
         with contextlib.suppress(OSError, ValueError):

@@ -61,7 +61,7 @@ class ServerSettings(Part):
         default=0.5,
         ge=0,
         le=600,
-        description="after SIGTERM: not ready any more, but still accepting for so long",
+        description="seconds after SIGTERM during which readiness fails but connections are still accepted",
     )
     grace_s: float = Field(
         default=30.0, ge=0, le=3600, description="then: how long running requests may take to end"
@@ -119,7 +119,7 @@ class InferenceSettings(Part):
         default=0.0,
         ge=0,
         le=100,
-        description="wait so long for company; 0 takes only what has queued up meanwhile",
+        description="milliseconds to wait for a batch to fill; 0 runs what is queued",
     )
     cache_size: int = Field(
         default=4096, ge=0, description="recent decisions kept, by keyed hash of the text; 0: none"
@@ -143,10 +143,10 @@ class Rule(Part):
         default=None, description="this regular expression (RE2) is found in the request's text"
     )
     min_chars: int | None = Field(
-        default=None, ge=0, description="the request's text has at least so many characters"
+        default=None, ge=0, description="the request's text has at least this many characters"
     )
     max_chars: int | None = Field(
-        default=None, ge=0, description="the request's text has at most so many characters"
+        default=None, ge=0, description="the request's text has at most this many characters"
     )
     has_tools: bool | None = Field(default=None, description="tools or functions are given")
     has_images: bool | None = Field(default=None, description="an image, a file or audio is among the parts")
@@ -188,11 +188,11 @@ class RoutingSettings(Part):
         default="refuse", description="a model name that means nothing here: an error, or the router decides"
     )
     fallback: tuple[Literal["local-to-cloud", "cloud-to-local"], ...] = Field(
-        default=(), description="which upstream may stand in for the other; none unless said here"
+        default=(), description="which upstream may answer when the other fails; none by default"
     )
     hedge_after_s: Seconds | None = Field(
         default=None,
-        description="no first byte for so long: the stand-in is asked, too; off unless set",
+        description="seconds to the first byte, then the fallback is asked as well (hedging); off by default",
     )
     rules: tuple[Rule, ...] = Field(default=(), description="rules before the model, in order")
     background: Literal["local", "cloud", "router"] = Field(
@@ -200,7 +200,9 @@ class RoutingSettings(Part):
         description="who answers what a front-end asks on its own: titles, tags, completions, summaries",
     )
     sticky: bool = Field(default=False, description="a conversation stays with the target of its first turn")
-    sticky_ttl_s: Seconds = Field(default=3600.0, description="for so long after its last turn")
+    sticky_ttl_s: Seconds = Field(
+        default=3600.0, description="seconds after its last turn until a conversation is forgotten"
+    )
     stream_decision: Literal["event", "comment", "off"] = Field(
         default="event",
         description="how a stream shows the decision: a field of its first chunk, or an SSE comment",
@@ -247,7 +249,7 @@ class LimitSettings(Part):
         description="bodies and answers of all requests in memory together; the newest gets 503",
     )
     write_timeout_s: Seconds = Field(
-        default=30.0, description="a client that takes nothing of its answer for so long is cut off"
+        default=30.0, description="seconds after which a client that reads nothing of its answer is cut off"
     )
     queue: Count = Field(
         default=64,

@@ -1,7 +1,7 @@
 """Settings from where an operator says them: flags, environment, `.env`, one TOML file; the first wins.
 
 A variable is `POINTSMAN_<TABLE>__<KEY>`, for example `POINTSMAN_UPSTREAMS__CLOUD__API_KEY`. This file knows
-places and precedence; it refuses to know what a key means.
+places and precedence, and nothing of what a key means.
 """
 
 import difflib

@@ -37,7 +37,7 @@ class Endpoint:
     connect_s: float = 5.0
 
     def cost(self, tokens_in: float, tokens_out: float) -> float | None:
-        """Money for so many tokens, in the unit of the prices; None without prices."""
+        """Money for a number of tokens, in the unit of the prices; None without prices."""
         if self.price_in is None or self.price_out is None:
             return None
         return (tokens_in * self.price_in + tokens_out * self.price_out) / 1e6

@@ -141,7 +141,7 @@ class Rule:
         label: `local`, `cloud`, or empty: only the teacher's sentence vector is learned.
         sources: keep rows of these sources only; empty keeps all.
         kinds: keep rows of these kinds only; empty keeps all.
-        rows: at most so many, drawn with the seed; 0 takes all.
+        rows: number of rows drawn with the seed; 0 takes all.
         repeat: how often a text occurs in an epoch.
         part: keep texts whose hash lies from the first to before the second number, 0..1. A recipe with
             [0.0, 0.5] and a suite with [0.5, 1.0] share no text and no near duplicate, whatever they read.

@@ -1,4 +1,4 @@
-"""Some jobs ahead, answers in order: what every engine does, whoever does the work."""
+"""Some jobs ahead, answers in order: what every engine does, in this process or on Ray."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

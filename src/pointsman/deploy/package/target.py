@@ -1,6 +1,6 @@
 """What a target is: a name, its reasons, and which files of an artifact go where.
 
-This file knows the shape of a target; it refuses to know any particular one.
+This file defines the shape of a target, and none in particular.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,6 +1,6 @@
 """Text in, decision out, in one ONNX file: tokenizer, model, calibration and policy in one graph.
 
-The tokenizer's operators are onnxruntime-extensions', which whoever runs the file registers with the session.
+The tokenizer's operators are onnxruntime-extensions', which its user registers with the session.
 """
 
 import json

@@ -1,6 +1,6 @@
 """One upstream asked once: its answer up to the first piece that can go to the client, or why there is none.
 
-Until that piece another upstream may answer instead; it refuses to know whether one may.
+Until that piece another upstream may answer instead; whether one may is decided elsewhere.
 """
 
 import json
@@ -39,7 +39,7 @@ class StartedResponse:
     usage: bytes = b""
 
     def drop(self) -> None:
-        """Nobody wants the rest: close its connection."""
+        """The rest is not needed: close its connection."""
         self.answer.response.close()
         self.call.end("cancelled")
 

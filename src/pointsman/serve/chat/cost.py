@@ -33,7 +33,7 @@ def account_usage(gateway: Gateway, upstream: str, usage: Any) -> tuple[int, int
 
 
 def price(settings: UpstreamSettings | None, tokens_in: int, tokens_out: int) -> float:
-    """What so many tokens cost there, in the operator's currency."""
+    """Cost of a number of tokens there, in the operator's currency."""
     if settings is None:
         return 0.0
     return (tokens_in * settings.price_in + tokens_out * settings.price_out) / 1e6

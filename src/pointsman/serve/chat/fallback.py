@@ -26,7 +26,7 @@ _CODES = {
 
 
 async def begin(context: ChatContext) -> StartedResponse:
-    """The first answer that begins, of the plan's upstream or of the one that may stand in for it.
+    """The first answer that begins, of the plan's upstream or of its fallback.
 
     Raises:
         GatewayError: there is none; with the decision, and with what the upstream said of coming back.

@@ -83,7 +83,7 @@ def _count(context: ChatContext, chosen: Upstream, outcome: str) -> None:
 
 
 def _let_go(task: asyncio.Task[StartedResponse]) -> None:
-    """Cancel an attempt, or drop the answer that nobody took."""
+    """Cancel an attempt, or drop its unused answer."""
     task.cancel()
     task.add_done_callback(_drop)
 

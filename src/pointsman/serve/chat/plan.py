@@ -1,6 +1,6 @@
 """Where a chat goes, and why: privacy first, then the client's wish, then rules, then the model.
 
-This file decides; it refuses to know how an upstream is called.
+This file decides; how an upstream is called is not its business.
 """
 
 import re

@@ -15,7 +15,7 @@ async def while_connected(exchange: Exchange, work: Coroutine[Any, Any, T]) -> T
     The body must have been read.
 
     Raises:
-        ClientGone: nobody waits any more.
+        ClientGone: the client closed the connection.
     """
     task = asyncio.current_task()
     assert task is not None
@@ -32,7 +32,7 @@ async def while_connected(exchange: Exchange, work: Coroutine[Any, Any, T]) -> T
     try:
         return await work
     except asyncio.CancelledError:
-        # Somebody else may want the same; then it is theirs.
+        # Another reader may wait for the same event; then it takes it.
         if is_gone and not task.uncancel():
             raise ClientGone from None
         raise

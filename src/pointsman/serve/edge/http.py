@@ -1,6 +1,6 @@
 """The few things that every route does with ASGI: read a body within limits, answer with bytes.
 
-It refuses to know what a body means.
+It knows nothing of what a body means.
 """
 
 import asyncio
@@ -189,7 +189,7 @@ class Exchange:
         return GatewayError("body_too_large", f"the body is larger than {limit_bytes} bytes")
 
 
-class ClientGone(Exception):  # noqa: N818 - not an error: nobody is there to be told
+class ClientGone(Exception):  # noqa: N818 - not an error: no client is left to tell
     """The client closed the connection."""
 
 

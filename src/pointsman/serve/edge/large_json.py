@@ -27,7 +27,7 @@ MOST_VALUES = 100_000
 _MOST_OUTSIDE_BYTES = 2**21
 _BLOCK = 2**18
 _SHORT = 5
-"""Strings of so many bytes stay where they are: none of them holds an escaped character."""
+"""Strings of this many bytes stay where they are: none of them holds an escaped character."""
 _QUOTE, _BACKSLASH, _PLACEHOLDER = 0x22, 0x5C, "-Infinity"
 _COLON = re.compile(rb"[ \t\r\n]*:")
 

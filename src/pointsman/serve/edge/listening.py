@@ -1,4 +1,4 @@
-"""Sockets, uvicorn behind them, and how to stop listening without losing whoever is about to be accepted."""
+"""Sockets, uvicorn behind them, and how to stop listening without losing waiting connections."""
 
 import asyncio
 import contextlib
@@ -117,7 +117,7 @@ class Listener:
         self._ticks = asyncio.get_running_loop().create_task(self._server.main_loop())
 
     async def stop_accepting(self) -> None:
-        """Accept what is in the kernel's queue, then nobody; connections without a request are closed."""
+        """Accept what is in the kernel's queue, then no more; connections without a request are closed."""
         if self.is_last and refuse_new(self._socket):
             await asyncio.sleep(_ACCEPT_REST_S)
         for server in self._server.servers:

@@ -1,9 +1,9 @@
 """Which texts the model reads next: order alone, without a thread and without a clock.
 
 First come, first served makes a short text wait for a batch of long ones; the shortest first starves the
-long ones. Here a text is due some time after it came, in proportion to its length, and whoever is due first
-is next: nobody is overtaken by what came later than that. Mates of like length join it up to a bounded cost,
-so no batch holds the model for long.
+long ones. Here a text is due some time after it came, in proportion to its length, and the first that is
+due is next: no text is overtaken by what came later than that. Texts of like length join it up to a bounded
+cost, so no batch holds the model for long.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 GIVES_WAY_S = 0.0002
-"""A text gives way to what comes within so many seconds a token of its own: five times what one takes."""
+"""Seconds a token by which a text gives way to later ones: five times what a token takes."""
 _LIKE = 2
-"""Mates are at most so many times as long as the text that leads their batch."""
+"""A batch holds texts up to this many times as long as the text that leads it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -27,10 +27,10 @@ class Job(Generic[K, T]):
 
     Attributes:
         costs: tokens of each text, about.
-        is_wanted: whether somebody still waits.
+        is_wanted: whether its client still waits.
         enqueued, expires, taken: `time.monotonic()`; `taken` is 0.0 until the model gets the first text.
         results: in the order of the texts; filled batch by batch.
-        is_over: whatever comes of its other texts, nobody waits for them.
+        is_over: it was answered, or failed; its other texts are not needed.
     """
 
     key: K
@@ -84,7 +84,7 @@ class BatchQueue(Generic[K, T]):
 
     @property
     def first(self) -> Job[K, T]:
-        """Whose text is due first; somebody must wait."""
+        """Whose text is due first; the queue must not be empty."""
         return self._items[0].job
 
     def add(self, job: Job[K, T]) -> None:
@@ -111,7 +111,7 @@ class BatchQueue(Generic[K, T]):
         """Take out the text that is due first, and those of its version that are nearest to it in length.
 
         Returns:
-            Places of one version, with a cost within bounds; none where nobody waits.
+            Places of one version, with a cost within bounds; none where the queue is empty.
         """
         if not self._items:
             return []

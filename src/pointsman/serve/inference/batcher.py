@@ -21,9 +21,9 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 _WAIT_SHARE = 0.5
-"""Whoever would spend more of its time than this in the queue is refused at once, not when it is over."""
+"""A request that would spend more than this share of its time in the queue is refused at once."""
 _WAIT_SHARE_LOST, _WAIT_SHARE_WON = 0.9, 0.001
-"""Multiplied by the one where somebody waited in vain; with every other batch it grows by the other."""
+"""The share times the first after a request expired, plus the second after any other batch."""
 _SHORT_TURN_S, _MOST_YIELD_S = 0.005, 1.0
 _MEMORY = 0.98
 """How much of the measured pace is kept at each batch."""
@@ -112,7 +112,7 @@ class Batcher(Generic[K, T]):
 
     @property
     def wait_s(self) -> float:
-        """Processor time that the texts that wait will take, by the model's pace of late."""
+        """Seconds until the waiting texts are read, by the model's recent pace."""
         if not self._pace_cost:
             return 0.0
         waiting = (self._came_cost - self._left_cost) * self._pace_s / self._pace_cost
@@ -143,8 +143,8 @@ class Batcher(Generic[K, T]):
         Args:
             key: the version that shall answer.
             texts: at least one.
-            expires: `time.monotonic()` from which on nobody wants the answer any more, unless it was begun.
-            is_wanted: whether somebody still waits; asked in the batcher's thread.
+            expires: `time.monotonic()` after which the answer is not needed, unless it was begun.
+            is_wanted: whether the client still waits; called in a batcher's thread.
 
         Raises:
             GatewayError: `overloaded` at once, `queue_timeout` when it was not its turn in time.
@@ -182,7 +182,7 @@ class Batcher(Generic[K, T]):
             return items
 
     def _gather(self) -> bool:
-        """Put whoever came in line, and wait for somebody if nobody did; False to end."""
+        """Queue the jobs that have come, and wait for one if there is none; False to end."""
         until = 0.0
         while not self._is_stopping:
             try:
@@ -205,7 +205,7 @@ class Batcher(Generic[K, T]):
         """While requests are refused, start no batch before the event loop is through with what has come.
 
         On one processor the two would share it evenly, and a loop that needs more falls behind: requests wait
-        where nobody counts them, and to refuse one takes seconds. A turn that is short again says that it is
+        uncounted, and to refuse one takes seconds. A turn that is short again says that it is
         through.
         """
         refused = self.stats.refused
@@ -226,7 +226,7 @@ class Batcher(Generic[K, T]):
                 return
 
     def _dismiss(self, now: float) -> None:
-        """Let go of whoever has waited too long, and of what nobody waits for."""
+        """Drop jobs that have waited too long, and jobs whose client has gone."""
         gone = self._queue.leave(lambda job: _is_void(job, now))
         if not gone:
             self._wait_share = min(_WAIT_SHARE, self._wait_share + _WAIT_SHARE_WON)
@@ -317,13 +317,13 @@ class Batcher(Generic[K, T]):
         """Hand results to the event loop of who asked, in one call."""
         if not answers:
             return
-        # A closed loop refuses: nobody waits any more.
+        # A closed loop refuses: no request is left.
         with contextlib.suppress(RuntimeError):
             answers[0][0].future.get_loop().call_soon_threadsafe(_settle, answers)
 
 
 def _is_void(job: Job[K, T], now: float) -> bool:
-    """Whether running the rest of a job helps nobody; one that was begun in time is finished."""
+    """Whether the rest of a job is not needed; one that was begun in time is finished."""
     if job.is_over or job.future.cancelled() or not job.is_wanted():
         return True
     return not job.taken and job.expires <= now

@@ -1,4 +1,4 @@
-"""How far the texts of late are from those that the router was calibrated on, by the router's own scores.
+"""How far recent texts are from those that the router was calibrated on, by the router's own scores.
 
 The measure is the population stability index (Siddiqi, "Credit Risk Scorecards", 2006): the sum over ten bins
 of (a - e) ln(a / e), where e is the share of the calibration's queries in a bin and a that of recent texts.
@@ -19,7 +19,7 @@ _BINS = 10
 
 
 class Drift:
-    """The scores of late against a calibration's.
+    """Recent scores against a calibration's.
 
     Args:
         provenance: of an artifact; without a `curve` in it there is nothing to compare with.

@@ -1,7 +1,7 @@
 """The router inside the server: versions that come and go, a cache, a batcher, a canary and a shadow.
 
 A request is answered by exactly one version: model, tokenizer, labels and thresholds come from the same
-`ModelVersion`, whatever is loaded meanwhile. It refuses to know HTTP and upstreams.
+`ModelVersion`, whatever is loaded meanwhile. It knows nothing of HTTP and upstreams.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class ModelVersion:
         return self.router.route_many(texts)
 
     def warm_up(self) -> None:
-        """Answer a few texts of several lengths, alone and together, before anybody relies on it.
+        """Answer a few texts of several lengths, alone and together, before it serves.
 
         Raises:
             PointsmanError: it does not answer, or not with probabilities.
@@ -227,7 +227,7 @@ class Engine:
         Args:
             texts: at least one.
             deadline: `time.monotonic()` of the request's own deadline.
-            is_wanted: whether somebody still waits for the answer; asked in the batcher's thread.
+            is_wanted: whether the client still waits for the answer; called in a batcher's thread.
             owner: whose recent decisions may answer: how fast one comes tells that it was asked before.
 
         Raises:

@@ -1,7 +1,7 @@
 """What is counted: Prometheus names, units and buckets, on a registry that is passed in.
 
 Every label comes from a closed set, so no client can make a new series. Values arrive as values; this file
-refuses to know where they come from.
+knows nothing of where they come from.
 """
 
 from collections.abc import Iterable
@@ -58,14 +58,14 @@ class Metrics:
 
 
 class EngineCollector(Collector):
-    """Gauges that are read from the engine when somebody asks."""
+    """Gauges that are read from the engine at each scrape."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def collect(self) -> Iterable[Metric]:
         """The gauges now."""
-        dropped = "Log lines that were never written, because nobody read or nothing could be written."
+        dropped = "Log lines that were dropped, because the reader stopped or nothing could be written."
         yield CounterMetricFamily("pointsman_log_lines_dropped", dropped, value=dropped_lines())
         engine, stats = self._engine, self._engine.batcher.stats
         yield _gauge("queue_depth", "Texts that wait for the model.", engine.batcher.depth)
@@ -74,7 +74,9 @@ class EngineCollector(Collector):
         yield _gauge("model_texts", "Texts that the model read since the start.", stats.texts)
         yield _gauge("model_run_seconds", "Time in the model since the start.", stats.run_s)
         yield _gauge("queued_seconds", "Time that texts waited since the start.", stats.queued_s)
-        yield _gauge("expired_texts", "Requests dropped because nobody waited any more.", stats.expired)
+        yield _gauge(
+            "expired_texts", "Requests dropped: their time was over or their client gone.", stats.expired
+        )
         if engine.main is not None:
             cache, manifest = engine.main.cache, engine.main.router.manifest
             drift = engine.main.drift.index

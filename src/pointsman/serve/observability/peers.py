@@ -1,7 +1,7 @@
 """What all the processes behind one port have seen: one of them asks the rest, through their parent.
 
-A browser's connections end at any of the processes, and a page whose figures were those of whoever answered
-would jump from one to the other.
+A browser's connections end at any of the processes, and a page with the figures of one process would jump
+from one to the other.
 """
 
 from typing import Any

@@ -51,7 +51,7 @@ class Tracing:
         return nullcontext(Call())
 
     def classified(self, queued_s: float, run_s: float) -> None:
-        """A text has just waited so long and was then in the model for so long."""
+        """Record the seconds that a text has waited, and those that the model took."""
 
     def call(self, upstream: str, api: str, path: str, model: str | None) -> Call:
         """Begin a call of an upstream."""

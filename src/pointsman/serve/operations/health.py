@@ -1,4 +1,4 @@
-"""Is it alive, is it ready: in every spelling that somebody probes.
+"""Is it alive, is it ready: in every spelling that a probe uses.
 
 Liveness never touches the model; readiness is the model's and ends when draining begins.
 """

@@ -34,7 +34,7 @@ class AdminProxy:
 
     Args:
         pool: the workers.
-        lends_key: ask them with their own key, because whoever comes here needs none.
+        lends_key: ask them with their own key, because callers need none here.
     """
 
     def __init__(self, pool: WorkerPool, *, lends_key: bool = False) -> None:
@@ -94,7 +94,7 @@ class AdminProxy:
             await exchange.respond_json(_with_workers({s: a.json() for s, a in answers.items()}))
 
     async def _change(self, exchange: Exchange, body: bytes) -> None:
-        """Tell one after the other. What the first refuses, nobody is told; who refuses later is replaced."""
+        """Tell one after the other. If the first refuses, stop; one that refuses later is replaced."""
         said: dict[int, Any] = {}
         for worker in self._pool.in_order():
             try:

@@ -1,4 +1,4 @@
-"""The process: start, serve, reload on SIGHUP, and on SIGTERM leave without dropping anybody.
+"""The process: start, serve, reload on SIGHUP, and on SIGTERM end without dropping a request.
 
 Leaving goes in steps: not ready any more, still accepting with `Connection: close`; no new connections,
 those in the kernel's queue accepted; running requests end; streams that outlast the grace are told so.

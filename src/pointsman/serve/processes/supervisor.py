@@ -1,8 +1,8 @@
 """Several processes behind one port: started, watched, replaced when they die, and ended together.
 
-The parent binds the socket and hands it down, so that whoever is alive accepts what is in its queue. It loads
+The parent binds the socket and hands it down, so that a living worker accepts what is in its queue. It loads
 no model, and every worker is a fresh interpreter: nothing is forked. A worker that hangs is left alone: it
-accepts nobody, and its connections may come back.
+accepts no connection, and its clients may come back.
 """
 
 import asyncio

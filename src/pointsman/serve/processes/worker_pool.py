@@ -56,7 +56,7 @@ class WorkerPool:
         self.settings = self.settings.model_copy(update={"inference": changed})
 
     def replace(self, worker: Worker) -> None:
-        """Let a worker leave, without dropping anybody; another takes its place."""
+        """End a worker without dropping a request; another takes its place."""
         log("worker replaced", level=logging.WARNING, worker=worker.slot)
         with contextlib.suppress(ProcessLookupError):
             worker.process.terminate()

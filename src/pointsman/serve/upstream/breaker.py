@@ -1,6 +1,6 @@
 """When not to call an upstream: a breaker, its own wish (Retry-After), the budget of retries and hedges.
 
-Pure bookkeeping over a clock; it refuses to know HTTP.
+Pure bookkeeping over a clock, without HTTP.
 """
 
 import time
@@ -51,7 +51,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether only probes are let through, whoever asks."""
+        """Whether only probes are let through, for every client."""
         return self._all.next_probe is not None
 
     def wait_s(self, client: str = "") -> float:
@@ -92,7 +92,7 @@ class Breaker:
                 circuit.next_probe = self._clock() + self._open_s
 
     def hold(self, seconds: float, client: str = "") -> None:
-        """The upstream asked not to be called for so long, by one client or by all."""
+        """The upstream asked for a pause in seconds, by one client or by all."""
         circuit = self._circuits(client, makes=True)[-1]
         circuit.not_before = max(circuit.not_before, self._clock() + seconds)
 

@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection to an upstream: a C parser on asyncio's protocol, with back-pressure.
 
-It refuses to know what is asked, and who is asked next.
+It knows nothing of what is asked, and of other upstreams.
 """
 
 import asyncio
@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         return self._head_bytes > 0 or self._has_head
 
     def expect_acknowledgement(self, seconds: float) -> None:
-        """Break when the other machine has not taken what was sent for so long; 0 waits as the system does.
+        """Break after this many seconds in which the other machine took nothing; 0 waits as the system does.
 
         What a firewall forgot is dropped in silence, and only a timeout of minutes would say so.
         """
@@ -176,7 +176,7 @@ class Connection(asyncio.Protocol):
     # What the parser calls.
 
     def on_message_begin(self) -> None:
-        """Another answer begins; nobody asked for a second one."""
+        """Another answer begins, although one request was sent."""
         if self._is_complete:
             self._keeps = False
 

@@ -1,7 +1,7 @@
 """Two echo upstreams, so that the whole path can be tried without any model or network.
 
 Each says which one it is and repeats the end of the last message, streamed word by word where asked; what is
-no conversation is refused, as by the services that they stand in for.
+no conversation is refused, as by the real services.
 """
 
 import asyncio

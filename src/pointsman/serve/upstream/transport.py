@@ -30,7 +30,7 @@ _PIECE_BYTES = 2**18
 
 
 _STALE_S = 5.0
-"""A kept connection that breaks this soon after a request was dead before: nobody has begun to answer."""
+"""A kept connection that breaks this soon after a request was dead before: no answer has begun."""
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 
@@ -184,7 +184,7 @@ class HttpTransport:
         return True
 
     def close(self) -> None:
-        """Close the connections that nobody uses; the others close when their answers do."""
+        """Close the idle connections; the others close when their answers do."""
         self._is_closed = True
         while self._idle:
             self._idle.pop().abort()

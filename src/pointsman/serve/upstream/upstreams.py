@@ -1,6 +1,6 @@
 """The two upstreams: how to call one, and every way in which a call can fail before its first byte.
 
-Only headers from a list go out. It refuses to know how a target was chosen, and how long anybody waits.
+Only headers from a list go out. How a target was chosen, and how long a client waits, is decided elsewhere.
 """
 
 import math
@@ -172,7 +172,7 @@ class Upstream:
         self._metrics.upstream.labels(self.name, outcome).inc()
 
     def close(self) -> None:
-        """Close every connection that nobody uses."""
+        """Close every idle connection."""
         self._transport.close()
 
     async def _once(

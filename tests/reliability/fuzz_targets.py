@@ -25,7 +25,7 @@ from pointsman.serve.edge.strict_json import parse
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.observability.metrics import Metrics
 from pointsman.serve.settings_loader import known_keys, load_settings, masked
-from pointsman.serve.upstream.sse import EventRelay, last_value
+from pointsman.serve.upstream.sse import EventRelay, values
 from pointsman.serve.upstream.upstreams import FORWARDED, Upstreams
 
 SECRET = "fuzzed-key-8d6b4f2a0c9e7b5d3f1a"
@@ -52,7 +52,7 @@ def event_stream(data: bytes) -> None:
         out += relay.feed(body[start:end])
         assert not out or _LINE_END.sub(b"\n", out).endswith(b"\n\n")
     assert out + relay.rest() == body
-    last_value(out, b"usage")
+    list(values(out, b"usage"))
 
 
 def manifest(data: bytes) -> None:

@@ -92,13 +92,20 @@ def is_background_task(messages: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a front-end asks on its own: for a title, tags, follow-ups, a completion or a summary.
 
     Args:
-        messages: OpenAI-style messages; the last one of the user counts, and a system prompt.
+        messages: OpenAI-style messages; the last one of the user counts, and a system prompt. Of several
+            parts each may be the task: Claude Code's first ones are reminders, or say who it is.
     """
-    asked = [text for message in messages if message.get("role") == "user" and (text := text_of(message))]
-    told = [text_of(message) for message in messages if message.get("role") in ("system", "developer")]
-    begins = [text.lstrip()[:_HEAD_CHARS] for text in (*asked[-1:], *told)]
+    spoken = (message for message in reversed(messages) if message.get("role") == "user" and text_of(message))
+    asked = texts_of(next(spoken, {}))
+    told = [
+        text
+        for message in messages
+        if message.get("role") in ("system", "developer")
+        for text in texts_of(message)
+    ]
+    begins = [text.lstrip()[:_HEAD_CHARS] for text in (*asked, *map(unwrapped, asked), *told)]
     # To search all of a long text would keep everybody waiting: the interpreter's lock is held meanwhile.
-    ends = [end for text in asked[-1:] for end in (text[:_HEAD_CHARS], text[-_TAIL_CHARS:])]
+    ends = [end for text in asked for end in (text[:_HEAD_CHARS], text[-_TAIL_CHARS:])]
     return any(_TASKS.match(text) for text in begins) or any(_FILL_IN.search(text) for text in ends)
 
 

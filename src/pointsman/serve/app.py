@@ -22,6 +22,8 @@ from pointsman.serve.logs import LOGGER, log
 
 _STATUS_GONE = 499
 """In logs and metrics only: the client left before the answer."""
+_MESSAGES = "/v1/messages"
+"""In the path of a request whose errors have Anthropic's shape, also where no route is found or no key."""
 _TURNED_AWAY = {"overloaded", "queue_timeout", "rate_limited"}
 """Codes that come in floods."""
 
@@ -109,7 +111,9 @@ class Application:
             own_names = self.gateway.settings.server.own_names
             refuse_foreign_pages(exchange, own_names, is_named=is_named_page)
         if not exchange.client:
-            error = GatewayError("unauthorized", "send a valid key as `authorization: Bearer` or `api-key`")
+            error = GatewayError(
+                "unauthorized", "send a valid key as `authorization: Bearer`, `x-api-key` or `api-key`"
+            )
             error.headers.append((b"www-authenticate", b"Bearer"))
             raise error
         if route.is_work:
@@ -124,8 +128,11 @@ class Application:
         if exchange.status:
             # The head is out; a route that streams tells the rest in its own way.
             return
-        body = error_body(error, exchange.request_id)
-        await exchange.respond(error.kind.status, body, (JSON, *error_headers(error)))
+        headers = [JSON, *error_headers(error)]
+        if is_anthropic := _MESSAGES in exchange.scope["path"]:
+            headers.append((b"request-id", exchange.request_id.encode()))
+        body = error_body(error, exchange.request_id, is_anthropic=is_anthropic)
+        await exchange.respond(error.kind.status, body, headers)
 
     def _account(self, exchange: Exchange, elapsed_s: float) -> None:
         gateway = self.gateway
@@ -150,12 +157,12 @@ class Application:
 
 
 def _holder(exchange: Exchange, ring: KeyRing) -> str | None:
-    """Who holds the key that the request shows, by this ring."""
-    key = exchange.header(b"api-key") or exchange.header(b"x-api-key") or ""
+    """Who holds a key that the request shows, by this ring; it may show one for us and one of its own."""
     scheme, _, token = (exchange.header(b"authorization") or "").partition(" ")
-    if scheme.lower() == "bearer":
-        key = token.strip()
-    return ring.holder_of(key) if key and ring else None
+    bearer = token.strip() if scheme.lower() == "bearer" else None
+    shown = (bearer, exchange.header(b"x-api-key"), exchange.header(b"api-key"))
+    holders = (ring.holder_of(key) for key in shown if key) if ring else iter(())
+    return next(filter(None, holders), None)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -1,7 +1,7 @@
 """Every way a request can fail, as one table: code to status, kind and advice for the client.
 
-One body for all: `{"error": {"message", "type", "code", "request_id"}}`. A message says what was expected;
-it never repeats what was sent, and holds no path, no address and no stack.
+One body for all: `{"error": {"message", "type", "code", "request_id"}}`, and Anthropic's at `/v1/messages`. A
+message says what was expected; it never repeats what was sent, and holds no path, no address and no stack.
 """
 
 import json
@@ -53,6 +53,7 @@ KINDS = {
     "upstream_rate_limited": Kind(429, "rate_limit_error", should_retry=True, retry_after=True),
     "headers_too_large": Kind(431, _REQUEST, closes=True),
     "internal_error": Kind(500, _SERVER),
+    "protocol_not_spoken": Kind(501, _SERVER),
     "upstream_unreachable": Kind(502, _SERVER, retry_after=True),
     "upstream_invalid": Kind(502, _SERVER, retry_after=True),
     "overloaded": Kind(503, _SERVER, should_retry=True, retry_after=True),
@@ -64,6 +65,18 @@ KINDS = {
     "no_upstream": Kind(503, _SERVER, retry_after=True),
     "upstream_timeout": Kind(504, _SERVER, retry_after=True),
 }
+
+_ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+"""Anthropic's error types by status; any other is `invalid_request_error` (4xx) or `api_error` (5xx)."""
 
 
 class GatewayError(PointsmanError):
@@ -103,19 +116,24 @@ def as_gateway_error(error: BaseException) -> GatewayError:
     return GatewayError("internal_error", "something went wrong here; the request id leads to it in the log")
 
 
-def error_object(error: GatewayError, request_id: str) -> dict[str, Any]:
-    """The `error` member of a body, or of an in-band event."""
-    return {
-        "message": error.message,
-        "type": error.kind.type,
-        "code": error.code,
-        "request_id": request_id,
-    }
+def error_value(error: GatewayError, request_id: str, *, is_anthropic: bool = False) -> dict[str, Any]:
+    """The value of a body, or of an in-band event, in OpenAI's shape or in Anthropic's."""
+    if is_anthropic:
+        return {**anthropic_error(error.kind.status, error.message, error.code, request_id), **error.extra}
+    found = {"message": error.message, "type": error.kind.type, "code": error.code, "request_id": request_id}
+    return {"error": found, **error.extra}
 
 
-def error_body(error: GatewayError, request_id: str) -> bytes:
+def anthropic_error(status: int, message: str, code: str, request_id: str) -> dict[str, Any]:
+    """An error in Anthropic's shape; its SDKs read the code from `details`."""
+    kind = _ANTHROPIC_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    found = {"type": kind, "message": message, "code": code, "details": {"error_code": code}}
+    return {"type": "error", "error": found, "request_id": request_id}
+
+
+def error_body(error: GatewayError, request_id: str, *, is_anthropic: bool = False) -> bytes:
     """The whole body."""
-    return json.dumps({"error": error_object(error, request_id), **error.extra}).encode()
+    return json.dumps(error_value(error, request_id, is_anthropic=is_anthropic)).encode()
 
 
 def error_headers(error: GatewayError) -> list[tuple[bytes, bytes]]:

@@ -38,6 +38,8 @@ PUBLIC: tuple[Route, ...] = (
     Route("POST", "/v1/chat/completions", chat.completions, "user", is_work=True),
     Route("POST", "/v1/completions", chat.text_completions, "user", is_work=True),
     Route("POST", "/v1/responses", chat.responses, "user", is_work=True),
+    Route("POST", "/v1/messages", chat.messages, "user", is_work=True),
+    Route("POST", "/v1/messages/count_tokens", chat.count_tokens, "user", is_work=True),
     Route("GET", "/v1/models", chat.models, "user"),
     Route("GET", "/v1/models/{model:path}", chat.model, "user"),
     Route(

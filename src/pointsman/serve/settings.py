@@ -290,12 +290,13 @@ class AuthSettings(Part):
 
 
 class UpstreamSettings(Part):
-    """One OpenAI-compatible service."""
+    """One service that speaks OpenAI's protocol, Anthropic's, or both."""
 
     url: str = Field(description="base address up to and with /v1; for Azure the resource's address")
     model: str | None = Field(default=None, description="the model name it is asked for")
-    api: Literal["openai", "azure"] = Field(
-        default="openai", description="azure: deployment paths and `api-key`"
+    api: Literal["openai", "azure", "anthropic", "both"] = Field(
+        default="openai",
+        description="what it speaks; azure: deployment paths and `api-key`; both: OpenAI's and Anthropic's",
     )
     api_version: str = Field(default="2024-10-21", description="Azure's api-version")
     api_key: SecretStr | None = Field(
@@ -349,9 +350,11 @@ class UpstreamSettings(Part):
         return self
 
     @model_validator(mode="after")
-    def _azure_has_a_deployment(self) -> Self:
+    def _has_the_model_that_its_api_needs(self) -> Self:
         if self.api == "azure" and not self.model:
             raise ValueError("azure: set model to the deployment's name")
+        if self.api == "anthropic" and not self.model:
+            raise ValueError("anthropic: set model; its API answers no request without one")
         return self
 
 

@@ -5,13 +5,13 @@ Until that piece another upstream may answer instead; whether one may is decided
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pointsman.serve.chat.context import ChatContext
+from pointsman.serve.chat.dialects import Dialect
 from pointsman.serve.chat.refusal import loggable, message_of
 from pointsman.serve.edge import large_json
-from pointsman.serve.edge.http import Exchange
 from pointsman.serve.edge.idle_timeout import IdleTimeout
 from pointsman.serve.observability.tracing import Call
 from pointsman.serve.upstream import sse
@@ -19,6 +19,8 @@ from pointsman.serve.upstream.transport import UnreadableBodyError
 from pointsman.serve.upstream.upstreams import CallFailedError, Upstream, UpstreamResponse
 
 _SHOWN_BYTES = 512
+_ANTHROPIC_VERSION = b"2023-06-01"
+"""Of Anthropic's protocol, where the client names none: its API wants one."""
 
 
 @dataclass(slots=True)
@@ -28,7 +30,7 @@ class StartedResponse:
     Attributes:
         value: of a whole body, where it is a JSON object.
         events: of a stream: holds back its unfinished end.
-        usage: of a stream: the last piece that said something of tokens.
+        usage: of a stream: the first and the last piece that said something of tokens.
     """
 
     answer: UpstreamResponse
@@ -36,7 +38,7 @@ class StartedResponse:
     data: bytes
     value: dict[str, Any] | None = None
     events: sse.EventRelay | None = None
-    usage: bytes = b""
+    usage: list[bytes] = field(default_factory=list)
 
     def drop(self) -> None:
         """The rest is not needed: close its connection."""
@@ -64,7 +66,9 @@ async def attempt(context: ChatContext, upstream: Upstream) -> StartedResponse:
         CallFailedError: it gave none; its connection is closed.
     """
     settings = upstream.settings
-    call = context.gateway.tracing.call(upstream.name, settings.api, context.path, settings.model)
+    dialect = context.dialect
+    provider = "azure.ai.openai" if settings.api == "azure" else dialect.provider
+    call = context.gateway.tracing.call(upstream.name, provider, dialect.operation, settings.model)
     try:
         return await _started(context, upstream, call)
     except BaseException as error:
@@ -73,7 +77,7 @@ async def attempt(context: ChatContext, upstream: Upstream) -> StartedResponse:
 
 
 async def _started(context: ChatContext, upstream: Upstream, call: Call) -> StartedResponse:
-    headers = {**_headers(context.exchange), **call.headers}
+    headers = {**_headers(context), **call.headers}
     client = context.exchange.client
 
     def unanswered(cause: str) -> CallFailedError:
@@ -83,13 +87,13 @@ async def _started(context: ChatContext, upstream: Upstream, call: Call) -> Star
     try:
         async with IdleTimeout(context.deadline, upstream.settings.first_byte_timeout_s) as timeout:
             body = await _body_for(context, upstream)
-            answer = await upstream.call(context.path, body, headers, client)
+            answer = await upstream.call(_path(context), body, headers, client)
             failed = answer.record_broken
             try:
                 if answer.response.status < 400:
                     answer.record_judged(is_own_error=False)
                 if answer.is_stream:
-                    return await _first_events(answer, call)
+                    return await _first_events(context.dialect, answer, call)
                 return await _whole_body(context, answer, call, timeout)
             except BaseException:
                 answer.response.close()
@@ -102,14 +106,15 @@ async def _started(context: ChatContext, upstream: Upstream, call: Call) -> Star
         raise failed("reset") from None
 
 
-async def _first_events(answer: UpstreamResponse, call: Call) -> StartedResponse:
+async def _first_events(dialect: Dialect, answer: UpstreamResponse, call: Call) -> StartedResponse:
     events = sse.EventRelay()
     data = b""
     while piece := await answer.response.read():
         data += events.feed(piece)
         # A comment only says that the connection stands: another upstream may still answer instead.
         if not sse.is_comments(data):
-            return StartedResponse(answer, call, data, None, events, data if b"total_tokens" in data else b"")
+            usage = [data] if dialect.usage_mark in data else []
+            return StartedResponse(answer, call, data, None, events, usage)
         data = data[-sse.MAX_EVENT_BYTES :]
     raise answer.record_broken("invalid")
 
@@ -178,5 +183,16 @@ async def _body_for(context: ChatContext, upstream: Upstream) -> bytes:
     return json.dumps(sent, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _headers(exchange: Exchange) -> dict[bytes, bytes]:
-    return {**dict(exchange.scope["headers"]), b"x-request-id": exchange.request_id.encode()}
+def _headers(context: ChatContext) -> dict[bytes, bytes]:
+    exchange = context.exchange
+    headers = {**dict(exchange.scope["headers"]), b"x-request-id": exchange.request_id.encode()}
+    if context.dialect.is_anthropic:
+        headers.setdefault(b"anthropic-version", _ANTHROPIC_VERSION)
+        headers[b"anthropic-beta"] = ",".join(exchange.header_values(b"anthropic-beta")).encode("latin-1")
+    return headers
+
+
+def _path(context: ChatContext) -> str:
+    """After an upstream's base address; of the query only what Anthropic's clients mark new features with."""
+    is_beta = context.dialect.is_anthropic and context.exchange.query().get("beta") == "true"
+    return context.dialect.path + ("?beta=true" if is_beta else "")

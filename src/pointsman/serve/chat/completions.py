@@ -7,7 +7,9 @@ import asyncio
 import time
 from typing import Any
 
+from pointsman.serve.chat import dialects
 from pointsman.serve.chat.context import ChatContext
+from pointsman.serve.chat.dialects import Dialect
 from pointsman.serve.chat.fallback import begin, no_upstream
 from pointsman.serve.chat.plan import parse_model, plan_chat
 from pointsman.serve.chat.relay import relay
@@ -19,17 +21,27 @@ from pointsman.serve.gateway import Gateway
 
 async def completions(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/chat/completions`, and the path of an Azure deployment, whose name is the model."""
-    await _serve(gateway, exchange, "/chat/completions")
+    await _serve(gateway, exchange, dialects.CHAT)
 
 
 async def text_completions(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/completions`."""
-    await _serve(gateway, exchange, "/completions")
+    await _serve(gateway, exchange, dialects.COMPLETION)
 
 
 async def responses(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/responses`."""
-    await _serve(gateway, exchange, "/responses")
+    await _serve(gateway, exchange, dialects.RESPONSE)
+
+
+async def messages(gateway: Gateway, exchange: Exchange) -> None:
+    """`/v1/messages`, as Claude Code and Anthropic's SDKs ask; an unknown model means `auto`."""
+    await _serve(gateway, exchange, dialects.MESSAGE)
+
+
+async def count_tokens(gateway: Gateway, exchange: Exchange) -> None:
+    """`/v1/messages/count_tokens`: counted by the upstream that would answer."""
+    await _serve(gateway, exchange, dialects.COUNT)
 
 
 async def models(gateway: Gateway, exchange: Exchange) -> None:
@@ -54,7 +66,7 @@ def _described(gateway: Gateway, name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": created, "owned_by": "pointsman"}
 
 
-async def _serve(gateway: Gateway, exchange: Exchange, path: str) -> None:
+async def _serve(gateway: Gateway, exchange: Exchange, dialect: Dialect) -> None:
     limits = gateway.settings.limits
     exchange.is_work = True
     if gateway.chats >= limits.chats:
@@ -68,19 +80,19 @@ async def _serve(gateway: Gateway, exchange: Exchange, path: str) -> None:
             payload["model"] = exchange.params["deployment"]
         if not gateway.upstreams:
             raise no_upstream()
-        await while_connected(exchange, _chat(gateway, exchange, path, payload))
+        await while_connected(exchange, _chat(gateway, exchange, dialect, payload))
     finally:
         gateway.chats -= 1
 
 
-async def _chat(gateway: Gateway, exchange: Exchange, path: str, payload: dict[str, Any]) -> None:
+async def _chat(gateway: Gateway, exchange: Exchange, dialect: Dialect, payload: dict[str, Any]) -> None:
     deadline = time.monotonic() + _allowed_s(gateway, exchange)
     with gateway.tracing.decision() as span:
-        plan = await plan_chat(gateway, exchange, payload, deadline)
+        plan = await plan_chat(gateway, exchange, dialect, payload, deadline)
         span.say(**plan.trace_facts())
     gateway.count_decision("chat", plan.target, plan.reason, plan.answer)
     exchange.facts |= {"target": plan.target, "reason": plan.reason}
-    await _unless_cut(ChatContext(gateway, exchange, path, payload, plan, deadline))
+    await _unless_cut(ChatContext(gateway, exchange, dialect, payload, plan, deadline))
 
 
 async def _unless_cut(context: ChatContext) -> None:

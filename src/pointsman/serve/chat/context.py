@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pointsman.serve.chat.dialects import Dialect
 from pointsman.serve.chat.plan import Plan
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.gateway import Gateway
+from pointsman.serve.upstream.upstreams import Upstream
 
 
 @dataclass(slots=True)
@@ -13,7 +15,7 @@ class ChatContext:
     """One chat.
 
     Attributes:
-        path: after an upstream's base address, for example `/chat/completions`.
+        dialect: the protocol it was asked in.
         payload: the request, as it came.
         deadline: `time.monotonic()` at which it ends.
         fallback: why another upstream than the plan's has to answer; None as long as none has to.
@@ -23,10 +25,15 @@ class ChatContext:
 
     gateway: Gateway
     exchange: Exchange
-    path: str
+    dialect: Dialect
     payload: dict[str, Any]
     plan: Plan
     deadline: float
     fallback: str | None = None
     is_hedged: bool = False
     is_cut: bool = False
+
+    def upstream(self, target: str) -> Upstream | None:
+        """The upstream of a target, where there is one and it speaks this dialect."""
+        found = self.gateway.upstreams.get(target)
+        return found if found is not None and found.settings.api in self.dialect.apis else None

@@ -1,9 +1,13 @@
 """Tokens and money, from what upstreams report and the operator's prices."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.settings import UpstreamSettings
+from pointsman.serve.upstream import sse
+
+_CACHED = ("cache_creation_input_tokens", "cache_read_input_tokens")
 
 
 def account_usage(gateway: Gateway, upstream: str, usage: Any) -> tuple[int, int]:
@@ -11,7 +15,8 @@ def account_usage(gateway: Gateway, upstream: str, usage: Any) -> tuple[int, int
 
     Args:
         upstream: who answered.
-        usage: the answer's `usage` member, in the words of chats or of responses; anything else is ignored.
+        usage: the answer's `usage` member, in the words of any dialect; anything else is ignored. Anthropic
+            counts apart what it took from its cache or put there; here that is input like other input.
 
     Returns:
         The tokens of the request and of the answer; 0 where that is not said.
@@ -19,6 +24,8 @@ def account_usage(gateway: Gateway, upstream: str, usage: Any) -> tuple[int, int
     if not isinstance(usage, dict):
         return 0, 0
     tokens_in = _count(usage, "prompt_tokens", "input_tokens")
+    if "prompt_tokens" not in usage:
+        tokens_in += sum(_count(usage, name) for name in _CACHED)
     tokens_out = _count(usage, "completion_tokens", "output_tokens")
     gateway.metrics.tokens.labels(upstream, "in").inc(tokens_in)
     gateway.metrics.tokens.labels(upstream, "out").inc(tokens_out)
@@ -30,6 +37,22 @@ def account_usage(gateway: Gateway, upstream: str, usage: Any) -> tuple[int, int
         gateway.metrics.saved.inc(saved)
         gateway.live.saved += saved
     return tokens_in, tokens_out
+
+
+def usage_of_stream(pieces: Iterable[bytes], mark: bytes) -> dict[str, Any]:
+    """What a stream's events say of tokens, the later over the earlier.
+
+    Args:
+        pieces: whole events.
+        mark: stands in each event that says so.
+    """
+    usage: dict[str, Any] = {}
+    for value in (value for piece in pieces for value in sse.values(piece, mark)):
+        for holder in (value, value.get("message"), value.get("response")):
+            said = holder.get("usage") if isinstance(holder, dict) else None
+            if isinstance(said, dict):
+                usage |= {name: count for name, count in said.items() if count is not None}
+    return usage
 
 
 def price(settings: UpstreamSettings | None, tokens_in: int, tokens_out: int) -> float:

@@ -18,6 +18,7 @@ _CODES = {
     "invalid": ("upstream_invalid", "the upstream gave no usable answer"),
     "status": ("upstream_invalid", "the upstream answered with an error of its own"),
     "rate_limited": ("upstream_rate_limited", "the upstream has too much to do"),
+    "protocol": ("protocol_not_spoken", "the upstream is not set to speak this route's protocol"),
     "unconfigured": (
         "no_upstream",
         "no upstream is configured for this target; set upstreams.local and .cloud",
@@ -31,9 +32,11 @@ async def begin(context: ChatContext) -> StartedResponse:
     Raises:
         GatewayError: there is none; with the decision, and with what the upstream said of coming back.
     """
-    chosen, other = context.gateway.upstreams.get(context.plan.target), _stand_in(context)
+    chosen, other = context.upstream(context.plan.target), _stand_in(context)
     hedge_after_s = context.gateway.settings.routing.hedge_after_s
-    failure = CallFailedError("unconfigured")
+    failure = CallFailedError(
+        "protocol" if context.gateway.upstreams.get(context.plan.target) else "unconfigured"
+    )
     try:
         if chosen is not None and other is not None and hedge_after_s is not None:
             return _counted(context, await hedged_attempt(context, chosen, other, hedge_after_s))
@@ -77,7 +80,7 @@ def _stand_in(context: ChatContext) -> Upstream | None:
     other = "cloud" if wanted == "local" else "local"
     if context.plan.is_bound or f"{wanted}-to-{other}" not in context.gateway.settings.routing.fallback:
         return None
-    return context.gateway.upstreams.get(other)
+    return context.upstream(other)
 
 
 def _counted(context: ChatContext, started: StartedResponse) -> StartedResponse:
@@ -93,7 +96,9 @@ def _counted(context: ChatContext, started: StartedResponse) -> StartedResponse:
 def _final(context: ChatContext, failure: CallFailedError) -> GatewayError:
     code, message = _CODES[failure.cause]
     plan = context.plan
-    if plan.is_bound and plan.target == "local" and failure.cause != "rate_limited":
+    if failure.cause == "protocol":
+        message += f"; set upstreams.{plan.target}.api to {' or '.join(context.dialect.apis)} if it does"
+    elif plan.is_bound and plan.target == "local" and failure.cause != "rate_limited":
         code, message = (
             "local_unavailable",
             "the local upstream is not available, and nothing else may answer",

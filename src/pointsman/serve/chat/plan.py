@@ -12,6 +12,7 @@ from typing import Any
 from pointsman.errors import PointsmanError
 from pointsman.runtime.chat import text_of_messages
 from pointsman.runtime.wrappers import is_background_task
+from pointsman.serve.chat.dialects import Dialect
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
@@ -60,7 +61,9 @@ class Plan:
         return facts if self.answer is None else {**facts, **self.answer.trace_facts()}
 
 
-async def plan_chat(gateway: Gateway, exchange: Exchange, payload: dict[str, Any], deadline: float) -> Plan:
+async def plan_chat(
+    gateway: Gateway, exchange: Exchange, dialect: Dialect, payload: dict[str, Any], deadline: float
+) -> Plan:
     """Decide one chat.
 
     Args:
@@ -71,7 +74,7 @@ async def plan_chat(gateway: Gateway, exchange: Exchange, payload: dict[str, Any
         GatewayError: a model or hint that is not understood, a forbidden parameter, no room in the queue.
     """
     check_parameters(payload, exchange.query())
-    mode = parse_model(payload.get("model"), gateway)
+    mode = parse_model(payload.get("model"), gateway, takes_any=dialect.takes_any_model)
     hint = _policy_hint(exchange)
     rule = await gateway.matching_rule(exchange, payload)
     is_private = rule is not None and rule.send == "local-only"
@@ -140,8 +143,12 @@ def _bound_plan(rule: Rule | None, stay: Stay | None, wish: str | None) -> Plan 
     return None
 
 
-def parse_model(model: Any, gateway: Gateway) -> str | float | None:
+def parse_model(model: Any, gateway: Gateway, *, takes_any: bool = False) -> str | float | None:
     """What a request's model asks for: a target, a threshold, or None for the router's own decision.
+
+    Args:
+        takes_any: an unknown name means None. So does each of Anthropic's models, also where an upstream has
+            that name: Claude Code always sends one.
 
     Raises:
         GatewayError: `invalid_request` for any other name.
@@ -150,7 +157,7 @@ def parse_model(model: Any, gateway: Gateway) -> str | float | None:
         return None
     if isinstance(model, str):
         asked: str = gateway.settings.routing.aliases.get(model, model)
-        if asked in AUTO:
+        if asked in AUTO or (takes_any and asked == model and "claude" in model):
             return None
         name = asked.removeprefix("pointsman/")
         if name in ("local", "cloud"):
@@ -162,7 +169,7 @@ def parse_model(model: Any, gateway: Gateway) -> str | float | None:
             upstream = gateway.upstreams.get(target)
             if upstream is not None and upstream.settings.model == asked:
                 return target
-        if gateway.settings.routing.unknown_model == "auto":
+        if takes_any or gateway.settings.routing.unknown_model == "auto":
             return None
     raise GatewayError(
         "invalid_request",

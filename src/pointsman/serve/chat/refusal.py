@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pointsman.serve.chat.context import ChatContext
+from pointsman.serve.failures import anthropic_error
 
 _MOST_CHARS = 160
 _WORD = re.compile(r"[^\s\"'`]+")
@@ -29,13 +30,17 @@ def message_of(value: dict[str, Any] | None) -> str | None:
     return said if isinstance(said, str) else json.dumps(said)
 
 
-def shaped(value: dict[str, Any] | None, data: bytes, status: int, request_id: str) -> bytes:
-    """An error's body as OpenAI shapes it: as it came where it has that shape."""
+def shaped(context: ChatContext, value: dict[str, Any] | None, data: bytes, status: int) -> bytes:
+    """An error's body as the chat's dialect shapes it: as it came where it has that shape."""
+    is_anthropic, request_id = context.dialect.is_anthropic, context.exchange.request_id
     error = None if value is None else value.get("error")
-    if isinstance(error, dict) and isinstance(error.get("message"), str):
+    is_named = not is_anthropic or (value is not None and value.get("type") == "error")
+    if is_named and isinstance(error, dict) and isinstance(error.get("message"), str):
         return data
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     message = message_of(value) or f"the upstream answered with status {status}"
+    if is_anthropic:
+        return json.dumps(anthropic_error(status, message, "upstream_refused", request_id)).encode()
     told = {"message": message, "type": kind, "code": "upstream_refused", "request_id": request_id}
     return json.dumps({"error": told}).encode()
 
@@ -45,7 +50,7 @@ def should_retry(status: int, headers: dict[str, str]) -> bool:
     said = headers.get("x-should-retry", "").lower()
     if said in ("true", "false"):
         return said == "true"
-    return status in (408, 409, 429) or (status >= 500 and "retry-after" in headers)
+    return status in (408, 409, 429, 529) or (status >= 500 and "retry-after" in headers)
 
 
 def loggable(context: ChatContext, said: str) -> str:

@@ -1,6 +1,6 @@
 """An answer that has begun, passed on to the client as it comes.
 
-A failure from here on is one event in the stream, without the `[DONE]` that means success.
+A failure from here on is one event in the stream, without the `[DONE]` or `message_stop` that means success.
 """
 
 import asyncio
@@ -8,11 +8,11 @@ import contextlib
 
 from pointsman.serve.chat.attempt import StartedResponse
 from pointsman.serve.chat.context import ChatContext
-from pointsman.serve.chat.cost import account_usage
+from pointsman.serve.chat.cost import account_usage, usage_of_stream
 from pointsman.serve.chat.refusal import shaped
 from pointsman.serve.chat.response_metadata import answer_headers, decision_facts, with_decision, with_field
 from pointsman.serve.edge.idle_timeout import IdleTimeout
-from pointsman.serve.failures import GatewayError, error_object
+from pointsman.serve.failures import GatewayError, error_value
 from pointsman.serve.upstream import sse
 
 _LAST_WORD_S = 1.0
@@ -31,7 +31,7 @@ async def relay(context: ChatContext, started: StartedResponse) -> None:
 async def _whole(context: ChatContext, started: StartedResponse) -> None:
     answer, data, status = started.answer, started.data, started.answer.response.status
     if status >= 400:
-        data = shaped(started.value, data, status, context.exchange.request_id)
+        data = shaped(context, started.value, data, status)
     if started.value is not None or status >= 400:
         data = with_field(data, decision_facts(context, answer.upstream))
         if started.value is not None and status < 300:
@@ -70,9 +70,8 @@ async def _stream(context: ChatContext, started: StartedResponse) -> None:
         await _last_word(context, started, GatewayError("draining", "the gateway is shutting down"))
     else:
         await context.exchange.chunk(b"", more=False)
-    usage = sse.last_value(started.usage, b"total_tokens")
-    if usage is not None:
-        started.call.used(*account_usage(context.gateway, answer.upstream.name, usage.get("usage")))
+    if usage := usage_of_stream(started.usage, context.dialect.usage_mark):
+        started.call.used(*account_usage(context.gateway, answer.upstream.name, usage))
 
 
 async def _pass_on(context: ChatContext, started: StartedResponse) -> None:
@@ -80,6 +79,7 @@ async def _pass_on(context: ChatContext, started: StartedResponse) -> None:
     response, events, exchange = started.answer.response, started.events, context.exchange
     assert events is not None
     size, most = len(started.data), context.gateway.settings.limits.answer_bytes
+    usage_mark = context.dialect.usage_mark
     last, idle_s = started.data, started.answer.upstream.settings.idle_timeout_s
     async with IdleTimeout(context.deadline, idle_s) as timeout:
         while piece := await response.read():
@@ -89,11 +89,11 @@ async def _pass_on(context: ChatContext, started: StartedResponse) -> None:
                     raise EOFError
                 await exchange.chunk(data)
                 last = data
-                if b"total_tokens" in data:
-                    started.usage = data
+                if usage_mark in data:
+                    started.usage[1:] = [data]
             timeout.renew(idle_s)
     rest = events.rest()
-    if response.ends_with_connection and b"[DONE]" not in last + rest:
+    if response.ends_with_connection and not any(mark in last + rest for mark in context.dialect.end_marks):
         # Only the connection's end says that this is all, and a cut looks just the same.
         raise EOFError
     if rest:
@@ -103,9 +103,11 @@ async def _pass_on(context: ChatContext, started: StartedResponse) -> None:
 async def _last_word(context: ChatContext, started: StartedResponse, error: GatewayError) -> None:
     context.gateway.metrics.failures.labels(error.code).inc()
     context.exchange.facts["code"] = error.code
-    body = {"error": error_object(error, context.exchange.request_id)}
-    body["pointsman"] = decision_facts(context, None)
+    error.extra = {"pointsman": decision_facts(context, None)}
+    is_anthropic = context.dialect.is_anthropic
+    body = error_value(error, context.exchange.request_id, is_anthropic=is_anthropic)
+    event = sse.event(body, "error" if is_anthropic else "")
     end_of_event = b"\n\n" if started.events is not None and started.events.is_in_event else b""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LAST_WORD_S):
-            await context.exchange.chunk(end_of_event + sse.event(body), more=False)
+            await context.exchange.chunk(end_of_event + event, more=False)

@@ -7,7 +7,7 @@ from typing import Any
 from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.chat.refusal import should_retry
 from pointsman.serve.upstream import sse
-from pointsman.serve.upstream.upstreams import RETURNED, Upstream, UpstreamResponse
+from pointsman.serve.upstream.upstreams import BUSY, RETURNED, RETURNED_FAMILIES, Upstream, UpstreamResponse
 
 _CHUNKED = frozenset({"/chat/completions", "/completions"})
 """Paths whose events are chunks, to which a field can be added."""
@@ -68,13 +68,13 @@ def answer_headers(context: ChatContext, answer: UpstreamResponse) -> list[tuple
         headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
     headers += decision_headers(context, answer.upstream)
     for name, value in answer.response.headers.items():
-        is_returned = name in RETURNED or name.startswith("x-ratelimit-")
+        is_returned = name in RETURNED or name.startswith(RETURNED_FAMILIES)
         if is_returned and len(value) <= 256 and value.isascii() and value.isprintable():
             headers.append((name.encode(), value.encode()))
     status, said = answer.response.status, answer.response.headers
     if status >= 400:
         headers.append((b"x-should-retry", b"true" if should_retry(status, said) else b"false"))
-        if status == 429 and "retry-after" not in said:
+        if status in BUSY and "retry-after" not in said:
             headers.append((b"retry-after", b"1"))
     return headers
 
@@ -95,10 +95,10 @@ def with_decision(context: ChatContext, answer: UpstreamResponse, data: bytes) -
         data: whole events, as the upstream sent them.
     """
     way = context.gateway.settings.routing.stream_decision
-    if way == "off" or answer.response.status != 200:
+    if way == "off" or answer.response.status != 200 or context.dialect.is_anthropic:
         return data
     facts = decision_facts(context, answer.upstream)
-    if way == "event" and context.path in _CHUNKED:
+    if way == "event" and context.dialect.path in _CHUNKED:
         first = _FIRST_OBJECT.match(data)
         if first is not None:
             return data[: first.start(1)] + with_field(first[1], facts) + data[first.end(1) :]

@@ -18,8 +18,6 @@ from pointsman.serve.failures import as_gateway_error
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
 
-_OPERATIONS = {"/chat/completions": "chat", "/completions": "text_completion", "/responses": "chat"}
-_PROVIDERS = {"openai": "openai", "azure": "azure.ai.openai"}
 _NANOSECONDS = 1e9
 
 
@@ -53,8 +51,8 @@ class Tracing:
     def classified(self, queued_s: float, run_s: float) -> None:
         """Record the seconds that a text has waited, and those that the model took."""
 
-    def call(self, upstream: str, api: str, path: str, model: str | None) -> Call:
-        """Begin a call of an upstream."""
+    def call(self, upstream: str, provider: str, operation: str, model: str | None) -> Call:
+        """Begin a call of an upstream; provider and operation in the words of the GenAI conventions."""
         return Call()
 
     def close(self) -> None:
@@ -153,14 +151,13 @@ class Spans(Tracing):
         queue.end(taken)
         self._tracer.start_span("pointsman.model", start_time=taken).end(now)
 
-    def call(self, upstream: str, api: str, path: str, model: str | None) -> Call:
+    def call(self, upstream: str, provider: str, operation: str, model: str | None) -> Call:
         """A client's span, which the upstream is told."""
         from opentelemetry.trace import SpanKind, set_span_in_context
 
-        operation = _OPERATIONS[path]
         facts: dict[str, Any] = {
             "gen_ai.operation.name": operation,
-            "gen_ai.provider.name": _PROVIDERS[api],
+            "gen_ai.provider.name": provider,
             "pointsman.upstream": upstream,
         }
         if model is not None:

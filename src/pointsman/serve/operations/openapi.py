@@ -34,6 +34,7 @@ _QUERY = {"query": _TEXTS, "threshold": {"type": ["number", "null"], "minimum": 
 _INPUTS = {"inputs": _ROWS}
 _INPUT = {"input": _TEXTS}
 _MODEL = {"model": {"type": ["string", "null"], "examples": ["auto", "local", "cloud", "router-0.7"]}}
+_ANY_MODEL = {"model": {"type": ["string", "null"]}}
 _MESSAGE = {"type": "object", "required": ["role"], "properties": {"role": _TEXT}}
 _TOKENS = {"type": "array", "items": {"type": "integer"}}
 _PROMPT = {"type": "array", "minItems": 1, "items": {"anyOf": [_TEXT, {"type": "integer"}, _TOKENS]}}
@@ -72,6 +73,8 @@ _CHATS = {
     "/v1/chat/completions": _one_of({**_CHAT, **_MODEL}),
     "/v1/completions": _one_of({**_COMPLETION, **_MODEL}),
     "/v1/responses": _one_of({**_RESPONSE, **_MODEL}),
+    "/v1/messages": _one_of({**_CHAT, **_ANY_MODEL}),
+    "/v1/messages/count_tokens": _one_of({**_CHAT, **_ANY_MODEL}),
     # Here the deployment is the model, whatever the body says.
     "/openai/deployments/{deployment}/chat/completions": _one_of(_CHAT),
     "/openai/deployments/{deployment}/completions": _one_of(_COMPLETION),

@@ -28,6 +28,8 @@ _PROTOCOL = """
     top_p top_k max_tokens max_completion_tokens max_output_tokens logit_bias logprobs tool_choice
     auto none store status completed reasoning effort low medium high summary truncation prediction
     variables index data url image_url detail file_id filename
+    cache_control ephemeral ttl input_schema tool_use tool_result tool_use_id is_error enabled budget_tokens
+    user_id stop_sequences media_type context_management output_config
 """
 _VOCABULARY = frozenset(_PROTOCOL.split())
 """The protocol's own words: as a key or a kind they say nothing of the request."""

@@ -47,7 +47,7 @@ class Sticky:
         if session:
             return self._hasher.key(f"{client}\0session\0{session[:200]}")
         first = next((message for message in messages if message.get("role") == "user"), {})
-        return self._hasher.key(f"{client}\0opening\0{first.get('content')!r}")
+        return self._hasher.key(f"{client}\0opening\0{_opening(first.get('content'))!r}")
 
     def get(self, key: bytes) -> Stay | None:
         """Where it stays so far, if the conversation is known and its last turn not too long ago."""
@@ -65,3 +65,15 @@ class Sticky:
         kept.move_to_end(key)
         if len(kept) > _MAX_CONVERSATIONS:
             kept.popitem(last=False)
+
+
+def _opening(content: Any) -> Any:
+    """What a conversation began with, without the marks of a cache, which move on with each turn."""
+    if not isinstance(content, list):
+        return content
+    return [
+        {name: value for name, value in part.items() if name != "cache_control"}
+        if isinstance(part, dict)
+        else part
+        for part in content
+    ]

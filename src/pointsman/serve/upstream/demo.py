@@ -12,16 +12,17 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from pointsman.serve.settings import GatewaySettings, UpstreamSettings, UpstreamsSettings
+from pointsman.serve.upstream import sse
 
 _WORD_S = 0.03
 _ECHO_CHARS = 400
 _FIELDS = {"/chat/completions": "messages", "/completions": "prompt", "/responses": "input"}
-"""Where a request holds the conversation, by its path."""
+"""Where a request holds the conversation, by its path; messages of Anthropic's as those of chats."""
 _PRICES = {"local": (0.0, 0.0), "cloud": (2.5, 10.0)}
 
 
 class EchoUpstream:
-    """An ASGI application that speaks enough OpenAI to be a demo."""
+    """An ASGI application that speaks enough of OpenAI's protocol, and of Anthropic's, to be a demo."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -37,7 +38,8 @@ class EchoUpstream:
             if not message.get("more_body"):
                 break
         request = json.loads(body or b"{}")
-        field = _FIELDS.get(scope["path"].removeprefix("/v1"), "messages")
+        path = scope["path"].removeprefix("/v1")
+        field = _FIELDS.get(path, "messages")
         said = _last_said(field, request.get(field))
         if said is None:
             await self._refuse(send, field)
@@ -45,7 +47,11 @@ class EchoUpstream:
         words = f"This is the {self._name} demo model. You said: {said[-_ECHO_CHARS:]}".split(" ")
         usage = {"prompt_tokens": len(body) // 4, "completion_tokens": len(words)}
         usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
-        if request.get("stream"):
+        if path == "/messages/count_tokens":
+            await _respond(send, 200, {"input_tokens": usage["prompt_tokens"]})
+        elif path == "/messages":
+            await self._message(send, words, usage, is_stream=bool(request.get("stream")))
+        elif request.get("stream"):
             await self._stream(send, words, usage)
         else:
             await self._whole(send, " ".join(words), usage)
@@ -64,8 +70,7 @@ class EchoUpstream:
         await _respond(send, 400, {"error": {**error, "param": field, "code": None}})
 
     async def _stream(self, send: Send, words: list[str], usage: dict[str, int]) -> None:
-        headers = [(b"content-type", b"text/event-stream")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await _start_stream(send)
         head = self._head("chat.completion.chunk")
         for index, word in enumerate(words):
             delta = {"content": word if index == 0 else f" {word}"}
@@ -76,8 +81,29 @@ class EchoUpstream:
         await self._event(send, {**head, "choices": [last], "usage": usage})
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
+    async def _message(self, send: Send, words: list[str], usage: dict[str, int], *, is_stream: bool) -> None:
+        counted = {"input_tokens": usage["prompt_tokens"], "output_tokens": usage["completion_tokens"]}
+        head = {**self._head("message"), "type": "message", "role": "assistant", "usage": counted}
+        text = {"type": "text", "text": "" if is_stream else " ".join(words)}
+        ended = {"stop_reason": "end_turn", "stop_sequence": None}
+        if not is_stream:
+            await _respond(send, 200, {**head, "content": [text], **ended})
+            return
+        await _start_stream(send)
+        start = {**head, "content": [], **dict.fromkeys(ended)}
+        await self._event(send, {"type": "message_start", "message": start})
+        await self._event(send, {"type": "content_block_start", "index": 0, "content_block": text})
+        for index, word in enumerate(words):
+            delta = {"type": "text_delta", "text": word if index == 0 else f" {word}"}
+            await self._event(send, {"type": "content_block_delta", "index": 0, "delta": delta})
+            await asyncio.sleep(_WORD_S)
+        await self._event(send, {"type": "content_block_stop", "index": 0})
+        await self._event(send, {"type": "message_delta", "delta": ended, "usage": counted})
+        await self._event(send, {"type": "message_stop"})
+        await send({"type": "http.response.body", "body": b""})
+
     async def _event(self, send: Send, value: dict[str, Any]) -> None:
-        data = b"data: " + json.dumps(value).encode() + b"\n\n"
+        data = sse.event(value, value.get("type", ""))
         await send({"type": "http.response.body", "body": data, "more_body": True})
 
     def _head(self, kind: str) -> dict[str, Any]:
@@ -107,6 +133,11 @@ def _is_tokens(value: Any) -> bool:
     return type(value) is int or (isinstance(value, list) and all(type(token) is int for token in value))
 
 
+async def _start_stream(send: Send) -> None:
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+
 async def _respond(send: Send, status: int, value: dict[str, Any]) -> None:
     body = json.dumps(value).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
@@ -120,6 +151,10 @@ def with_demo_upstreams(settings: GatewaySettings, ports: dict[str, int]) -> Gat
     for name, port in ports.items():
         price_in, price_out = _PRICES[name]
         made[name] = getattr(settings.upstreams, name) or UpstreamSettings(
-            url=f"http://127.0.0.1:{port}/v1", model=f"demo-{name}", price_in=price_in, price_out=price_out
+            url=f"http://127.0.0.1:{port}/v1",
+            model=f"demo-{name}",
+            api="both",
+            price_in=price_in,
+            price_out=price_out,
         )
     return settings.model_copy(update={"upstreams": UpstreamsSettings(**made)})

@@ -4,6 +4,7 @@ Nothing is parsed, changed or re-split; joined together, what goes out is what c
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 MAX_EVENT_BYTES = 2**18
@@ -87,9 +88,10 @@ def _after(data: bytes, mark: bytes) -> int:
     return 0 if found < 0 else found + len(mark)
 
 
-def event(value: Any) -> bytes:
-    """One data event with a JSON value."""
-    return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
+def event(value: Any, name: str = "") -> bytes:
+    """One event with a JSON value, and a name where the protocol has names."""
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {json.dumps(value, ensure_ascii=False)}\n\n".encode()
 
 
 def comment(value: Any) -> bytes:
@@ -97,13 +99,13 @@ def comment(value: Any) -> bytes:
     return b": pointsman " + json.dumps(value, ensure_ascii=True).encode() + b"\n\n"
 
 
-def last_value(data: bytes, field: bytes) -> dict[str, Any] | None:
-    """The JSON object of the last data line that holds `field`; None where there is none."""
-    for line in reversed(data.splitlines()):
-        if line.startswith(b"data:") and field in line:
+def values(data: bytes, mark: bytes) -> Iterator[dict[str, Any]]:
+    """The JSON objects of the data lines that hold `mark`."""
+    for line in data.splitlines():
+        if line.startswith(b"data:") and mark in line:
             try:
                 value = json.loads(line[5:])
-            except ValueError:
-                return None
-            return value if isinstance(value, dict) else None
-    return None
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(value, dict):
+                yield value

@@ -27,16 +27,26 @@ from pointsman.serve.upstream.transport import (
     Transport,
 )
 
-FORWARDED = (b"accept", b"traceparent", b"tracestate", b"openai-beta", b"x-request-id")
+FORWARDED = (
+    *(b"accept", b"traceparent", b"tracestate", b"x-request-id", b"openai-beta"),
+    *(b"anthropic-version", b"anthropic-beta"),
+)
 """Request headers that go on to an upstream; all others stay here, the client's key above all."""
 
-RETURNED = ("retry-after", "openai-processing-ms", "openai-model", "openai-version", "apim-request-id")
-"""Answer headers that come back, with all of `x-ratelimit-*`; nothing else does."""
+RETURNED = (
+    *("retry-after", "openai-processing-ms", "openai-model", "openai-version", "apim-request-id"),
+    "request-id",
+)
+RETURNED_FAMILIES = ("x-ratelimit-", "anthropic-ratelimit-")
+"""Answer headers that come back, and how others begin that do; nothing else does."""
 
 _KINDS = frozenset({"application/json", "text/event-stream", "text/plain", ""})
 """Content types of an answer that may be one; some servers say `text/plain` of JSON, or nothing."""
 _ENCODINGS = frozenset({"identity", "gzip", "x-gzip", "deflate"})
-_MAX_HEADER_BYTES = 512
+BUSY = (429, 529)
+"""An upstream that has too much to do says so; 529 is Anthropic's way."""
+_MAX_HEADER_BYTES = 2048
+"""Claude Code's list of beta features alone takes hundreds."""
 _DEFAULT_HOLD_S = 1.0
 _MAX_HOLD_S = 300.0
 
@@ -92,12 +102,12 @@ class UpstreamResponse:
             CallFailedError: 429 or 5xx.
         """
         status, upstream = self.response.status, self.upstream
-        if status < 500 and status != 429:
+        if status < 500 and status not in BUSY:
             upstream.breaker.success(self.client)
             upstream.count("answered" if status < 400 else "refused")
             return
         wish = _retry_after(self.response.headers.get("retry-after"))
-        cause = "rate_limited" if status == 429 else "refused" if is_own_error else "status"
+        cause = "rate_limited" if status in BUSY else "refused" if is_own_error else "status"
         raise upstream.failed(cause, self.client, wish, f"status {status}")
 
 
@@ -313,10 +323,13 @@ def _own_headers(
         (b"user-agent", f"pointsman/{__version__}".encode()),
     ]
     if key is not None:
-        is_azure = settings.api == "azure"
-        headers.append(
-            (b"api-key", key.encode()) if is_azure else (b"authorization", b"Bearer " + key.encode())
-        )
+        # A server that speaks both may look for either.
+        if settings.api in ("openai", "both"):
+            headers.append((b"authorization", b"Bearer " + key.encode()))
+        if settings.api in ("anthropic", "both"):
+            headers.append((b"x-api-key", key.encode()))
+        if settings.api == "azure":
+            headers.append((b"api-key", key.encode()))
     set_here = [(name.encode(), value.encode()) for name, value in further.items()]
     return [header for header in headers if header[0].decode() not in further] + set_here
 

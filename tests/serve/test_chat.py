@@ -127,6 +127,8 @@ class TestWhoAnswers:
             "fallback": None,
             "decision_ms": 0,
         }
+        traced = gateway.chat(CLOUD_TEXT, headers={"tracestate": "team=payroll"})
+        assert traced.headers["x-pointsman-reason"] == "rule:private"
         assert len(cloud.seen) == sent
 
     def test_a_conversation_may_stay_where_it_began(self, both: Start) -> None:

@@ -33,8 +33,8 @@ _PROTOCOL = """
 """
 _VOCABULARY = frozenset(_PROTOCOL.split())
 """The protocol's own words: as a key or a kind they say nothing of the request."""
-_ACCEPTED = frozenset({"*/*", "application/json", "text/event-stream"})
-"""What clients accept; it says nothing of the request, either."""
+_ACCEPTED = frozenset({"*/*", "application/json", "text/event-stream", "2023-06-01"})
+"""What clients accept, and Anthropic's version; it says nothing of the request, either."""
 _WITHOUT_MEDIA = frozenset(
     {"audio", "text", "modalities", "tools", "tool_choice", "functions", "function_call", "include"}
     | {"response_format", "metadata"}

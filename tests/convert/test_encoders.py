@@ -4,7 +4,7 @@ import json
 
 import pytest
 from tests.convert.encoders import check_encoder, made
-from tests.convert.tiny_checkpoint import write_checkpoint
+from tests.convert.tiny_checkpoint import write_checkpoint, write_tokenizer
 
 from pointsman.artifact.manifest import Limits
 from pointsman.convert.build import export
@@ -12,8 +12,9 @@ from pointsman.convert.checkpoint import read_checkpoint
 from pointsman.convert.options import ExportOptions
 from pointsman.convert.queries import proof_texts
 from pointsman.convert.reference import same_tokens
+from pointsman.convert.tokenizer import artifact_tokenizer
 from pointsman.errors import CheckpointError
-from pointsman.runtime.router import Router
+from pointsman.runtime.tokenize import TextEncoder
 
 CORE = ("bert", "gpt2", "modernbert", "roberta")
 """One of each kind; the others are in tests/encoders, run by `nox -s encoders`."""
@@ -25,16 +26,16 @@ def test_an_encoder_is_exported_proved_and_answers_alone_as_in_a_batch(architect
 
 
 def test_a_text_without_special_tokens_around_it_is_a_text(tmp_path):
-    path = made(tmp_path, "gpt2")
-    tokenizer = json.loads((path / "tokenizer.json").read_text(encoding="utf-8"))
+    write_tokenizer(tmp_path)
+    tokenizer = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer["post_processor"] = None
-    (path / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
-    options = ExportOptions(measure=False, max_tokens=48, quantize=False, fold=False)
-    router = Router.open(export(path, tmp_path / "artifact", options, lambda line: None).artifact.path)
-    encodings = router.encode(["", "hi", "a"])
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    limits = Limits(48, 2400)
+    encoder = TextEncoder(artifact_tokenizer(tmp_path / "tokenizer.json", limits, pad_id=1).encode(), limits)
+    encodings = encoder.encode_many(["", "hi", "a"])
     assert [encoding.is_empty for encoding in encodings] == [True, False, False]
     assert [len(encoding.ids) for encoding in encodings] == [1, 2, 1]
-    assert router.route("").reason == "empty_text"
+    assert encodings[0].ids == [encoder.pad_id] == [1]
 
 
 def test_one_token_more_than_the_positions_hold_is_refused_by_the_number(tmp_path):

@@ -127,7 +127,7 @@ class TestWhoAnswers:
             "fallback": None,
             "decision_ms": 0,
         }
-        traced = gateway.chat(CLOUD_TEXT, headers={"tracestate": "team=payroll"})
+        traced = gateway.chat(CLOUD_TEXT, headers={"tracestate": "team=payroll-7"})
         assert traced.headers["x-pointsman-reason"] == "rule:private"
         assert len(cloud.seen) == sent
 

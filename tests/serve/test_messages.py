@@ -505,7 +505,25 @@ class TestProtocols:
             )
 
 
-def test_a_ping_is_no_failure_and_no_answer(speaks: Speaks, cloud: FakeUpstream) -> None:
-    cloud.script = stream([event({"type": "ping"}), *events("one")])
-    with sdk(speaks()) as client, client.messages.stream(**ask()) as parts:
+def test_a_ping_is_no_first_byte(speaks: Speaks, local: FakeUpstream, cloud: FakeUpstream) -> None:
+    ping = event({"type": "ping"})
+    cloud.script = stream([ping, *events("one")])
+    gateway = speaks(routing=BOTH_WAYS)
+    with sdk(gateway) as client, client.messages.stream(**ask()) as parts:
         assert parts.get_final_text() == "one"
+
+    def broken(wire: Wire) -> None:
+        wire.send(STREAM_HEAD + chunk(ping) + chunk(ping))
+        wire.reset()
+
+    cloud.script, local.script = broken, stream(events("two"))
+    found = gateway.http.post("/v1/messages", json=ask(stream=True))
+    assert found.content == b"".join(events("two"))
+    assert found.headers["x-pointsman-fallback"] == "reset"
+
+
+def test_a_key_of_the_clients_own_beside_the_gateways_is_no_hindrance(speaks: Speaks) -> None:
+    gateway = speaks(auth={"keys": [KEY]})
+    own = {"authorization": "Bearer sk-ant-oat01-of-the-client"}
+    assert gateway.http.post("/v1/messages", json=ask(), headers={**own, "x-api-key": KEY}).status_code == 200
+    assert gateway.http.post("/v1/messages", json=ask(), headers=own).status_code == 401

@@ -4,9 +4,11 @@ Nothing is parsed, changed or re-split; joined together, what goes out is what c
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
+_PING = re.compile(rb"^event: ?ping(?:\r\n?|\n)data:[^\r\n]*(?=[\r\n])", re.MULTILINE)
 MAX_EVENT_BYTES = 2**18
 """A longer event goes on as it comes: to hold more of it would only cost memory."""
 _MARK_BYTES = 2
@@ -70,8 +72,8 @@ class EventRelay:
 
 
 def is_comments(data: bytes) -> bool:
-    """Whether whole events say nothing: comments and blank lines, which every client skips."""
-    return all(not line or line.startswith(b":") for line in data.splitlines())
+    """Whether whole events say nothing: comments, blank lines or Anthropic's pings, all of them skipped."""
+    return all(not line or line.startswith(b":") for line in _PING.sub(b"", data).splitlines())
 
 
 def _last_end(data: bytes) -> int:

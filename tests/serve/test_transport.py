@@ -12,7 +12,7 @@ from pointsman.serve.upstream.transport import HttpTransport, NotConnectedError,
 
 
 async def ask(transport: HttpTransport) -> Response:
-    return await transport.post(b"/v1/x?a=b", [(b"x-a", b"1")], b"{}", 2.0)
+    return await transport.send(b"/v1/x?a=b", [(b"x-a", b"1")], b"{}", 2.0, "POST")
 
 
 @pytest.fixture

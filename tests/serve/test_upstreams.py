@@ -21,7 +21,9 @@ class Unreachable:
         self.headers: Headers = ()
         self.closed = 0
 
-    async def post(self, target: bytes, headers: Headers, body: bytes, connect_timeout_s: float) -> Response:
+    async def send(
+        self, target: bytes, headers: Headers, body: bytes, connect_timeout_s: float, method: str
+    ) -> Response:
         self.targets.append(target)
         self.headers = headers
         raise NotConnectedError("no route")

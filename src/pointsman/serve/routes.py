@@ -40,6 +40,11 @@ PUBLIC: tuple[Route, ...] = (
     Route("POST", "/v1/responses", chat.responses, "user", is_work=True),
     Route("POST", "/v1/messages", chat.messages, "user", is_work=True),
     Route("POST", "/v1/messages/count_tokens", chat.count_tokens, "user", is_work=True),
+    Route("GET", "/v1/responses/{response}", chat.stored_response, "user", is_work=True),
+    Route("DELETE", "/v1/responses/{response}", chat.stored_response, "user", is_work=True),
+    Route("POST", "/v1/responses/{response}/cancel", chat.stored_response, "user", is_work=True),
+    Route("GET", "/v1/responses/{response}/input_items", chat.stored_response, "user", is_work=True),
+    Route("POST", "/v1/embeddings", chat.embeddings, "user", is_work=True),
     Route("GET", "/v1/models", chat.models, "user"),
     Route("GET", "/v1/models/{model:path}", chat.model, "user"),
     Route(

@@ -181,6 +181,9 @@ class RoutingSettings(Part):
     default_target: Target = Field(
         default="local", description="who answers a chat when the classifier fails or has no time"
     )
+    embeddings: Target | None = Field(
+        default=None, description="who answers `/v1/embeddings`; its text falls under the same rules"
+    )
     aliases: dict[str, Literal["auto", "local", "cloud"]] = Field(
         default={}, description="further model names that mean auto, local or cloud"
     )

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pointsman.serve.chat.context import ChatContext
-from pointsman.serve.chat.dialects import Dialect
+from pointsman.serve.chat.dialects import EMBEDDINGS, Dialect
 from pointsman.serve.chat.refusal import loggable, message_of
+from pointsman.serve.chat.response_ids import as_the_upstream_says
 from pointsman.serve.edge import large_json
 from pointsman.serve.edge.idle_timeout import IdleTimeout
 from pointsman.serve.observability.tracing import Call
@@ -87,7 +88,7 @@ async def _started(context: ChatContext, upstream: Upstream, call: Call) -> Star
     try:
         async with IdleTimeout(context.deadline, upstream.settings.first_byte_timeout_s) as timeout:
             body = await _body_for(context, upstream)
-            answer = await upstream.call(_path(context), body, headers, client)
+            answer = await upstream.call(_path(context), body, headers, client, context.method)
             failed = answer.record_broken
             try:
                 if answer.response.status < 400:
@@ -173,9 +174,14 @@ def _object(body: bytearray) -> dict[str, Any] | None:
 
 
 async def _body_for(context: ChatContext, upstream: Upstream) -> bytes:
-    """The request as it came, but for the model's name."""
-    sent = {**context.payload, "model": upstream.settings.model}
-    if sent["model"] is None:
+    """The request as it came, but for the model's name and the id of the turn before."""
+    if context.method != "POST":
+        return b""
+    sent = as_the_upstream_says(context.payload, context.dialect.path)
+    if sent and context.dialect is not EMBEDDINGS:
+        # The upstream's model is one that chats; for vectors the client says which it needs.
+        sent = {**sent, "model": upstream.settings.model}
+    if sent.get("model", "") is None:
         del sent["model"]
     size = context.exchange.held_bytes
     if size > large_json.AT_ONCE_BYTES:

@@ -20,6 +20,7 @@ class ChatContext:
         deadline: `time.monotonic()` at which it ends.
         fallback: why another upstream than the plan's has to answer; None as long as none has to.
         is_hedged: both upstreams were asked at once.
+        method: POST, or GET or DELETE of what an upstream keeps.
         is_cut: the gateway is shutting down and the grace period expired.
     """
 
@@ -32,6 +33,7 @@ class ChatContext:
     fallback: str | None = None
     is_hedged: bool = False
     is_cut: bool = False
+    method: str = "POST"
 
     def upstream(self, target: str) -> Upstream | None:
         """The upstream of a target, where there is one and it speaks this dialect."""

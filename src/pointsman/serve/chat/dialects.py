@@ -51,5 +51,6 @@ COMPLETION = Dialect("/completions", operation="text_completion")
 RESPONSE = Dialect(
     "/responses", end_marks=(b"response.completed", b"response.incomplete", b"response.failed")
 )
+EMBEDDINGS = Dialect("/embeddings", operation="embeddings")
 MESSAGE = _anthropic("/messages", "chat")
 COUNT = _anthropic("/messages/count_tokens", "count_tokens")

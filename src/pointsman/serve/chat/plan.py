@@ -12,7 +12,8 @@ from typing import Any
 from pointsman.errors import PointsmanError
 from pointsman.runtime.chat import text_of_messages
 from pointsman.runtime.wrappers import is_background_task
-from pointsman.serve.chat.dialects import Dialect
+from pointsman.serve.chat.dialects import RESPONSE, Dialect
+from pointsman.serve.chat.response_ids import maker_of_turn
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
@@ -20,6 +21,7 @@ from pointsman.serve.inference.engine import Answer
 from pointsman.serve.routing.sticky import Stay
 from pointsman.serve.settings import Rule
 
+FOLLOW_UP = "follow_up"
 AUTO = frozenset({"auto", "pointsman", "pointsman/auto", "router"})
 _THRESHOLD = re.compile(r"router-(?:[a-z_]+-)?(\d(?:\.\d{1,12})?)")
 _HINTS = ("local-only", "cloud-only", "auto")
@@ -37,7 +39,7 @@ class Plan:
 
     Attributes:
         target: `local` or `cloud`.
-        reason: the router's, or `requested`, `policy`, `rule:<name>`, `background`, `sticky`,
+        reason: the router's, or `requested`, `policy`, `rule:<name>`, `background`, `sticky`, `follow_up`,
             `classifier_failed` or `classifier_busy`.
         is_bound: it must not go elsewhere, whatever breaks.
         answer: what the model said, where it was asked.
@@ -75,12 +77,15 @@ async def plan_chat(
     """
     check_parameters(payload, exchange.query())
     mode = parse_model(payload.get("model"), gateway, takes_any=dialect.takes_any_model)
-    hint = _policy_hint(exchange)
+    hint = policy_hint(exchange)
     rule = await gateway.matching_rule(exchange, payload)
     is_private = rule is not None and rule.send == "local-only"
     key, stay = await gateway.read(exchange.held_bytes, _conversation, gateway, exchange, payload)
     wish = hint if hint != "auto" else mode if mode in ("local", "cloud") else None
     plan = _bound_plan(rule, stay, wish)
+    maker = maker_of_turn(payload, gateway.upstreams.names()) if dialect is RESPONSE else None
+    if maker is not None:
+        plan = _follow_up(plan, maker)
     if plan is None and await gateway.read(exchange.held_bytes, _is_background, gateway, payload):
         return Plan(gateway.settings.routing.background, "background", False, None, 0.0)
     if plan is None and stay is not None:
@@ -89,7 +94,8 @@ async def plan_chat(
         threshold = mode if isinstance(mode, float) else None
         plan = await _ask(gateway, exchange, messages_of(payload), threshold, deadline)
     if key is not None and (plan.answer is not None or not plan.reason.startswith("classifier_")):
-        gateway.sticky.put(key, plan.target, is_bound=plan.is_local_only, is_private=is_private)
+        is_bound = plan.is_local_only and plan.reason != FOLLOW_UP
+        gateway.sticky.put(key, plan.target, is_bound=is_bound, is_private=is_private)
     return plan
 
 
@@ -101,7 +107,7 @@ def _is_background(gateway: Gateway, payload: Mapping[str, Any]) -> bool:
     return bool(payload.get("suffix")) or is_background_task([*told, *messages_of(payload)])
 
 
-def _policy_hint(exchange: Exchange) -> str:
+def policy_hint(exchange: Exchange) -> str:
     """The strictest of the headers `x-pointsman-policy`; `auto` without any.
 
     Raises:
@@ -141,6 +147,20 @@ def _bound_plan(rule: Rule | None, stay: Stay | None, wish: str | None) -> Plan 
         target, _, only = rule.send.partition("-")
         return Plan(target, f"rule:{rule.name}", bool(only), None, 0.0)
     return None
+
+
+def _follow_up(plan: Plan | None, maker: str) -> Plan:
+    """A turn after one that an upstream keeps: no other has the turns before, whatever breaks.
+
+    Raises:
+        GatewayError: `invalid_request`: this turn must go, or was asked to go, elsewhere.
+    """
+    if plan is not None and plan.target != maker and (plan.is_bound or plan.reason == "requested"):
+        raise GatewayError(
+            "invalid_request",
+            f"the {maker} upstream keeps the turns before, but this one is for {plan.target}: send all",
+        )
+    return plan if plan is not None and plan.is_bound else Plan(maker, FOLLOW_UP, True, None, 0.0)
 
 
 def parse_model(model: Any, gateway: Gateway, *, takes_any: bool = False) -> str | float | None:

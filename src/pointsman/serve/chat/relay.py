@@ -10,6 +10,7 @@ from pointsman.serve.chat.attempt import StartedResponse
 from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.chat.cost import account_usage, usage_of_stream
 from pointsman.serve.chat.refusal import shaped
+from pointsman.serve.chat.response_ids import as_the_client_sees
 from pointsman.serve.chat.response_metadata import answer_headers, decision_facts, with_decision, with_field
 from pointsman.serve.edge.idle_timeout import IdleTimeout
 from pointsman.serve.failures import GatewayError, error_value
@@ -29,7 +30,8 @@ async def relay(context: ChatContext, started: StartedResponse) -> None:
 
 
 async def _whole(context: ChatContext, started: StartedResponse) -> None:
-    answer, data, status = started.answer, started.data, started.answer.response.status
+    answer, status = started.answer, started.answer.response.status
+    data = as_the_client_sees(started.data, context.dialect.path, answer.upstream.name)
     if status >= 400:
         data = shaped(context, started.value, data, status)
     if started.value is not None or status >= 400:
@@ -43,7 +45,7 @@ async def _whole(context: ChatContext, started: StartedResponse) -> None:
 async def _stream(context: ChatContext, started: StartedResponse) -> None:
     answer = started.answer
     await context.exchange.start(answer.response.status, answer_headers(context, answer))
-    await context.exchange.chunk(with_decision(context, answer, started.data))
+    await context.exchange.chunk(with_decision(context, answer, _seen(context, started, started.data)))
     try:
         # In a task of its own a piece wakes two frames, and not the whole way from the server to here.
         await asyncio.create_task(_pass_on(context, started))
@@ -87,7 +89,7 @@ async def _pass_on(context: ChatContext, started: StartedResponse) -> None:
                 size += len(data)
                 if size > most:
                     raise EOFError
-                await exchange.chunk(data)
+                await exchange.chunk(_seen(context, started, data))
                 last = data
                 if usage_mark in data:
                     started.usage[1:] = [data]
@@ -97,7 +99,11 @@ async def _pass_on(context: ChatContext, started: StartedResponse) -> None:
         # Only the connection's end says that this is all, and a cut looks just the same.
         raise EOFError
     if rest:
-        await exchange.chunk(rest)
+        await exchange.chunk(_seen(context, started, rest))
+
+
+def _seen(context: ChatContext, started: StartedResponse, events: bytes) -> bytes:
+    return as_the_client_sees(events, context.dialect.path, started.answer.upstream.name)
 
 
 async def _last_word(context: ChatContext, started: StartedResponse, error: GatewayError) -> None:

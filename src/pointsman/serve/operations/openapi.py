@@ -118,10 +118,13 @@ _BODIES: dict[str, dict[str, Any]] = {
     "/v1/systemone": _SYSTEMONE,
     "/v1/decisions": _DECISIONS,
     **_CHATS,
+    "/v1/embeddings": _one_of({"input": {"anyOf": [_TEXT, _PROMPT]}}),
+    "/v1/responses/{response}/cancel": {"type": "object"},
     "/v2/models/{model}/infer": _INFER,
     "/v2/models/{model}/versions/{version}/infer": _INFER,
 }
 """What the body of each route may be; fields that are not named pass a chat untouched."""
+_PASSED_ON = ("/v1/responses/", "/v1/embeddings")
 _PARAMETERS = {
     "deployment": {**_TEXT, "examples": ["auto", "local", "cloud"]},
     "model": {**_TEXT, "examples": ["router"]},
@@ -152,7 +155,7 @@ def describe(routes: Sequence[Route], *, needs_key: bool) -> dict[str, Any]:
 def _operation(route: Route, needs_key: bool) -> dict[str, Any]:
     schema: dict[str, Any] = {"$ref": "#/components/schemas/Error"}
     statuses = sorted({str(kind.status) for kind in KINDS.values()})
-    if route.template in _CHATS:
+    if route.template in _CHATS or route.template.startswith(_PASSED_ON):
         # What an upstream says of a client's mistake goes back as it came.
         schema = {"anyOf": [schema, {"type": "object"}]}
         statuses.append("4XX")
@@ -171,7 +174,7 @@ def _operation(route: Route, needs_key: bool) -> dict[str, Any]:
     }
     if route.method == "POST":
         content = {"application/json": {"schema": _BODIES[route.template]}}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": not route.template.endswith("/cancel"), "content": content}
     elif route.template == "/predict":
         operation["parameters"].append({"name": "query", "in": "query", "required": True, "schema": _TEXT})
     return operation

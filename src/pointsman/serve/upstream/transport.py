@@ -108,8 +108,10 @@ class Response:
 class Transport(Protocol):
     """What an upstream needs of the way to its address; tests pass one of their own."""
 
-    async def post(self, target: bytes, headers: Headers, body: bytes, connect_timeout_s: float) -> Response:
-        """Send a request and return the head of its answer; see `HttpTransport.post` for the errors."""
+    async def send(
+        self, target: bytes, headers: Headers, body: bytes, connect_timeout_s: float, method: str
+    ) -> Response:
+        """Send a request and return the head of its answer; see `HttpTransport.send` for the errors."""
         ...
 
     def close(self) -> None:
@@ -137,7 +139,9 @@ class HttpTransport:
         self._idle: deque[Connection] = deque()
         self._is_closed = False
 
-    async def post(self, target: bytes, headers: Headers, body: bytes, connect_timeout_s: float) -> Response:
+    async def send(
+        self, target: bytes, headers: Headers, body: bytes, connect_timeout_s: float, method: str
+    ) -> Response:
         """Send a request and wait for the head of its answer, for as long as the caller likes.
 
         Args:
@@ -150,7 +154,7 @@ class HttpTransport:
             MalformedError: what came is no HTTP/1.1, or ended too early.
             ConnectionError: the connection broke.
         """
-        lines = [b"POST " + target + b" HTTP/1.1", self._host_line]
+        lines = [method.encode() + b" " + target + b" HTTP/1.1", self._host_line]
         lines += [name + b": " + value for name, value in headers]
         lines += [b"content-length: %d" % len(body), b"", body]
         data = b"\r\n".join(lines)

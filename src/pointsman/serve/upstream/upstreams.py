@@ -47,6 +47,7 @@ BUSY = (429, 529)
 """An upstream that has too much to do says so; 529 is Anthropic's way."""
 _MAX_HEADER_BYTES = 2048
 """Claude Code's list of beta features alone takes hundreds."""
+_MAX_TARGETS = 64
 _DEFAULT_HOLD_S = 1.0
 _MAX_HOLD_S = 300.0
 
@@ -131,7 +132,12 @@ class Upstream:
         self._targets: dict[str, bytes] = {}
 
     async def call(
-        self, path: str, body: bytes, headers: Mapping[bytes, bytes], client: str = ""
+        self,
+        path: str,
+        body: bytes,
+        headers: Mapping[bytes, bytes],
+        client: str = "",
+        method: str = "POST",
     ) -> UpstreamResponse:
         """Send a request and wait for the head of a usable answer, trying again where that is safe.
 
@@ -151,7 +157,7 @@ class Upstream:
                 cause = "rate_limited" if self.breaker.is_held(client) else "open"
                 raise CallFailedError(cause, self.breaker.wait_s(client))
             try:
-                return await self._once(path, body, headers, client)
+                return await self._once(path, body, headers, client, method)
             except CallFailedError as failed:
                 # Only a connection that never stood is tried again: nothing can have been done twice.
                 is_last = attempt == self.settings.retries or failed.cause != "unreachable"
@@ -186,14 +192,14 @@ class Upstream:
         self._transport.close()
 
     async def _once(
-        self, path: str, body: bytes, headers: Mapping[bytes, bytes], client: str
+        self, path: str, body: bytes, headers: Mapping[bytes, bytes], client: str, method: str
     ) -> UpstreamResponse:
         started = time.monotonic()
         sent = [(name, value) for name in self._forwarded if _is_harmless(value := headers.get(name, b""))]
         sent += self._headers
         try:
-            response = await self._transport.post(
-                self._target(path), sent, body, self.settings.connect_timeout_s
+            response = await self._transport.send(
+                self._target(path), sent, body, self.settings.connect_timeout_s, method
             )
         except OutOfDescriptorsError:
             raise GatewayError("overloaded", "no more connections can be opened here; try again") from None
@@ -220,13 +226,18 @@ class Upstream:
 
     def _target(self, path: str) -> bytes:
         """The path and query of a request, as they stand in it."""
-        if path not in self._targets:
-            url = self.settings.url + path
-            if self.settings.api == "azure":
-                query = f"?api-version={self.settings.api_version}"
-                url = f"{self.settings.url}/openai/deployments/{self.settings.model}{path}{query}"
-            self._targets[path] = httpx.URL(url).raw_path
-        return self._targets[path]
+        known = self._targets.get(path)
+        if known is not None:
+            return known
+        url = self.settings.url + path
+        if self.settings.api == "azure":
+            path, _, query = path.partition("?")
+            query = f"?api-version={self.settings.api_version}" + (f"&{query}" if query else "")
+            url = f"{self.settings.url}/openai/deployments/{self.settings.model}{path}{query}"
+        target = httpx.URL(url).raw_path
+        if len(self._targets) < _MAX_TARGETS:
+            self._targets[path] = target
+        return target
 
 
 class Upstreams:

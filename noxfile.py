@@ -176,6 +176,7 @@ def _python_runtimes(session: nox.Session) -> None:
     _environment(session, TARGETS / "venv-ovep", *provider)
     litellm = ("litellm[proxy]>=1.108", "onnxruntime", "tokenizers", "python-dotenv")
     _environment(session, TARGETS / "venv-litellm", *litellm)
+    _environment(session, TARGETS / "venv-langchain", "langchain-openai>=1.7")
     _environment(session, TARGETS / "venv-schema", "schemathesis>=4")
     _environment(session, TARGETS / "venv-kserve", "kserve")
 
@@ -200,6 +201,7 @@ def _node_runtimes(session: nox.Session) -> None:
     onnxruntime-extensions (Debian 13 has older headers as libonnxruntime-dev).
     """
     tokenizers = ("@huggingface/transformers@4", "@huggingface/tokenizers@0.2")
+    _npm(session, TARGETS / "npm-clients", "openai@6", "ai@6", "@ai-sdk/openai-compatible@2")
     _npm(session, TARGETS / "npm", *tokenizers, "onnxruntime-web@1.30", "typescript@5")
     ort = TARGETS / "ort"
     if ort.is_dir():

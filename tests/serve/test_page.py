@@ -9,14 +9,16 @@ import shutil
 import socket
 import struct
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from tests.support.running import Running
+from tests.support.running import Running, settings_for
 from tests.support.tiny_artifact import CLOUD_TEXT
 
 from pointsman.serve.inference.drift import Drift
@@ -131,6 +133,44 @@ class TestInABrowser:
         browser.until("document.querySelectorAll('#recent tr').length > 0")
         assert CLOUD_TEXT not in browser.run("document.getElementById('recent').textContent")
         assert browser.problems == []
+
+    @pytest.mark.parametrize("is_named", [True, False])
+    def test_a_page_of_another_origin_chats_where_it_is_named(
+        self, artifact: Path, start: Callable[..., Running], browser: Browser, is_named: bool
+    ) -> None:
+        class Page(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("content-type", "text/html")
+                self.end_headers()
+                self.wfile.write(b"<!doctype html><title>another origin</title>")
+
+            def log_message(self, *_: object) -> None:
+                """Keep the tests' output clean."""
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Page) as pages:
+            threading.Thread(target=pages.serve_forever, daemon=True).start()
+            origin = f"http://127.0.0.1:{pages.server_port}"
+            origins = [origin] if is_named else ["https://app.example"]
+            gateway = start(settings_for(artifact, demo=True, server={"cors_origins": origins}))
+            browser.call("Page.navigate", url=f"{origin}/")
+            browser.until("document.title === 'another origin'")
+            body = {"model": "auto", "stream": True, "messages": [{"role": "user", "content": CLOUD_TEXT}]}
+            asked = {
+                "method": "POST",
+                "headers": {"content-type": "application/json", "authorization": "Bearer unused"},
+                "body": json.dumps(body),
+            }
+            address = f"http://127.0.0.1:{gateway.port}/v1/chat/completions"
+            browser.run(
+                f"fetch({json.dumps(address)}, {json.dumps(asked)})"
+                ".then(async (r) => r.headers.get('x-pointsman-target') + ' ' + (await r.text()))"
+                ".catch((error) => error.name).then((said) => { document.title = said; })"
+            )
+            browser.until("document.title !== 'another origin'")
+            said = browser.run("document.title")
+            pages.shutdown()
+        assert said.startswith("cloud data:") if is_named else said == "TypeError"
 
     def test_the_curve_shows_the_threshold_and_the_slider(self, plain: Running, browser: Browser) -> None:
         for domain in ("Runtime", "Log", "Page"):

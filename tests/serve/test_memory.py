@@ -1,14 +1,18 @@
 """Clients that send much and never end, or never read: what they hold is bounded, and comes back."""
 
+import asyncio
 import json
 import socket
 import time
+import traceback
 from collections.abc import Callable
+from unittest.mock import AsyncMock
 
 import pytest
 from tests.support.fake_upstream import FakeUpstream, answer, stream
 from tests.support.running import Running, post_head
 
+from pointsman.serve.edge.http import Exchange
 from pointsman.serve.edge.memory import MemoryBudget
 from pointsman.serve.failures import GatewayError
 
@@ -31,6 +35,16 @@ def test_the_newest_gives_way() -> None:
         budget.take(1)
     budget.give_back(100_000)
     budget.take(60_000)
+
+
+def test_a_refused_body_is_let_go_while_its_error_is_kept() -> None:
+    receive = AsyncMock(return_value={"type": "http.request", "body": b"x" * 40_000, "more_body": True})
+    exchange = Exchange({"headers": []}, receive, AsyncMock(), "id", memory=MemoryBudget(100_000))
+    with pytest.raises(GatewayError, match="too many") as caught:
+        asyncio.run(exchange.body(1_000_000, 5.0))
+    frames = [frame.f_locals for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    assert receive.await_count > 1
+    assert not any(value for names in frames for value in names.values() if isinstance(value, bytearray))
 
 
 def held(gateway: Running) -> int:

@@ -155,6 +155,14 @@ class Exchange:
 
     async def _rest_of_body(self, limit_bytes: int) -> bytes:
         body = bytearray()
+        try:
+            await self._read_into(body, limit_bytes)
+            return bytes(body)
+        finally:
+            # The frames that a refusal goes through would keep it until the collector comes.
+            body.clear()
+
+    async def _read_into(self, body: bytearray, limit_bytes: int) -> None:
         while True:
             message = await self.receive()
             if message["type"] == "http.disconnect":
@@ -165,7 +173,7 @@ class Exchange:
             self.hold(len(piece))
             body += piece
             if not message.get("more_body", False):
-                return bytes(body)
+                return
 
     def _extension(self) -> Any:
         return self.scope.get("extensions", {}).get(EXTENSION)

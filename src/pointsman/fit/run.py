@@ -14,6 +14,7 @@ from pointsman.convert.build import export
 from pointsman.convert.options import ExportOptions
 from pointsman.datasets.outcomes import Dataset
 from pointsman.datasets.reading import calibration_queries, project_queries
+from pointsman.errors import DataError, TrainingError
 from pointsman.evaluation.calibration import cloud_margin, fit_calibration
 from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.evaluation.threshold import held_out_curve, store
@@ -194,8 +195,10 @@ class _Fit:
         rng, most = np.random.default_rng(self.plan.seed), self.plan.texts
         own = [log[at] for at in rng.permutation(len(log))[:most]]
         shipped = [*project_queries(), *calibration_queries()]
-        shipped = [shipped[at] for at in rng.permutation(len(shipped))[: most // 4]]
         parts = crops([*self.train.queries, *own], _CROPS, self.plan.seed)[: max(0, most - len(own))]
+        # The log decides: what ships is at most a fourth of what the student hears of it.
+        few = (len(self.train.queries) + len(own) + len(parts)) // 4
+        shipped = [shipped[at] for at in rng.permutation(len(shipped))[:few]]
         return list(dict.fromkeys([*own, *parts, *shipped]))
 
     def _read(self, texts: Sequence[str], words: Any) -> Texts:
@@ -248,7 +251,13 @@ class _Fit:
         chosen = self.rows.part == CALIBRATE
         rows = self.rows.only(CALIBRATE)
         target, weight = (rows.gain > 0).astype(np.float64), rows.weight / rows.weight.mean()
-        calibration = fit_calibration(margins[chosen], target, "platt", rows.sha256, weight)
+        try:
+            calibration = fit_calibration(margins[chosen], target, "platt", rows.sha256, weight)
+        except DataError as error:
+            raise TrainingError(
+                f"nothing was learned that holds on the rows to calibrate: {error} Keep today's router; "
+                "judge more rows, or look at them: do the verdicts depend on the query at all?"
+            ) from None
         held = self.rows.only(CALIBRATE, TEST)
         p_cloud = 1.0 / (1.0 + np.exp(-(calibration.a * margins + calibration.b)))
         kept = np.isin(self.rows.part, (CALIBRATE, TEST))

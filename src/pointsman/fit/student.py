@@ -23,7 +23,7 @@ from pointsman.train.student import load_student
 HEAD, LAST, ALL = "head", "last blocks", "all"
 _LAST_BLOCKS = 2
 _HELD_OUT = 0.1
-_FEWEST_STEPS = 150
+_FEWEST_STEPS = 600
 _SPREAD = 1.5
 """Standard deviation of the margins that a student learns from a teacher, in log-odds."""
 
@@ -87,9 +87,11 @@ class Training:
         """The recipe for these texts; a distillation of few texts takes more passes."""
         schedule = self.schedule
         if schedule is DISTIL:
-            steps = sum(len(query) / 4 + 2 for query in queries) / schedule.batch_tokens
-            epochs = max(schedule.epochs, _FEWEST_STEPS / max(steps, 1.0))
-            schedule = replace(schedule, epochs=epochs)
+            # Few texts: smaller steps first, more passes only where those are not enough.
+            tokens = max(1.0, sum(len(query) / 4 + 2 for query in queries))
+            size = min(schedule.batch_tokens, max(256, int(tokens * schedule.epochs / _FEWEST_STEPS)))
+            epochs = max(schedule.epochs, _FEWEST_STEPS * size / tokens)
+            schedule = replace(schedule, epochs=epochs, batch_tokens=size)
         return Recipe(
             name=directory.name,
             seed=self.seed,

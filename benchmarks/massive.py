@@ -15,12 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from benchmarks.figures import Figure, record
+from benchmarks.figures import FOLDER, Figure, record
 from benchmarks.massive_shapes import SHAPES, massive
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -65,20 +66,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--nncf", help="a Python that has nncf, openvino and onnx")
-    parser.add_argument("--shape", action="append", choices=list(SHAPES))
+    parser.add_argument("--shape", action="append", choices=["as it is", *SHAPES])
     args = parser.parse_args()
     environment = capture_environment()
     base = read_checkpoint(args.checkpoint)
     proof = proof_texts(base, Limits(128, 6400), ExportOptions())
-    figures = []
-    for name in args.shape or ["as it is", *SHAPES]:
+    names = args.shape or ["as it is", *SHAPES]
+    figures = _recorded_before(names)
+    for name in names:
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = _changed(base, name, Path(folder) / "checkpoint")
             figures += _compare(name, checkpoint, proof, Path(folder), args.nncf)
-        sys.stderr.write("".join(f"{f.what}: {f.shown()}\n" for f in figures[-3:]))
-    command = "python -m benchmarks.massive checkpoints/default-router --nncf PYTHON"
+        sys.stderr.write(f"{figures[-1].what}: {figures[-1].shown()}\n")
+    command = f"python -m benchmarks.massive {args.checkpoint}{' --nncf PYTHON' if args.nncf else ''}"
     record("massive", command, figures, environment)
     return 0
+
+
+def _recorded_before(names: Sequence[str]) -> list[Figure]:
+    """What an earlier run recorded of other shapes."""
+    file = FOLDER / "massive.json"
+    rows = json.loads(file.read_text(encoding="utf-8"))["figures"] if file.is_file() else []
+    return [Figure(**row) for row in rows if row["what"].partition(":")[0] not in names]
 
 
 def _changed(base: Checkpoint, name: str, path: Path) -> Checkpoint:

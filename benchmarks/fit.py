@@ -37,7 +37,9 @@ def family_rows(data: Path, family: str) -> list[Row]:
     """Distinct queries of a family, `file` or `file:weak model`."""
     name, _, weak = family.partition(":")
     rows: dict[str, Row] = {}
-    for line in (data / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (data / f"{name}.jsonl").read_text(encoding="utf-8").split("\n"):
+        if not line:
+            continue
         row = json.loads(line)
         if not weak or row["weak_model"] == weak:
             rows.setdefault(row["query"], row)

@@ -102,6 +102,7 @@ class _Asking:
                     task.result()
                 if time.monotonic() - reported > _REPORT_EVERY_S:
                     reported = time.monotonic()
+                    self.work.sync()
                     self._report(len(calls), reported - began)
         finally:
             for task in running:

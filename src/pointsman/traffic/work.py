@@ -1,8 +1,9 @@
 """The work folder: one SQLite file that keeps queries, paid answers, judgements and labels.
 
-A row is on disk before the next call begins, in one transaction, so a killed process loses the calls in
-flight and nothing else. The process that has the folder open holds SQLite's own lock on it, which the system
-releases when the process ends, however it ends.
+An answer is handed to the system in one transaction before the next call begins, so a killed process loses
+the calls in flight and nothing else. The disk is asked to keep it every few seconds: a sync for each answer
+costs half of the rate, and without one a power cut takes the last seconds. The process that has the folder
+open holds SQLite's own lock on it, which the system releases when the process ends, however it ends.
 """
 
 import json
@@ -96,6 +97,7 @@ class Work:
         try:
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
             db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
             _prepare(db, directory)
             yield cls(directory, db)
         except sqlite3.OperationalError as error:
@@ -119,6 +121,10 @@ class Work:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+    def sync(self) -> None:
+        """Make what is kept outlive a power cut."""
+        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     # Facts
 

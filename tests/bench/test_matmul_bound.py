@@ -142,7 +142,7 @@ def test_attention_counts_with_its_projections_and_its_own_products(
     onnx.save(emit(folded, FloatProducts() if kind == "float" else Int8Products(ranges)), tmp_path / "m.onnx")
     made = write_products(tmp_path / "m.onnx", tmp_path / "p.onnx", batch=2, length=5)
     last, others = folded.blocks[-1], folded.blocks[:-1]
-    inner, hidden = last.attention_output.shape[0], folded.positions.shape[1]
+    inner, hidden = last.attention_output.weight.shape[0], folded.positions.shape[1]
     all_rows, first_rows = 2 * 5, 2
     # Queries times keys, probabilities times values: every query token meets every key token.
     wanted = 2 * 2 * inner * (len(others) * all_rows * 5 + first_rows * 5)
@@ -151,8 +151,8 @@ def test_attention_counts_with_its_projections_and_its_own_products(
     for block, rows in [(block, all_rows) for block in others] + [(last, first_rows)]:
         entry, leave = block.entry, block.exit
         assert entry is not None and leave is not None
-        wanted += 2 * rows * (entry.weight.size + block.attention_output.size + leave.size)
-        wanted += 2 * rows * sum(one.up.weight.size + one.down.size for one in block.feed_forwards)
+        wanted += 2 * rows * (entry.weight.size + block.attention_output.weight.size + leave.weight.size)
+        wanted += 2 * rows * sum(one.up.weight.size + one.down.weight.size for one in block.feed_forwards)
     wanted += 2 * inner * hidden * (3 * len(others) * all_rows + first_rows + 2 * all_rows)
     heads = [folded.pooler, folded.classifier]
     wanted += sum(2 * first_rows * one.weight.size for one in heads if one)

@@ -93,7 +93,7 @@ def test_any_classifier_can_be_the_teacher_and_a_run_keeps_its_own(data, tiny_ba
     run = tmp_path / "t"
     distill(recipe, data, run, base=None, threads=1, progress=lines.append, teacher=tiny_base)
     assert list((run / "cache").glob("opinions-*/part-*.npz"))
-    with pytest.raises(TrainingError, match=r"other settings \(teacher\)"):
+    with pytest.raises(TrainingError, match=r"other settings \(teacher, teacher_sha256\)"):
         distill(recipe, data, run, base=None, threads=1, progress=len)
 
 

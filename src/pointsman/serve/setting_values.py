@@ -38,7 +38,7 @@ def web_origin(text: str) -> str:
     """An origin as browsers write it: small letters, no default port, no slash at the end; or `*`.
 
     Raises:
-        ValueError: it is none. `null` is what every sandboxed page says, so that it names nobody.
+        ValueError: it is none. `null` is what every sandboxed page says, so it names none.
     """
     origin = text.strip().lower().removesuffix("/")
     scheme, _, authority = origin.partition("://")

@@ -70,7 +70,7 @@ async def embeddings(gateway: Gateway, exchange: Exchange) -> None:
     payload = await gateway.read_object(await exchange.json_body(limits.body_bytes, limits.body_timeout_s))
     check_parameters(payload, exchange.query())
     if target is None or gateway.upstreams.get(target) is None:
-        raise GatewayError("no_upstream", "nobody is set to answer this; set routing.embeddings")
+        raise GatewayError("no_upstream", "no upstream is set for embeddings; set routing.embeddings")
     rule, hint = await gateway.matching_rule(exchange, payload), policy_hint(exchange)
     wanted = {hint.partition("-")[0]} if hint != "auto" else set()
     if rule is not None and rule.send.endswith("-only"):

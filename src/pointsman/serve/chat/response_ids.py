@@ -1,4 +1,4 @@
-"""Responses that an upstream keeps: whoever made one answers for it, and its id says who that is.
+"""Responses that an upstream keeps: the one that made it answers, and the id names it.
 
 A client sees `resp_local_<id>` for what the local upstream calls `<id>`. So every process, and one that
 starts later, finds the way without a memory, after a fallback too. Nothing secret is in it: a changed name

@@ -106,6 +106,10 @@ _TABLE: tuple[tuple[type[PointsmanError], str, str], ...] = (
 """Our own error classes, the narrower before the wider, with what a client is told."""
 
 
+_NO_THREAD = "can't start new thread"
+"""What Python says where there is no memory for the stack of a thread."""
+
+
 def as_gateway_error(error: BaseException) -> GatewayError:
     """The answer to any exception; an unexpected one is an `internal_error` without details."""
     if isinstance(error, GatewayError):
@@ -113,6 +117,8 @@ def as_gateway_error(error: BaseException) -> GatewayError:
     for cls, code, message in _TABLE:
         if isinstance(error, cls):
             return GatewayError(code, message)
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_THREAD in str(error)):
+        return GatewayError("overloaded", "there is no memory to answer now; try again")
     return GatewayError("internal_error", "something went wrong here; the request id leads to it in the log")
 
 

@@ -32,6 +32,7 @@ def test_a_table_of_500_rows_becomes_a_calibrated_router(tmp_path, monkeypatch, 
     assert Path("run/curves.png").is_file()
     manifest = json.loads(Path("my-calibrated-router/manifest.json").read_text())
     assert manifest["calibration"]["n"] == 75
+    # 75 rows that neither trained nor calibrated; the page evaluated on its calibration rows before.
     report = json.loads(Path("report/evaluation.json").read_text())
-    assert report["sets"]["pooled"]["decisions"]["figures"]["accuracy"]["value"] >= 0.9
+    assert report["sets"]["pooled"]["decisions"]["figures"]["accuracy"]["value"] >= 0.8
     assert "badge reader" in capsys.readouterr().out

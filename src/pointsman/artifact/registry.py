@@ -25,7 +25,7 @@ from pointsman.artifact.atomic import atomic_write
 from pointsman.artifact.staging import directory_lock, remove_stale
 from pointsman.artifact.store import Artifact, copy_artifact
 from pointsman.artifact.strict_json import parse_strict
-from pointsman.errors import IntegrityError, OutputExistsError, RegistryError
+from pointsman.errors import IntegrityError, RegistryError
 
 STABLE = "stable"
 _VERSIONS = "versions"
@@ -65,14 +65,14 @@ class Registry:
             self._refuse_alike(name, "version", {STABLE, *self.aliases()}, "an alias")
             self._refuse_alike(name, "version", set(self._names()) - {name}, "a version in other letters")
             remove_stale(self._versions, ".*.partial")
-            try:
-                copied = copy_artifact(artifact, self._versions / name)
-            except OutputExistsError:
-                raise RegistryError(
-                    f"version {name!r} exists in {self.path}; versions never change."
-                ) from None
-            made = copied.manifest
+            if (self._versions / name).exists():
+                raise RegistryError(f"version {name!r} exists in {self.path}; versions never change.")
+            artifact.verify()
+            # The record first: a kill in between leaves a record without a version, and the next publish of
+            # that name writes its own. A version without a record would be refused.
+            made = artifact.manifest
             self._record("publish", version=name, artifact_id=made.id, manifest_sha256=made.sha256)
+            copy_artifact(artifact, self._versions / name)
         return Version(name, artifact.manifest.id, ())
 
     @property

@@ -45,6 +45,9 @@ def render_figures(report: Mapping[str, Any]) -> str:
         error = part["decisions"]["figures"]["calibration_error"]
         cells = (_shown(ranking["auc"]), _shown(ranking["apgr"]), _shown(error))
         lines.append(f"| {name} | {part['rows']:,} | {' | '.join(cells)} |")
+    lines += ["", "| kind of traffic | rows | ECE |", "| --- | --- | --- |"]
+    for name, part in report["kinds"].items():
+        lines.append(f"| {name} | {part['rows']:,} | {_shown(part['calibration_error'])} |")
     lines += ["", "| everyday slice | belongs | rows | goes there |", "| --- | --- | --- | --- |"]
     for part in report["everyday"]:
         right = _shown(part["figures"]["target_right"])

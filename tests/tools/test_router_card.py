@@ -18,6 +18,7 @@ REPORT = {
             "decisions": {"figures": {"calibration_error": figure(0.02)}},
         }
     },
+    "kinds": {"both": {"rows": 1230, "calibration_error": figure(0.04)}},
     "everyday": [
         {"name": "chat", "label": "local", "rows": 30, "figures": {"target_right": figure(0.9)}},
     ],
@@ -30,6 +31,7 @@ def test_a_card_gets_its_figures_and_keeps_its_words():
     assert card.startswith("before\n")
     assert card.endswith("\nafter\n")
     assert "| exam | 1,200 | 0.600 [0.500, 0.700] | 0.610 [0.510, 0.710] | 0.020" in card
+    assert "| both | 1,230 | 0.040 [-0.060, 0.140] |" in card
     assert "| chat | local | 30 | 0.900" in card
     assert "old" not in card
     assert fill_card(REPORT, card) == card

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from tests.support.tiny_artifact import build_tiny_artifact
 from pointsman.artifact import store
 from pointsman.artifact.digest import digest_bytes
 from pointsman.artifact.layout import FOLDED, MANIFEST, TOKENIZER
+from pointsman.artifact.registry import Registry
 from pointsman.artifact.store import Artifact, copy_artifact, rewrite_manifest, seal, staged
 from pointsman.errors import (
     ArtifactError,
@@ -137,22 +138,88 @@ def test_an_extra_link_to_a_directory_is_named(artifact: Artifact, tmp_path: Pat
         artifact.verify()
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_link_out_of_the_artifact_is_refused_even_to_the_same_bytes(
-    artifact: Artifact, tmp_path: Path, name: str
+LEFT_BY_TOOLS = [
+    *(".gitattributes", ".gitignore", ".git/HEAD", ".cache/huggingface/download/a.lock", ".huggingface/x"),
+    *("..data/manifest.json", "..2026_11_26/onnx/model.onnx", "onnx/..data", ".DS_Store", "onnx/.DS_Store"),
+    *("._manifest.json", "onnx/._model.onnx", "__MACOSX/x", ".Trash-1000/x", "Thumbs.db", "Desktop.ini"),
+    *("$RECYCLE.BIN/x", "lost+found/x", ".nfs000012", ".ipynb_checkpoints/x", "@eaDir/x", ".snapshot/x"),
+]
+
+
+@pytest.mark.parametrize("name", LEFT_BY_TOOLS)
+def test_what_tools_leave_in_a_directory_is_named_and_not_refused(artifact: Artifact, name: str) -> None:
+    (artifact.path / name).parent.mkdir(parents=True, exist_ok=True)
+    (artifact.path / name).write_bytes(b"x")
+    assert artifact.verify() == [name]
+    copied = copy_artifact(artifact, artifact.path.with_name("copy"))
+    assert copied.verify() == []
+    assert not (copied.path / name).exists()
+
+
+@pytest.mark.parametrize("name", ["xlost+found", ".git2", "cache/x", "a..b", "Thumbs.db.onnx"])
+def test_a_name_that_only_looks_like_one_of_them_is_refused(artifact: Artifact, name: str) -> None:
+    path = artifact.path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    with pytest.raises(IntegrityError, match="does not list"):
+        artifact.verify()
+    assert artifact.verify(listed_only=True) == []
+
+
+def hub_cache(artifact: Artifact, root: Path) -> Path:
+    """The layout of `huggingface_hub`: snapshots of links to blobs that lie beside them."""
+    for name in (*artifact.manifest.files, MANIFEST):
+        data = (artifact.path / name).read_bytes()
+        blob = root / "blobs" / digest_bytes(data).sha256
+        link = root / "snapshots" / "c0ffee" / name
+        for path in (blob, link):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(data)
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    return root / "snapshots" / "c0ffee"
+
+
+def kubernetes_volume(artifact: Artifact, root: Path) -> Path:
+    """A mounted ConfigMap: every name links through `..data`, which links to a dated folder."""
+    shutil.copytree(artifact.path, root / "..2026_11_26_04_30_00.123")
+    (root / "..data").symlink_to("..2026_11_26_04_30_00.123")
+    for entry in artifact.path.iterdir():
+        (root / entry.name).symlink_to(f"..data/{entry.name}")
+    return root
+
+
+LAYOUTS = pytest.mark.parametrize("layout", [hub_cache, kubernetes_volume])
+
+
+@LAYOUTS
+def test_links_of_a_cache_and_of_a_volume_are_followed(
+    artifact: Artifact, tmp_path: Path, layout: Callable[[Artifact, Path], Path]
 ) -> None:
-    outside = tmp_path / "outside"
-    (artifact.path / name).rename(outside)
-    (artifact.path / name).symlink_to(outside)
-    for check in (artifact.verify, lambda: artifact.read(name)):
-        with pytest.raises(IntegrityError, match=f"{name}.*leaves the artifact"):
+    linked = Artifact.open(layout(artifact, tmp_path / "linked"))
+    assert all(name.startswith("..") for name in linked.verify())
+    assert Router.open(linked.path, settings=Settings()).route("hello").target in ("local", "cloud")
+    assert copy_artifact(linked, tmp_path / "copy").verify() == []
+    assert Registry(tmp_path / "registry").publish(linked, "one").artifact_id == artifact.manifest.id
+
+
+@LAYOUTS
+@pytest.mark.parametrize("name", FILES)
+def test_a_link_to_other_bytes_is_refused(
+    artifact: Artifact, tmp_path: Path, layout: Callable[[Artifact, Path], Path], name: str
+) -> None:
+    linked = Artifact.open(layout(artifact, tmp_path / "linked"))
+    flip((linked.path / name).resolve(), 10)
+    for check in (linked.verify, lambda: linked.read(name), lambda: Router.open(linked.path)):
+        with pytest.raises(IntegrityError, match=name):
             check()
 
 
-def test_a_linked_folder_out_of_the_artifact_is_refused(artifact: Artifact, tmp_path: Path) -> None:
-    (artifact.path / "onnx").rename(tmp_path / "outside")
-    (artifact.path / "onnx").symlink_to(tmp_path / "outside")
-    with pytest.raises(IntegrityError, match="leaves the artifact"):
+@pytest.mark.parametrize("to", ["nowhere", "itself", "/etc/hostname"])
+def test_a_link_to_no_file_of_ours_is_refused(artifact: Artifact, to: str) -> None:
+    path = artifact.path / TOKENIZER
+    path.unlink()
+    path.symlink_to(path.name if to == "itself" else to)
+    with pytest.raises(IntegrityError, match=TOKENIZER):
         artifact.verify()
 
 

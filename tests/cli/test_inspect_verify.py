@@ -64,6 +64,12 @@ def test_the_shipped_router_is_what_was_built(capsys: Capture) -> None:
     assert capsys.readouterr().out.startswith("ok  ")
 
 
+def test_verify_warns_of_what_tools_left(artifact: Artifact, capsys: Capture) -> None:
+    (artifact.path / ".DS_Store").touch()
+    assert main(["verify", str(artifact.path)]) == 0
+    assert "warning: not part of the artifact, and never read: ['.DS_Store']" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", [FOLDED, TOKENIZER, "stranger.txt"])
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_an_altered_or_added_file_is_3_and_named(

@@ -29,7 +29,7 @@ def broken(folder: Path, n: int, draw: random.Random) -> Iterator[tuple[str, Pat
         path = folder / f"broken-{index}"
         copy_artifact(shipped, path)
         victim = path / draw.choice([MANIFEST, *names])
-        kind = ("flip", "cut", "append", "remove", "link", "folder", "stranger", "empty")[index % 8]
+        kind = ("flip", "cut", "append", "remove", "link", "folder", "empty")[index % 7]
         data = victim.read_bytes()
         if kind == "flip":
             place = draw.randrange(len(data))
@@ -48,8 +48,6 @@ def broken(folder: Path, n: int, draw: random.Random) -> Iterator[tuple[str, Pat
         elif kind == "folder":
             victim.unlink()
             victim.mkdir()
-        elif kind == "stranger":
-            (path / "onnx" / "extra.bin").write_bytes(b"x")
         else:
             victim.write_bytes(b"")
         yield kind, path

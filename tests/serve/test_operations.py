@@ -61,6 +61,12 @@ class TestReload:
         now = gateway.http.post("/predict", json={"query": CLOUD_TEXT}).json()
         assert (now["target"], now["version"]) == ("cloud", version)
 
+    def test_files_that_no_router_reads_do_not_stop_a_reload(self, tmp_path: Path, start: Start) -> None:
+        path = build_tiny_artifact(tmp_path / "router").path
+        for name in (".DS_Store", "notes.txt"):
+            (path / name).touch()
+        assert start(settings_for(path)).admin.post("/admin/reload").status_code == 200
+
     def test_an_alias_is_looked_up_again(self, artifact: Path, tmp_path: Path, start: Start) -> None:
         registry = Registry(tmp_path / "registry")
         registry.publish(Artifact.open(artifact), "first")

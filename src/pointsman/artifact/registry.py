@@ -67,7 +67,7 @@ class Registry:
             remove_stale(self._versions, ".*.partial")
             if (self._versions / name).exists():
                 raise RegistryError(f"version {name!r} exists in {self.path}; versions never change.")
-            artifact.verify()
+            artifact.verify(listed_only=True)
             # The record first: a kill in between leaves a record without a version, and the next publish of
             # that name writes its own. A version without a record would be refused.
             made = artifact.manifest
@@ -125,7 +125,7 @@ class Registry:
             resolved = self._resolve(version)
             self._refuse_alike(alias, "alias", set(self._names()), "a version")
             self._refuse_alike(alias, "alias", {*self.aliases()} - {alias}, "an alias in other letters")
-            self._checked(resolved).verify()
+            self._checked(resolved).verify(listed_only=True)
             self._move("promote", alias, resolved)
 
     def rollback(self, alias: str = STABLE) -> str:
@@ -136,7 +136,7 @@ class Registry:
         """
         with directory_lock(self.path):
             version = self._before(alias)
-            self._checked(self._resolve(version)).verify()
+            self._checked(self._resolve(version)).verify(listed_only=True)
             self._move("rollback", alias, version)
         return version
 

@@ -8,13 +8,14 @@ import errno
 import glob
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Self
 
 from pointsman.artifact.atomic import sync
@@ -23,6 +24,15 @@ from pointsman.artifact.layout import GUIDE_ARTIFACT, MANIFEST, ONNX_DIRECTORY
 from pointsman.artifact.manifest import Manifest
 from pointsman.artifact.staging import remove_stale, stage_lock
 from pointsman.errors import ArtifactError, ArtifactNotFoundError, IntegrityError, OutputExistsError
+
+_LEFT_BY_TOOLS = re.compile(
+    r"(^|/)(\.\.[^/]+|\._[^/]*|\.DS_Store|\.Spotlight-V100|\.Trash[^/]*|\.fseventsd|__MACOSX"
+    r"|thumbs\.db|desktop\.ini|\$RECYCLE\.BIN|System Volume Information"
+    r"|lost\+found|\.nfs\w+|\.directory|@eaDir|\.snapshot"
+    r"|\.git|\.git(attributes|ignore|keep|modules)|\.cache|\.huggingface|\.ipynb_checkpoints)(/|$)",
+    re.IGNORECASE,
+)
+"""What Kubernetes, macOS, Windows, file systems and Git leave in a directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +91,17 @@ class Artifact:
         self._compare(name, expected, FileDigest(size, sha.hexdigest()))
         return blocks
 
-    def verify(self) -> None:
+    def verify(self, *, listed_only: bool = False) -> list[str]:
         """Check every file against the manifest, in constant memory.
 
+        Args:
+            listed_only: check what a router reads, and let other files lie.
+
+        Returns:
+            Files that tools leave in any folder (`.DS_Store`, `.cache/huggingface`); no router reads them.
+
         Raises:
-            IntegrityError: a file is missing, altered, or not listed.
+            IntegrityError: a file is missing or altered, or not listed and none of those.
         """
         for name, expected in self.manifest.files.items():
             try:
@@ -94,14 +110,18 @@ class Artifact:
             except OSError as error:
                 raise IntegrityError(f"{name} in {self.path} cannot be read: {error.strerror}.") from None
             self._compare(name, expected, found)
-        present = {
-            p.relative_to(self.path).as_posix()
-            for p in self.path.rglob("*")
-            if p.is_symlink() or not p.is_dir()
-        }
-        strangers = sorted(present - set(self.manifest.files) - {MANIFEST})
-        if strangers:
+        unlisted = [] if listed_only else self._unlisted()
+        left = [name for name in unlisted if _LEFT_BY_TOOLS.search(name)]
+        if strangers := sorted(set(unlisted) - set(left)):
             raise IntegrityError(f"{self.path} holds files that its manifest does not list: {strangers}.")
+        return left
+
+    def _unlisted(self) -> list[str]:
+        # A Kubernetes volume links a listed folder (onnx) to where its files are.
+        listed = {*self.manifest.files, MANIFEST}
+        listed |= {parent.as_posix() for name in listed for parent in PurePosixPath(name).parents}
+        found = (p for p in self.path.rglob("*") if p.is_symlink() or not p.is_dir())
+        return sorted({p.relative_to(self.path).as_posix() for p in found} - listed)
 
     def _expected(self, name: str) -> FileDigest:
         if name not in self.manifest.files:
@@ -216,13 +236,12 @@ def rewrite_manifest(artifact: Artifact, target: Path, manifest: Manifest) -> Ar
 def _plain_file(directory: Path, name: str) -> BinaryIO:
     """Open a regular file of an artifact; raises OSError for anything else.
 
-    A link may not lead out of the artifact, where it would change without it. A pipe or a device is opened
-    without waiting and refused: reading it would never end.
+    Links are followed, out of the directory too: the Hub's cache is made of them, and the digest says whether
+    the right bytes are behind. A pipe or a device is opened without waiting and refused: reading it would
+    never end.
     """
-    path = directory / name
-    if not path.resolve().is_relative_to(directory.resolve()):
-        raise OSError(errno.ELOOP, "it is a link that leaves the artifact")
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(directory / name, flags)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "it is not a regular file")

@@ -64,7 +64,7 @@ def make_plan(
     Raises:
         IntegrityError: a file of the artifact is not what its manifest says.
     """
-    artifact.verify()
+    artifact.verify(listed_only=True)
     plan = Plan()
     _torch(plan, reference)
     _stock(plan, artifact, folder, leave_out)

@@ -1,10 +1,13 @@
 """Check every file of an artifact against its manifest: nothing missing, altered or added.
 
+What systems and tools leave in a directory (.DS_Store, .gitattributes, lost+found) is a warning.
+
 Exit code 0 when all is as it was built, 3 when it is not.
 """
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from pointsman.artifact.address import open_artifact
@@ -23,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Verify."""
     artifact = open_artifact(args.artifact or shipped_artifact())
-    artifact.verify()
+    left = artifact.verify()
+    if left:
+        print(f"pointsman verify: warning: not part of the artifact, and never read: {left}", file=sys.stderr)
     manifest = artifact.manifest
     if args.json:
         print(

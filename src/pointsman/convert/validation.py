@@ -46,7 +46,7 @@ def validate(
     from pointsman.convert.reference import same_tokens, torch_reference
     from pointsman.convert.torch_export import load_model
 
-    artifact.verify()
+    artifact.verify(listed_only=True)
     manifest = artifact.manifest
     checkpoint = read_checkpoint(checkpoint_path, manifest.conversion.get("labels"))
     if checkpoint.labels != manifest.labels:

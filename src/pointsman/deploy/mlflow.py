@@ -34,7 +34,13 @@ def log(artifact: Artifact, flavor: str = "pyfunc") -> str:
         ArtifactError: the tracking server refuses, or is not there.
     """
     mlflow = _mlflow()
-    artifact.verify()
+    with tempfile.TemporaryDirectory() as folder:
+        # Verified, and without what tools left beside it.
+        artifact = copy_artifact(artifact, Path(folder) / "router")
+        return _logged(mlflow, artifact, flavor)
+
+
+def _logged(mlflow: Any, artifact: Artifact, flavor: str) -> str:
     manifest = artifact.manifest
     with _failures(mlflow), mlflow.start_run(run_name=manifest.name):
         mlflow.set_tag(ARTIFACT_TAG, manifest.id)

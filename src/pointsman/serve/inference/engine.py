@@ -176,7 +176,7 @@ class Engine:
         inference = self._settings.inference
         opened = open_artifact(artifact) if artifact is not None else None
         if opened is not None:
-            opened.verify()
+            opened.verify(listed_only=True)
         try:
             router = Router.open(
                 opened,

@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
-from pointsman.artifact.address import open_artifact
+from pointsman.artifact.address import open_artifact, shipped_artifact
 from pointsman.evaluation.calibration import cloud_margin
 from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.fit.run import FitPlan, fit
 from pointsman.fit.stack import word_features
-from pointsman.runtime.router import Router, shipped_artifact
+from pointsman.runtime.router import Router
 from pointsman.traffic.log import query_id
 from pointsman.traffic.work import Query, Work
 from pointsman.train.teacher import embed, shipped_encoder

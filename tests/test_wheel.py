@@ -21,5 +21,9 @@ def test_the_wheel_holds_the_packages_files_byte_for_byte(tmp_path: Path) -> Non
         for path in (source / "pointsman").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    expected |= {
+        f"pointsman/{path.relative_to(ROOT).as_posix()}": path.read_bytes()
+        for path in (ROOT / "checkpoints" / "default-router").iterdir()
+    }
     assert sorted(built) == sorted(expected)
     assert built == expected

@@ -27,8 +27,8 @@ from benchmarks.figures import Figure, record
 from benchmarks.image.dockerfile_root import Stage, base_root, build
 from packaging.utils import canonicalize_name
 
+from pointsman.artifact.address import shipped_artifact
 from pointsman.bench.environment import capture_environment
-from pointsman.runtime.router import shipped_artifact
 
 QUERY = "Write a comprehensive business plan"
 MB = 1e6

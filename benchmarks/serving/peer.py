@@ -14,8 +14,8 @@ from tests.support.fault_upstream import free_port
 from tests.support.places import ROOT
 from tests.support.process import Server
 
+from pointsman.artifact.address import shipped_artifact
 from pointsman.artifact.store import Artifact
-from pointsman.runtime.router import shipped_artifact
 
 _START_S = 90.0
 

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 import pytest
 
 from pointsman import Router
+from pointsman.artifact.address import shipped_artifact
 from pointsman.artifact.store import Artifact
 from pointsman.cli.__main__ import main
-from pointsman.runtime.router import shipped_artifact
 
 EXAMPLES = {
     "Hello there!": "local",

@@ -55,7 +55,7 @@ def test_a_temperature_leaves_the_middle(artifact, labelled, tmp_path, capsys):
 
 def test_a_share_needs_no_labels(artifact, tmp_path):
     queries = tmp_path / "queries.jsonl"
-    queries.write_text("".join(json.dumps({"query": q}) + "\n" for q, _ in ROWS), encoding="utf-8")
+    queries.write_text("".join(json.dumps({"query": q}) + "\n" for q, _ in ROWS * 4), encoding="utf-8")
     run(artifact, queries, "--method", "none", "--share", 0.2, "--output", tmp_path / "new")
     assert Artifact.open(tmp_path / "new").manifest.calibration is None
     router = Router.open(tmp_path / "new")
@@ -101,3 +101,18 @@ def test_bad_rows_are_told(artifact, labelled, tmp_path, capsys):
     run(artifact, labelled, "--output", tmp_path / "new")
     told = capsys.readouterr().err
     assert "held-out.csv:42: label" in told and "1 bad rows" in told
+
+
+@pytest.mark.parametrize("flags", [[], ["--method", "none", "--share", 0.2], ["--share", 0.2]])
+def test_too_few_rows_are_refused_and_few_are_said(artifact, labelled, tmp_path, capsys, flags):
+    run(artifact, labelled, *flags, "--output", tmp_path / "new")
+    assert "warning: 40 rows to calibrate on are few" in capsys.readouterr().err
+    labelled.write_text("".join(labelled.read_text(encoding="utf-8").splitlines(keepends=True)[:20]))
+    with pytest.raises(DataError, match="at least 20 usable rows to calibrate on, found 19"):
+        run(artifact, labelled, *flags, "--output", tmp_path / "other")
+
+
+def test_one_label_is_refused(artifact, labelled, tmp_path):
+    labelled.write_text(labelled.read_text(encoding="utf-8").replace(",local", ",cloud"), encoding="utf-8")
+    with pytest.raises(DataError, match="rows of both labels"):
+        run(artifact, labelled, "--output", tmp_path / "new")

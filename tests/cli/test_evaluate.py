@@ -4,7 +4,7 @@ import json
 import pytest
 from tests.support.keyword_artifact import build_keyword_artifact
 
-from pointsman.cli import evaluate
+from pointsman.cli import calibrate, evaluate
 from pointsman.errors import DataError, PointsmanError, SettingsError
 
 pytest.importorskip("onnx")
@@ -160,3 +160,34 @@ def test_a_file_of_bad_rows_is_an_error(artifact, tmp_path):
     bad = write(tmp_path / "bad.jsonl", [{"query": "x", "label": "edge"}])
     with pytest.raises(DataError, match=r"bad\.jsonl:1"):
         run(artifact, "--test", bad, "--output", tmp_path / "r")
+
+
+def test_too_few_rows_are_refused(artifact, tmp_path):
+    few = write(tmp_path / "few.jsonl", [{"query": f"plan {i}", "label": "cloud"} for i in range(19)])
+    with pytest.raises(DataError, match="at least 20 usable rows to evaluate on, found 19"):
+        run(artifact, "--test", few, "--output", tmp_path / "r")
+
+
+def test_one_label_is_refused(artifact, tmp_path):
+    one = write(tmp_path / "one.jsonl", [{"query": f"plan {i}", "label": "cloud"} for i in range(40)])
+    with pytest.raises(DataError, match="every row has the same label"):
+        run(artifact, "--test", one, "--output", tmp_path / "r")
+
+
+def test_rows_that_the_router_was_calibrated_on_are_said(artifact, test_file, tmp_path, capsys):
+    fitted = tmp_path / "fitted"
+    parser = argparse.ArgumentParser()
+    calibrate.add_arguments(parser)
+    calibrate.run(parser.parse_args([str(artifact), str(test_file), "--output", str(fitted)]))
+    quick = ["--resamples", 2, "--edits", 0, "--no-plots"]
+    run(fitted, "--test", test_file, "--output", tmp_path / "r", *quick)
+    said = "the router was calibrated on about 100% of these rows"
+    assert said in capsys.readouterr().err
+    assert said in (tmp_path / "r" / "README.md").read_text(encoding="utf-8")
+    rows = [
+        {"query": f"{w} tree {i}", "label": x}
+        for i in range(20)
+        for w, x in (("play", "local"), ("plan", "cloud"))
+    ]
+    run(fitted, "--test", write(tmp_path / "new.jsonl", rows), "--output", tmp_path / "s", *quick)
+    assert "calibrated on" not in capsys.readouterr().err

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from tests.support.keyword_artifact import build_keyword_artifact
 
+from pointsman.artifact.address import shipped_artifact
 from pointsman.artifact.layout import FOLDED, TOKENIZER
 from pointsman.artifact.manifest import Calibration
 from pointsman.artifact.store import Artifact
 from pointsman.cli.__main__ import main
-from pointsman.runtime.router import shipped_artifact
 
 Capture = pytest.CaptureFixture[str]
 

@@ -1,5 +1,7 @@
 """The whole command line: help, exit codes, a missing extra, nothing but one line on an error."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -35,12 +37,39 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert (stop.value.code, capsys.readouterr().out) == (0, f"pointsman {__version__}\n")
 
 
-@pytest.mark.parametrize("words", [[], ["walk"], ["route", "--nonsense"], ["versions"]])
-def test_what_is_not_understood_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_alone_it_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  pointsman ")]
+    assert [line[1] for line in lines] == ["route", "serve", "batch", "export", "train"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["walk"], "pointsman: unknown command 'walk' (usage: pointsman --help)"),
+        (["rout", "x"], "unknown command 'rout': did you mean route?"),
+        (["Route", "x"], "unknown command 'Route': did you mean route?"),
+        (
+            ["route", "--nonsense"],
+            "pointsman route: unknown argument '--nonsense' (usage: pointsman route --help)",
+        ),
+        (["route", "--artefact", "x"], "unknown argument '--artefact': did you mean --artifact?"),
+        (["route", "x", "--cloud_threshold=1"], "'--cloud_threshold': did you mean --cloud-threshold?"),
+        (["verify", "a", "b"], "pointsman verify: unknown argument 'b'"),
+        (["versions"], "required: ACTION"),
+        (["versions", "lst", "--registry", "x"], "unknown action 'lst': did you mean list?"),
+        (["versions", "list", "--registry", "x", "--jsn"], "unknown argument '--jsn': did you mean --json?"),
+        (["calibrate", "a", "b", "--method", "plat"], "--method: unknown 'plat': did you mean platt?"),
+        (["label", "work", "--port", "http"], "--port: invalid int value: 'http'"),
+    ],
+)
+def test_what_is_not_understood_is_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(words)
     assert stop.value.code == 2
-    assert "usage: pointsman" in capsys.readouterr().err
+    found = capsys.readouterr().err
+    assert said in found
+    assert (found.count("\n"), found.endswith("--help)\n")) == (1, True)
 
 
 def tree(cls: type[PointsmanError]) -> list[type[PointsmanError]]:
@@ -107,6 +136,38 @@ def test_a_command_asks_for_its_own_extra(command: str, extra: str) -> None:
 def test_a_module_of_our_own_that_is_missing_is_a_fault_not_an_extra(ending) -> None:
     with pytest.raises(ModuleNotFoundError):
         ending(ModuleNotFoundError("No module named 'pointsman.gone'", name="pointsman.gone"))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands_flags_and_files(
+    shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(word in script for word in (*COMMANDS, "cloud-threshold", "rollback"))
+    if program := shutil.which(shell):
+        path = tmp_path / "script"
+        path.write_text(script, encoding="utf-8")
+        done = subprocess.run([program, "-n", path], capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_bash_offers_what_may_follow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash")
+    main(["completion", "bash"])
+    script = (
+        capsys.readouterr().out
+        + """
+complete -p pointsman >/dev/null || exit 9
+handler=$(complete -p pointsman | sed 's/.*-F \\([^ ]*\\) .*/\\1/')
+COMP_WORDS=(pointsman versions rol); COMP_CWORD=2; "$handler"; echo "${COMPREPLY[@]}"
+COMP_WORDS=(pointsman route --cloud-t); COMP_CWORD=2; "$handler"; echo "${COMPREPLY[@]}"
+"""
+    )
+    done = subprocess.run([bash, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["rollback", "--cloud-threshold"], done.stderr
 
 
 def test_every_extra_that_is_named_exists() -> None:

@@ -101,3 +101,12 @@ def test_an_altered_version_is_3(shell: Shell) -> None:
         assert code == 3
         assert FOLDED in error
     assert shell("verify", "1.0")[0] == 0
+
+
+@pytest.mark.parametrize("words", [["list"], ["history"], ["verify"], ["promote", "x"], ["rollback"]])
+def test_no_registry_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert main(["versions", *words, "--registry", str(tmp_path / "nothing")]) == 3
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert "no registry at" in captured.err and "publish" in captured.err
+    assert not (tmp_path / "nothing").exists()

@@ -1,18 +1,13 @@
 """Files as people have them: every kind reads alike, or is refused with one line."""
 
 import csv
-import gzip
-import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.feather
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.data_files import data_files, lines
 
 from pointsman.datasets.outcomes import read_dataset
 from pointsman.datasets.reading import read_queries, read_rows, read_texts
@@ -28,84 +23,13 @@ ROWS = [
 ]
 
 
-def table(delimiter: str, ending: str = "\n", quoting: int = csv.QUOTE_MINIMAL) -> str:
-    out = io.StringIO(newline="")
-    writer = csv.DictWriter(
-        out, ["query", "label"], delimiter=delimiter, lineterminator=ending, quoting=quoting
-    )  # type: ignore[arg-type]
-    writer.writeheader()
-    writer.writerows(ROWS)
-    return out.getvalue()
-
-
-def lines(rows: list[dict[str, str]] = ROWS) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def parquet(path: Path) -> None:
-    pq.write_table(pa.Table.from_pylist(ROWS), path)
-
-
-def feather(path: Path) -> None:
-    pyarrow.feather.write_feather(pa.Table.from_pylist(ROWS), path)
-
-
-def text(content: str, encoding: str = "utf-8", packed: bool = False) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        data = content.encode(encoding)
-        path.write_bytes(gzip.compress(data) if packed else data)
-
-    return write
-
-
-def with_trailing(commas: str) -> str:
-    out = io.StringIO(newline="")
-    rows = csv.reader(io.StringIO(table(","), newline=""))
-    csv.writer(out, lineterminator="\n").writerows([*row, *[""] * len(commas)] for row in rows)
-    return out.getvalue()
-
-
-KINDS: dict[str, tuple[str, Callable[[Path], None]]] = {
-    "lines": ("q.jsonl", text(lines())),
-    "lines, BOM": ("q.jsonl", text(lines(), "utf-8-sig")),
-    "lines, CRLF": ("q.ndjson", text(lines().replace("\n", "\r\n"))),
-    "lines, capitals": ("q.JSONL", text(lines())),
-    "lines, gzip": ("q.jsonl.gz", text(lines(), packed=True)),
-    "lines, gzip in capitals": ("Q.JSONL.GZ", text(lines(), packed=True)),
-    "lines, UTF-16": ("q.jsonl", text(lines(), "utf-16")),
-    "lines that end in commas": ("q.jsonl", text(lines().replace("}\n", ",},\n"))),
-    "array": ("q.json", text(json.dumps(ROWS))),
-    "array, indented, BOM": ("q.json", text(json.dumps(ROWS, indent=2), "utf-8-sig")),
-    "array, gzip": ("q.json.gz", text(json.dumps(ROWS), packed=True)),
-    "array under a name": ("q.json", text(json.dumps({"version": 1, "data": ROWS, "tags": []}))),
-    "array, trailing commas": ("q.json", text(json.dumps(ROWS).replace("}", ",}").replace("]", ",]"))),
-    "lines called json": ("q.json", text(lines())),
-    "csv": ("q.csv", text(table(","))),
-    "csv, BOM": ("q.csv", text(table(","), "utf-8-sig")),
-    "csv, CRLF, capitals": ("q.CSV", text(table(",", "\r\n"))),
-    "csv, gzip": ("q.csv.gz", text(table(","), packed=True)),
-    "csv, semicolons": ("q.csv", text(table(";"), "utf-8-sig")),
-    "csv, semicolons, all quoted": ("q.csv", text(table(";", quoting=csv.QUOTE_ALL))),
-    "csv, tabs": ("q.csv", text(table("\t"))),
-    "csv, bars": ("q.csv", text(table("|"))),
-    "csv, declared": ("q.csv", text("sep=;\r\n" + table(";", "\r\n"))),
-    "csv, trailing comma": ("q.csv", text(with_trailing(","))),
-    "csv, trailing commas": ("q.csv", text(with_trailing(",,,"))),
-    "csv, empty lines": (
-        "q.csv",
-        text(table(",").replace("Hello", "Hello").replace("\nHello", "\n\n,,\nHello")),
-    ),
-    "tsv": ("q.tsv", text(table("\t"))),
-    "tsv, UTF-16, as spreadsheets export it": ("q.tsv", text(table("\t", "\r\n"), "utf-16")),
-    "parquet": ("q.parquet", parquet),
-    "feather": ("q.feather", feather),
-}
+KINDS = data_files(ROWS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_reads_alike(tmp_path: Path, kind: str) -> None:
-    name, write = KINDS[kind]
-    write(tmp_path / name)
+    name, content = KINDS[kind]
+    (tmp_path / name).write_bytes(content)
     found = read_dataset([tmp_path / name], COLUMNS)
     assert found.bad == ()
     assert list(found.queries) == [row["query"] for row in ROWS]

@@ -68,6 +68,40 @@ def test_every_row_has_the_routers_decision(router: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "out.jsonl.parts").exists()
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_it_ends_with_the_split_and_the_labels_that_agree(
+    router: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    texts = [("hello thanks", 0), ("analyze the plan", 1), ("play", 1), ("plan and analyze", 1)] * 5
+    table = pa.Table.from_pylist([{"query": text, "hard": hard} for text, hard in texts])
+    source = tmp_path / f"q.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(table, source)
+    elif suffix == "csv":
+        pyarrow.csv.write_csv(table, source)
+    else:
+        write_lines(source, table.to_pylist())
+    words = [source, tmp_path / f"out.{suffix}", "--chunk-rows", 3, "--label", "hard", "--local-when", 0]
+    assert batch(router, *words) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[1:] == [
+        "10 to the local model (50.0%)",
+        "10 to the cloud model (50.0%)",
+        "15 of 20 labels agree (75.0%)",
+    ]
+    assert batch(router, source, tmp_path / f"o.{suffix}", "--label", "harder") == 2
+    assert "no column 'harder'" in capsys.readouterr().err
+
+
+def test_the_summary_as_json_has_the_split(
+    router: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_lines(tmp_path / "q.jsonl", [*rows(6), {"query": "play", "label": "cloud"}])
+    assert batch(router, source, tmp_path / "out.jsonl", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["routed"], found["local"] + found["cloud"], found["labelled"]) == (7, 7, 0)
+
+
 def test_all_formats_in_and_out_agree(router: Path, tmp_path: Path) -> None:
     data = [row for row in rows(20) if row["query"]]
     table = pa.Table.from_pylist(data)

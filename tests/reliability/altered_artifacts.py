@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from pointsman.artifact.address import shipped_artifact
 from pointsman.artifact.layout import MANIFEST
 from pointsman.artifact.store import Artifact, copy_artifact, rewrite_manifest
 from pointsman.labels import LabelSet
-from pointsman.runtime.router import shipped_artifact
 
 
 def pair(folder: Path) -> tuple[Artifact, Artifact]:

@@ -17,10 +17,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from tests.support.openai_messages import whole
 
+from pointsman.artifact.address import shipped_artifact
 from pointsman.artifact.layout import MANIFEST
 from pointsman.artifact.manifest import Manifest
 from pointsman.errors import ManifestError, SettingsError
-from pointsman.runtime.router import shipped_artifact
 from pointsman.serve.edge.strict_json import parse
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.observability.metrics import Metrics

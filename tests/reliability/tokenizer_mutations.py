@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from pointsman.artifact.address import shipped_artifact
 from pointsman.artifact.layout import TOKENIZER
 from pointsman.artifact.manifest import Limits
 from pointsman.artifact.store import Artifact
 from pointsman.errors import ArtifactError, InputError
-from pointsman.runtime.router import shipped_artifact
 from pointsman.runtime.tokenize import TextEncoder
 
 TEXTS = ["Compare two plans", "a" * 3000, "\u0301\u200b\U0001f600", "[CLS] ![SEP]", ""]

@@ -430,6 +430,8 @@ class TestStreams:
         assert sample("pointsman_spent_money_total", {"upstream": "cloud"}) == pytest.approx(price)
         # The local model answered as many tokens for nothing.
         assert sample("pointsman_saved_money_total") == pytest.approx(price)
+        assert "USD that the cloud would have cost" in gateway.admin.get("/metrics").text
+        assert gateway.http.get("/live.json").json()["currency"] == "USD"
 
 
 def test_a_forbidden_parameter_names_no_upstream(

@@ -77,7 +77,10 @@ class TestReload:
         registry.publish(build_keyword_artifact(tmp_path / "second", steeper), "second")
         registry.promote("second")
         assert gateway.http.get("/info").json()["model_sha"] == before
-        assert gateway.admin.post("/admin/reload").status_code == 200
+        assert gateway.admin.post("/admin/reload").json() == {"version": "second"}
+        assert gateway.http.post("/predict", json={"query": "x"}).headers["x-pointsman-version"] == "second"
+        assert 'version="second"' in gateway.admin.get("/metrics").text
+        assert gateway.http.get("/live.json").json()["model"]["version"] == "second"
         after = gateway.http.get("/info").json()["model_sha"]
         assert after == registry.open().manifest.id != before
         registry.rollback()

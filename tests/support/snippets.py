@@ -27,7 +27,7 @@ from tests.support.places import ROOT
 from tests.support.process import environment_without_settings
 from tests.support.running import Process
 
-from pointsman.runtime.router import shipped_artifact
+from pointsman.artifact.address import shipped_artifact
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 ADDRESS = "http://127.0.0.1:8000"

@@ -39,7 +39,7 @@ def test_a_csv_becomes_a_promoted_router(tmp_path, monkeypatch, capsys):
     Path("pair.py").write_text(pair)
     exec(compile(log, "from-traffic-to-router.md", "exec"), {})
     words = {word for line in Path("tickets.csv").read_text().splitlines() for word in line.split()}
-    tiny_mobilebert(Path("checkpoints/default-router"), sorted(words))
+    tiny_mobilebert(Path("default-router"), sorted(words))
     running = subprocess.Popen([sys.executable, "pair.py"])
     try:
         deadline = time.monotonic() + 20

@@ -20,7 +20,6 @@ def blocks(language: str) -> list[str]:
 
 
 def test_a_table_of_500_rows_becomes_a_calibrated_router(tmp_path, monkeypatch, capsys):
-    (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
     monkeypatch.chdir(tmp_path)
     for code in blocks("python"):
         exec(compile(code, "train-your-own.md", "exec"), {})

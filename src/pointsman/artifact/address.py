@@ -1,11 +1,29 @@
-"""What a user writes to name an artifact: a directory, a name in a registry, or an address on the Hub."""
+"""What a user writes to name a router: a directory, `default-router`, a registry's name, a Hub address."""
 
 from pathlib import Path
 
 from pointsman.artifact.registry import Registry
 from pointsman.artifact.store import Artifact
 
+DEFAULT_ROUTER = "default-router"
+"""The name of the shipped router and of its checkpoint, where no file of that name is."""
+
 _HUB = "hub:"
+_PACKAGE = Path(__file__).parents[1]
+
+
+def shipped_artifact() -> Path:
+    """Where the router that comes with the package is."""
+    return _PACKAGE / "shipped"
+
+
+def checkpoint_at(path: str | Path) -> Path:
+    """The path itself, or that of the shipped checkpoint for `default-router`."""
+    path = Path(path)
+    if path.exists() or path != Path(DEFAULT_ROUTER):
+        return path
+    installed = _PACKAGE / "checkpoints" / DEFAULT_ROUTER
+    return installed if installed.is_dir() else _PACKAGE.parents[1] / "checkpoints" / DEFAULT_ROUTER
 
 
 def is_on_hub(path: str | Path) -> bool:
@@ -18,7 +36,8 @@ def open_artifact(path: str | Path) -> Artifact:
     """The artifact at an address, as it is there now.
 
     Args:
-        path: a directory; `REGISTRY/<version or alias>`; or `hub:owner/name[@revision]`, which is fetched.
+        path: a directory; `default-router`, the shipped one; `REGISTRY/<version or alias>`; or
+            `hub:owner/name[@revision]`, which is fetched.
 
     Raises:
         ArtifactNotFoundError: there is none.
@@ -32,6 +51,8 @@ def open_artifact(path: str | Path) -> Artifact:
         from pointsman.artifact.hub import HubAddress, fetch  # its client is an extra
 
         return Artifact.open(fetch(HubAddress.parse(path.as_posix())))
+    if path == Path(DEFAULT_ROUTER) and not path.exists():
+        return Artifact.open(shipped_artifact())
     registry = Registry(path.parent)
     if path.exists() or not registry.exists:
         return Artifact.open(path)

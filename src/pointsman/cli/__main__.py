@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from pointsman import __version__
+from pointsman.cli.parsing import Parser
 from pointsman.errors import MissingExtraError, PointsmanError
 
 COMMANDS = (
@@ -40,6 +41,7 @@ COMMANDS = (
     "package",
     "push",
     "mlflow",
+    "completion",
 )
 """In the order of `--help`: use, make, train, serve. A command's heavy imports happen when it runs."""
 
@@ -65,6 +67,7 @@ EXTRAS = {
     "starlette": "serve",
     "openai": "traffic",
     "jsonschema": "traffic",
+    "shtab": "completion",
 }
 """Which extra brings a package; a command asks for its own extra first where it needs more than one."""
 
@@ -77,16 +80,28 @@ _COMMAND_EXTRA = {
 }
 
 
+WELCOME = """pointsman decides, per query, whether a small local model is enough or a large one is needed.
+
+  pointsman route "Thanks for your help"       where does a query go?
+  pointsman serve --demo                       the gateway, with two small models to try it
+  pointsman batch QUERIES OUTPUT               route a file of queries
+  pointsman export CHECKPOINT                  a trained classifier becomes a router
+  pointsman train QUERIES --base default-router --output RUN
+
+`pointsman --help` lists all commands, `pointsman COMMAND --help` explains one."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    parser, modules = build_parser()
-    args = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that knows no emoji gets an escape instead, not a traceback.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = modules[args.command].run(args)
-        sys.stdout.flush()
+        try:
+            return _run(words)
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted; nothing was left half-written", file=sys.stderr)
         return 130
@@ -94,6 +109,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader left (`| head`); Python would complain once more when it flushes at exit.
         _silence_standard_output()
         return 0
+    except OSError as error:
+        return _system_error("pointsman", error)
+
+
+def _system_error(command: str, error: OSError) -> int:
+    print(f"{command}: {error}", file=sys.stderr)
+    if error.errno == errno.ENOSPC:
+        _silence_standard_output()
+    return 1
+
+
+def _run(words: Sequence[str]) -> int:
+    if not words:
+        print(WELCOME)
+        return 0
+    parser, modules = build_parser()
+    args = parser.parse_all(words)
+    try:
+        return int(modules[args.command].run(args))
     except ModuleNotFoundError as error:
         missing = missing_extra(args.command, error)
         print(f"pointsman {args.command}: {missing}", file=sys.stderr)
@@ -101,12 +135,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PointsmanError as error:
         print(f"pointsman {args.command}: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        print(f"pointsman {args.command}: {error}", file=sys.stderr)
-        if error.errno == errno.ENOSPC:
-            _silence_standard_output()
-        return 1
-    return int(code)
+        return _system_error(f"pointsman {args.command}", error)
 
 
 def _silence_standard_output() -> None:
@@ -122,9 +154,9 @@ def missing_extra(command: str, error: ModuleNotFoundError) -> MissingExtraError
     return MissingExtraError(f"needs {package}. Install it with: pip install 'pointsman[{extra}]'")
 
 
-def build_parser() -> tuple[argparse.ArgumentParser, dict[str, ModuleType]]:
+def build_parser() -> tuple[Parser, dict[str, ModuleType]]:
     """The whole parser, and the module of each command."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="pointsman",
         description="Decide, per query, whether the local model is enough or the cloud model is needed.",
         epilog=(__doc__ or "").partition("\n\n")[2],

@@ -2,9 +2,9 @@
 
 INPUT is one or more files of JSON lines, JSON, CSV with any delimiter, plain lines, Parquet or Arrow, globs,
 or addresses that fsspec knows. OUTPUT is a directory of parts or, with the suffix of JSON lines, CSV, Parquet
-or Arrow, one file. Each row gets the columns target,
-confidence, p_cloud, reason and truncated. Rows that cannot be routed go to a side file with their place and
-the reason. After any end, even a power cut, the same command goes on where it stopped.
+or Arrow, one file. Each row gets the columns target, confidence, p_cloud, reason and truncated. With --label
+or --local-when the targets are compared with the labels. Rows that cannot be routed go to a side file with
+their place and the reason. After any end, even a power cut, the same command goes on where it stopped.
 
 Examples:
   pointsman batch queries.jsonl routes.jsonl
@@ -16,14 +16,14 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pointsman.cli.data_flags import add_column_flag
-from pointsman.cli.policy_flags import add_policy_flags
+from pointsman.cli.data_flags import add_data_flags, columns_of
+from pointsman.cli.policy_flags import add_router_flags, settings_of
 from pointsman.errors import InputError, SettingsError
-from pointsman.settings import Settings, whole_number
+from pointsman.settings import whole_number
 
 if TYPE_CHECKING:
     from pointsman.deploy.batch.options import BatchOptions
@@ -38,17 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("input", nargs="+", help="files, globs or fsspec addresses")
     parser.add_argument("output", help="a directory of parts, or one file by its suffix")
-    add_column_flag(parser)
+    add_data_flags(parser, label=None)
     parser.add_argument("--prefix", default="", help="put before the names of the added columns")
     parser.add_argument(
         "--format", help="of the parts: jsonl, csv, parquet, arrow (default: the first input's)"
     )
     parser.add_argument("--chunk-rows", help="rows a part (default: 4096)")
-    parser.add_argument(
-        "--artifact", type=Path, help="directory of an artifact (default: the shipped router)"
-    )
-    parser.add_argument("--variant", help="which of its files to run: int8, folded, plain, fp16")
-    add_policy_flags(parser)
+    add_router_flags(parser)
     parser.add_argument("--max-length", help="tokens read of a text")
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="default: local")
     parser.add_argument("--workers", help="Ray actors (default: processors / threads)")
@@ -64,7 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Route the files."""
     from pointsman.datasets.chunks import CHUNK_ROWS, require_arrow
-    from pointsman.datasets.rows import Columns
     from pointsman.datasets.sources import find_sources
     from pointsman.deploy.batch.options import FORMATS, BatchOptions
     from pointsman.deploy.batch.progress import Progress
@@ -84,19 +79,15 @@ def run(args: argparse.Namespace) -> int:
     form = form if form in FORMATS else "jsonl"
     if {form, *(source.format for source in sources)} & {"parquet", "arrow"}:
         require_arrow()
-    settings = Settings.load().overruled(
-        max_tokens=args.max_length,
-        confidence_threshold=args.confidence_threshold,
-        cloud_threshold=args.cloud_threshold,
-        safe_target=args.safe_target,
-    )
+    settings = settings_of(args, max_tokens=args.max_length)
     router = Router.open(args.artifact, variant=args.variant, settings=settings)
     spec = RouterSpec.of(router, settings.max_tokens)
     options = BatchOptions(
-        Columns(args.column, chat=router.manifest.chat),
+        replace(columns_of(args), chat=router.manifest.chat),
         args.prefix,
         form,
         whole_number(args.chunk_rows, "--chunk-rows", at_least=1) or CHUNK_ROWS,
+        compare=args.label is not None or args.local_when is not None,
     )
     progress = Progress(sum(source.size for source in sources), quiet=args.quiet)
     with _engine(args, spec) as engine:
@@ -145,7 +136,13 @@ def _output_format(output: str) -> str | None:
 def _readable(summary: "Summary", options: "BatchOptions") -> str:
     resumed = f", {summary.resumed:,} records done before" if summary.resumed else ""
     bad = f"\n{summary.bad:,} bad rows: {summary.bad_rows}" if summary.bad else ""
-    return f"{summary.output}: {summary.routed:,} rows routed ({options.format}){resumed}{bad}"
+    lines = [f"{summary.output}: {summary.routed:,} rows routed ({options.format}){resumed}{bad}"]
+    parts = [("to the local model", summary.local), ("to the cloud model", summary.cloud)]
+    lines += [f"{count:,} {what} ({count / summary.routed:.1%})" for what, count in parts if summary.routed]
+    if summary.labelled:
+        share = summary.agreed / summary.labelled
+        lines.append(f"{summary.agreed:,} of {summary.labelled:,} labels agree ({share:.1%})")
+    return "\n".join(lines)
 
 
 def _seconds(text: str) -> float:

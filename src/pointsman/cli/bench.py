@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+from pointsman.artifact.address import checkpoint_at
+
 NAME = "bench"
 HELP = "measure a router against PyTorch and plain ONNX"
 
@@ -26,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference",
         metavar="CHECKPOINT",
-        type=Path,
+        type=checkpoint_at,
         help="the checkpoint it was made from, to compare with",
     )
     parser.add_argument("--threads", metavar="N", type=int, help="threads everywhere; default: 1, and all")

@@ -58,9 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--share", type=float, help="of queries that go to the cloud, 0..1")
     parser.add_argument("--quality", type=float, help="part of the cloud model's lead to recover, 0..1")
-    parser.add_argument("--budget", type=float, help="mean price of a query")
-    parser.add_argument("--price-local", type=float, default=0.0, help="of one query (default: 0)")
-    parser.add_argument("--price-cloud", type=float, default=1.0, help="of one query (default: 1)")
+    parser.add_argument("--budget", type=float, help="mean price of a query, in that currency")
+    parser.add_argument("--price-local", type=float, default=0.0, help="of a query, in any currency (0)")
+    parser.add_argument("--price-cloud", type=float, default=1.0, help="of a query, in the same currency (1)")
     parser.add_argument(
         "--confidence-threshold", help="keep this rule beside the chosen threshold, 0..1 (default: off)"
     )
@@ -126,7 +126,7 @@ def _artifact(args: argparse.Namespace, goal: "ThresholdGoal | None") -> dict[st
     p_cloud = cloud_probability(logits, router.labels.cloud_index, calibration)
     score = served_scores(p_cloud, is_unread(router.encode(queries)), policy)
     choice = None if goal is None else choose(goal, score, data, sha256, policy)
-    stored = store(artifact, args.output, fitted, choice, held_out_curve(score, data, sha256))
+    stored = store(artifact, args.output, fitted, choice, held_out_curve(score, data, sha256, queries))
     return {"artifact": str(stored.path), **_told(fitted, choice)}
 
 
@@ -151,7 +151,9 @@ def _checkpoint(args: argparse.Namespace, goal: "ThresholdGoal | None") -> dict[
     logits = scorer.logits(queries)
     fitted = _fitted(args, cloud_margin(logits, scorer.labels.cloud_index), data, sha256)
     p_cloud = cloud_probability(logits, scorer.labels.cloud_index, fitted)
-    write_json(args.router / CALIBRATION, {**asdict(fitted), CURVE: held_out_curve(p_cloud, data, sha256)})
+    write_json(
+        args.router / CALIBRATION, {**asdict(fitted), CURVE: held_out_curve(p_cloud, data, sha256, queries)}
+    )
     return {"checkpoint": str(args.router), **_told(fitted, None)}
 
 
@@ -183,13 +185,22 @@ def _read(args: argparse.Namespace, chat: "Chat") -> "tuple[tuple[str, ...], Dat
         return data.queries, data, data.sha256
     if args.method == "none" and (args.share is not None or args.budget is not None):
         queries, sha256 = read_queries(args.data, columns)
+        _warn_few(len(queries))
         return queries, None, sha256
     data = read_dataset(args.data, columns)
     for bad in data.bad[:20]:
         print(f"bad row {bad}", file=sys.stderr)
     if data.bad:
         print(f"{len(data.bad)} bad rows left out", file=sys.stderr)
+    _warn_few(len(data.queries))
     return data.queries, data, data.sha256
+
+
+def _warn_few(rows: int) -> None:
+    from pointsman.datasets.outcomes import check_count
+
+    if warning := check_count(rows, "calibrate on"):
+        print(warning, file=sys.stderr)
 
 
 def _told(fitted: "Calibration | None", choice: "ThresholdChoice | None") -> dict[str, object]:

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--per-month", type=float, required=True, help="queries a month, for the money")
     parser.add_argument("--share", type=float, help="of the queries that may go to the cloud, 0..1")
     parser.add_argument("--quality", type=float, help="of the cloud's lead that has to be kept, 0..1")
-    parser.add_argument("--budget", type=float, help="money a month that may be spent")
+    parser.add_argument("--budget", type=float, help="at most this a month, in the currency of `collect`")
     parser.add_argument("--output", type=Path, help="directory of a new artifact with this threshold")
     parser.add_argument("--json", action="store_true", help="everything as JSON")
 

@@ -20,7 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pointsman.cli.traffic_config import ask_with_consent, endpoint, keeps_local, read_text, tell
+from pointsman.cli.progress import tell
+from pointsman.cli.traffic_config import ask_with_consent, endpoint, keeps_local, read_text
 from pointsman.errors import SettingsError
 from pointsman.settings import whole_number
 
@@ -56,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--concurrency", default="4", help="calls in flight (default: 4)")
     parser.add_argument("--max-tokens", help="of an answer (default: the endpoint's)")
-    parser.add_argument("--budget", type=float, help="stop before more money than this is spent")
-    parser.add_argument("--currency", default="USD", help="unit of the configuration's prices (default: USD)")
+    parser.add_argument("--budget", type=float, help="stop before more is spent, in the prices' currency")
+    parser.add_argument("--currency", help="unit of the prices (default: the configuration's, or USD)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
     parser.add_argument("--dry-run", action="store_true", help="show the estimate and stop")
     parser.add_argument("--yes", action="store_true", help="agree to the estimate")
@@ -78,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     concurrency = whole_number(args.concurrency, "--concurrency", at_least=1) or 1
     longest = whole_number(args.max_tokens, "--max-tokens", at_least=1)
     settings = load_settings(None, args.config)
+    currency = args.currency or settings.upstreams.currency
     local, cloud = endpoint(settings.upstreams.local, "local"), endpoint(settings.upstreams.cloud, "cloud")
     if cloud.price_in is None:
         tell("collect: prices are not known: set upstreams.cloud.price_in and price_out to see money")
@@ -86,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         log = _read(args, settings)
         queries = _choose(args, settings, log, work)
         taken = take_captured(work, log) if args.from_capture else set()
-        work.set_fact("pair", {"local": local.model, "cloud": cloud.model, "currency": args.currency})
+        work.set_fact("pair", {"local": local.model, "cloud": cloud.model, "currency": currency})
         calls = [Call(q.id, CLOUD_ROLE, 0, cloud, q.messages, parameters) for q in queries]
         many = parameters if samples == 1 else {**parameters, "temperature": 1.0}
         calls += [
@@ -94,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
         ]
         calls = [call for call in calls if (call.query, call.role) not in taken]
         calls.sort(key=lambda call: call.query)  # both answers of a query together: a stop leaves whole pairs
-        asked = ask_with_consent(calls, work, Limits(concurrency, args.budget, args.currency), args)
-        summary = _summary(work, log, len(queries), args.currency)
+        asked = ask_with_consent(calls, work, Limits(concurrency, args.budget, currency), args)
+        summary = _summary(work, log, len(queries), currency)
     print(json.dumps(summary) if args.json else _readable(summary, args.output))
     return 0 if asked is None or asked.complete else INCOMPLETE
 

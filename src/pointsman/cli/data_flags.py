@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pointsman.datasets.rows import Columns
 
-FORMATS = """A file is JSON lines, JSON, CSV with any delimiter, Parquet, Arrow or plain text, by its suffix;
-text files may be gzipped (.gz)."""
 
-
-def add_data_flags(parser: argparse.ArgumentParser) -> None:
-    """Declare them."""
+def add_data_flags(parser: argparse.ArgumentParser, label: str | None = "label") -> None:
+    """Declare them; `label` is the default of --label."""
     add_column_flag(parser)
-    parser.add_argument("--label", default="label", help="column of the label (default: label)")
+    parser.add_argument("--label", default=label, help="column of the label (default: label)")
     parser.add_argument(
         "--local-when", metavar="VALUE", help="the label that means local; every other one means cloud"
     )
@@ -28,4 +25,4 @@ def columns_of(args: argparse.Namespace) -> "Columns":
     """What the flags say."""
     from pointsman.datasets.rows import Columns
 
-    return Columns(args.column, args.label, args.local_when)
+    return Columns(args.column, args.label or "label", args.local_when)

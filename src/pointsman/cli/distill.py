@@ -8,10 +8,11 @@ Example: pointsman distill recipes/default-router.toml --data path/to/data --out
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+from pointsman.artifact.address import checkpoint_at
 from pointsman.cli.data_flags import add_data_flags, columns_of
+from pointsman.cli.progress import tell
 
 NAME = "distill"
 HELP = "distil a teacher and your data into a small MobileBERT router"
@@ -25,10 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_data_flags(parser)
     parser.add_argument("--output", type=Path, required=True, help="directory of the run and its checkpoint")
-    parser.add_argument("--base", help="start from these weights: a hub name or a directory")
+    parser.add_argument(
+        "--base",
+        type=checkpoint_at,
+        help="start from these weights: default-router, a directory, a hub name",
+    )
     parser.add_argument(
         "--teacher",
-        type=Path,
+        type=checkpoint_at,
         help="a classifier's checkpoint directory whose opinions are the soft labels "
         "(default: a logistic regression on the encoder's vectors)",
     )
@@ -48,16 +53,13 @@ def run(args: argparse.Namespace) -> int:
     from pointsman.train.distill import distill
     from pointsman.train.recipe import load_recipe
 
-    def progress(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
     checkpoint = distill(
         load_recipe(args.recipe),
         args.data,
         args.output,
-        base=args.base,
+        base=args.base and args.base.as_posix(),
         threads=args.threads or available_threads(),
-        progress=progress,
+        progress=tell,
         teacher=args.teacher,
         columns=columns_of(args),
         encoders=args.encoder,

@@ -19,7 +19,8 @@ import sys
 from pathlib import Path
 
 from pointsman.cli.data_flags import add_data_flags, columns_of
-from pointsman.cli.policy_flags import add_policy_flags
+from pointsman.cli.policy_flags import add_policy_flags, settings_of
+from pointsman.cli.progress import tell
 
 NAME = "evaluate"
 HELP = "measure how well a router routes, beside simple baselines"
@@ -47,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cache", type=Path, help="directory of teacher outputs (default: OUTPUT/.cache)")
     add_policy_flags(parser)
-    parser.add_argument("--price-local", type=float, default=0.0, help="of one query (default: 0)")
-    parser.add_argument("--price-cloud", type=float, default=1.0, help="of one query (default: 1)")
+    parser.add_argument("--price-local", type=float, default=0.0, help="of a query, in any currency (0)")
+    parser.add_argument("--price-cloud", type=float, default=1.0, help="of a query, in the same currency (1)")
     parser.add_argument("--edits", type=int, default=1000, help="queries to edit (default: 1000; 0: none)")
     parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of every draw (default: 0)")
@@ -65,7 +66,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, and write the report."""
     from pointsman.errors import SettingsError
-    from pointsman.settings import Settings
     from pointsman.train.evaluate import EvaluationPlan, evaluate
 
     if bool(args.test) == bool(args.suite):
@@ -74,9 +74,6 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError("--suite and --recipe need --data, the directory that their globs start from.")
     if args.resamples < 1 or args.edits < 0:
         raise SettingsError("--resamples: expected at least 1; --edits: at least 0.")
-
-    def progress(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     shown = [word for word in sys.argv[1:] if word != NAME]
     plan = EvaluationPlan(
@@ -92,11 +89,7 @@ def run(args: argparse.Namespace) -> int:
         variant=args.variant,
         compare=tuple(args.compare),
         cache=args.cache,
-        settings=Settings.load().overruled(
-            cloud_threshold=args.cloud_threshold,
-            confidence_threshold=args.confidence_threshold,
-            safe_target=args.safe_target,
-        ),
+        settings=settings_of(args),
         price_local=args.price_local,
         price_cloud=args.price_cloud,
         edits=args.edits,
@@ -105,5 +98,5 @@ def run(args: argparse.Namespace) -> int:
         plots=not args.no_plots,
         leave_one_out=None if args.leave_one_out is None else tuple(args.leave_one_out),
     )
-    print(evaluate(plan, progress))
+    print(evaluate(plan, tell))
     return 0

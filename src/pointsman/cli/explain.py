@@ -9,13 +9,11 @@ Example: pointsman explain "Write a comprehensive business plan"
 import argparse
 import json
 from dataclasses import asdict
-from pathlib import Path
 
-from pointsman.cli.policy_flags import add_policy_flags
+from pointsman.cli.policy_flags import add_router_flags, settings_of
 from pointsman.evaluation.explanation import Explanation, explain
 from pointsman.policy import Policy
 from pointsman.runtime.router import Router
-from pointsman.settings import Settings
 
 NAME = "explain"
 HELP = "show why a query goes where it goes"
@@ -26,22 +24,14 @@ _BAR = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("text", help="the query")
-    parser.add_argument(
-        "--artifact", type=Path, help="directory of an artifact (default: the shipped router)"
-    )
-    parser.add_argument("--variant", help="which of its files to run: int8, folded, plain, fp16")
-    add_policy_flags(parser)
+    add_router_flags(parser)
     parser.add_argument("--top", type=int, default=15, help="number of heaviest words (default: 15)")
     parser.add_argument("--json", action="store_true", help="everything as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Explain."""
-    settings = Settings.load().overruled(
-        confidence_threshold=args.confidence_threshold,
-        cloud_threshold=args.cloud_threshold,
-        safe_target=args.safe_target,
-    )
+    settings = settings_of(args)
     router = Router.open(args.artifact, variant=args.variant, settings=settings)
     found = explain(router, args.text)
     print(_json(found, router.policy) if args.json else _readable(found, router.policy, args.top))

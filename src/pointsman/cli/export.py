@@ -6,7 +6,7 @@ file, tokenizer, manifest, parity report and model card. It is written whole or 
 without parity: an int8 file that fails its gates is left out, and the report says why.
 
 Examples:
-  pointsman export checkpoints/default-router --output router
+  pointsman export default-router --output router
   pointsman export my-router --max-length 256 --int8-queries my-queries.jsonl
   pointsman export my-router --labels weak=local,strong=cloud
   pointsman export my-router --slim          # keep only the file that a router runs
@@ -14,10 +14,11 @@ Examples:
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
+from pointsman.artifact.address import checkpoint_at
 from pointsman.cli.deprecated import add_renamed_flag
+from pointsman.cli.progress import tell
 from pointsman.convert.options import FULL_LIMIT, SAFE_LIMIT, ExportOptions, Shape
 from pointsman.errors import SettingsError
 from pointsman.labels import TARGETS
@@ -28,7 +29,7 @@ HELP = "turn a trained checkpoint into a verified ONNX router"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("checkpoint", type=Path, help="Hugging Face directory of a trained classifier")
+    parser.add_argument("checkpoint", type=Path, help="directory of a trained classifier, or default-router")
     parser.add_argument("--output", type=Path, help="directory of the artifact (default: CHECKPOINT-onnx)")
     parser.add_argument("--opset", type=int, default=18, help="opset of the plain file, 14..23 (default: 18)")
     parser.add_argument("--max-length", type=int, default=128, help="tokens read of a text (default: 128)")
@@ -82,13 +83,10 @@ def run(args: argparse.Namespace) -> int:
         name=args.name,
         labels=parse_labels(args.labels),
     )
-    checkpoint = args.checkpoint.resolve()
-    output = args.output or checkpoint.with_name(f"{checkpoint.name}-onnx")
+    checkpoint, given = checkpoint_at(args.checkpoint).resolve(), args.checkpoint.resolve()
+    output = args.output or given.with_name(f"{given.name}-onnx")
 
-    def progress(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    exported = export(checkpoint, output, options, progress)
+    exported = export(checkpoint, output, options, tell)
     manifest = exported.artifact.manifest
     if args.json:
         print(json.dumps({"path": str(exported.artifact.path), "id": manifest.id, **manifest.to_dict()}))

@@ -15,7 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pointsman.cli.traffic_config import tell
+from pointsman.artifact.address import DEFAULT_ROUTER, checkpoint_at
+from pointsman.cli.progress import tell
 from pointsman.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="directory of the new router")
     parser.add_argument(
         "--base",
-        type=Path,
-        default=Path("checkpoints/default-router"),
-        help="checkpoint to start from (default: checkpoints/default-router)",
+        type=checkpoint_at,
+        default=DEFAULT_ROUTER,
+        help="directory of the checkpoint to start from (default: default-router, the shipped one)",
     )
     parser.add_argument("--router", type=Path, help="today's router (default: the shipped one)")
     parser.add_argument("--group", metavar="COLUMN", help="rows of one value stay on one side of the split")
@@ -54,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
 
     if not (args.base / "config.json").is_file():
         raise SettingsError(
-            f"--base {args.base}: expected a checkpoint directory, such as checkpoints/default-router in a "
-            "clone of the repository, or what `pointsman train` made."
+            f"--base {args.base}: expected a checkpoint directory, such as `pointsman train` makes, "
+            "or default-router."
         )
     plan = FitPlan(
         args.work,

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pointsman.artifact.address import open_artifact
+from pointsman.artifact.address import open_artifact, shipped_artifact
 from pointsman.artifact.manifest import Manifest
 from pointsman.evaluation.parity import sentence
-from pointsman.runtime.router import shipped_artifact
 
 NAME = "inspect"
 HELP = "show what an artifact is, what was done to it, and how well it was proved"

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointsman.cli.collect import INCOMPLETE
-from pointsman.cli.traffic_config import ask_with_consent, read_text, tell
+from pointsman.cli.progress import tell
+from pointsman.cli.traffic_config import ask_with_consent, read_text
 from pointsman.errors import SettingsError
 from pointsman.settings import whole_number
 
@@ -45,13 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--judge-url", help="address of the judge's service, up to /v1")
     parser.add_argument("--judge-model", help="name of the judge there")
     parser.add_argument("--judge-key-env", help="the environment variable that holds its key")
-    parser.add_argument("--judge-price-in", type=float, help="money per million prompt tokens")
-    parser.add_argument("--judge-price-out", type=float, help="money per million completion tokens")
+    parser.add_argument(
+        "--judge-price-in", type=float, help="of a million prompt tokens, in `collect`'s currency"
+    )
+    parser.add_argument("--judge-price-out", type=float, help="of a million completion tokens")
     parser.add_argument("--rubric", type=Path, help="file that says what matters in your answers")
     parser.add_argument("--show-prompt", action="store_true", help="print what the judge is told, and stop")
     parser.add_argument("--again", action="store_true", help="judge rows that have scores, too")
     parser.add_argument("--concurrency", default="4", help="calls in flight (default: 4)")
-    parser.add_argument("--budget", type=float, help="stop before more money than this is spent")
+    parser.add_argument("--budget", type=float, help="stop before more than this is spent, in that currency")
     parser.add_argument("--dry-run", action="store_true", help="show the estimate and stop")
     parser.add_argument("--yes", action="store_true", help="agree to the estimate")
     parser.add_argument("--json", action="store_true", help="the report as JSON")

@@ -1,6 +1,19 @@
-"""The flags that overrule a router's policy, the same for every command that decides."""
+"""The flags that name a router and overrule its policy, the same for every command that decides."""
 
 import argparse
+from pathlib import Path
+from typing import Any
+
+from pointsman.settings import Settings
+
+
+def add_router_flags(parser: argparse.ArgumentParser) -> None:
+    """Declare which router, and the policy."""
+    parser.add_argument(
+        "--artifact", type=Path, help="directory of an artifact (default: the shipped router)"
+    )
+    parser.add_argument("--variant", help="which of its files to run: int8, folded, plain, fp16")
+    add_policy_flags(parser)
 
 
 def add_policy_flags(parser: argparse.ArgumentParser) -> None:
@@ -13,3 +26,13 @@ def add_policy_flags(parser: argparse.ArgumentParser) -> None:
         "--confidence-threshold", help="what is not the safe target needs this probability, 0..1"
     )
     parser.add_argument("--safe-target", help="local or cloud: where doubtful queries go")
+
+
+def settings_of(args: argparse.Namespace, **more: Any) -> Settings:
+    """The environment's settings, overruled by the flags of the policy and `more`."""
+    return Settings.load().overruled(
+        confidence_threshold=args.confidence_threshold,
+        cloud_threshold=args.cloud_threshold,
+        safe_target=args.safe_target,
+        **more,
+    )

@@ -13,12 +13,10 @@ import argparse
 import json
 import sys
 from itertools import tee
-from pathlib import Path
 
-from pointsman.cli.policy_flags import add_policy_flags
+from pointsman.cli.policy_flags import add_router_flags, settings_of
 from pointsman.decision import Decision
 from pointsman.runtime.router import STREAM_CHUNK, Router
-from pointsman.settings import Settings
 
 NAME = "route"
 HELP = "decide where queries go: local or cloud"
@@ -29,11 +27,7 @@ _SHOWN_CHARS = 60
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("text", nargs="*", help="queries; without any, one a line from standard input")
-    parser.add_argument(
-        "--artifact", type=Path, help="directory of an artifact (default: the shipped router)"
-    )
-    parser.add_argument("--variant", help="which of its files to run: int8, folded, plain, fp16")
-    add_policy_flags(parser)
+    add_router_flags(parser)
     parser.add_argument("--max-length", help="tokens read of a text")
     parser.add_argument("--threads", help="default: what this process may use")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -41,13 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Route."""
-    settings = Settings.load().overruled(
-        max_tokens=args.max_length,
-        confidence_threshold=args.confidence_threshold,
-        cloud_threshold=args.cloud_threshold,
-        safe_target=args.safe_target,
-        threads=args.threads,
-    )
+    settings = settings_of(args, max_tokens=args.max_length, threads=args.threads)
     router = Router.open(args.artifact, variant=args.variant, settings=settings)
     if not args.text:
         # Bytes that are no UTF-8 must not end a stream of a million lines; a bare CR does not end a line.

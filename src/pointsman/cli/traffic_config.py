@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pointsman.cli.progress import tell
 from pointsman.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -111,8 +112,3 @@ def agreed(yes: bool) -> bool:
         raise SettingsError("nothing was asked or paid: there is no terminal to ask at. Agree with --yes.")
     print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def tell(line: str) -> None:
-    """Progress, on standard error."""
-    print(line, file=sys.stderr, flush=True)

@@ -8,14 +8,15 @@ and so the gateway. A bad row is reported with its file and line, and counted. T
 OUTPUT/checkpoint, a Hugging Face directory that `pointsman export` takes, with OUTPUT/curves.png beside it.
 After an interrupt the same command goes on where it was.
 
-Example: pointsman train my-queries.csv --base checkpoints/default-router --output runs/mine
+Example: pointsman train my-queries.csv --base default-router --output runs/mine
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+from pointsman.artifact.address import checkpoint_at
 from pointsman.cli.data_flags import add_data_flags, columns_of
+from pointsman.cli.progress import tell
 
 NAME = "train"
 HELP = "train a router on your own labelled queries"
@@ -26,9 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path, nargs="+", help="files of labelled queries")
     parser.add_argument(
         "--base",
+        type=checkpoint_at,
         required=True,
-        help="start from these weights: a checkpoint directory, a hub name such as "
-        "google/mobilebert-uncased, or 'encoder' (the sentence encoder: makes a teacher)",
+        help="start from these weights: default-router, a checkpoint directory, a hub name such as "
+        "google/mobilebert-uncased, or encoder (the sentence encoder: makes a teacher)",
     )
     parser.add_argument("--output", type=Path, required=True, help="directory of the run and its checkpoint")
     add_data_flags(parser)
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--earlier-turns",
         type=int,
         default=None,
-        help="of rows with chat messages, read so many user messages after the last (default: the base's)",
+        help="earlier user messages of a chat that are read, too (default: as the base)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of every draw (default: 0)")
     parser.add_argument("--no-balance", action="store_true", help="do not repeat rows of the rarer class")
@@ -73,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             raise SettingsError(f"--{name.replace('_', '-')}: expected a number above 0, found {value}.")
     plan = Plan(
         files=tuple(args.data),
-        base=args.base,
+        base=args.base.as_posix(),
         output=args.output,
         validation=tuple(args.validation),
         validation_share=args.validation_share,
@@ -85,8 +87,5 @@ def run(args: argparse.Namespace) -> int:
         schedule=replace(SCHEDULE, **{k: v for k, v in given.items() if v is not None}),
     )
 
-    def progress(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    print(finetune(plan, threads=args.threads or available_threads(), progress=progress))
+    print(finetune(plan, threads=args.threads or available_threads(), progress=tell))
     return 0

@@ -7,8 +7,10 @@ disagreements are printed as text. Exit code 5 when a gate does not hold.
 
 import argparse
 import json
-import sys
 from pathlib import Path
+
+from pointsman.artifact.address import checkpoint_at
+from pointsman.cli.progress import tell
 
 NAME = "validate"
 HELP = "prove again that an artifact answers as its checkpoint does"
@@ -17,7 +19,12 @@ HELP = "prove again that an artifact answers as its checkpoint does"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("artifact", type=Path, help="directory of the artifact")
-    parser.add_argument("--reference", type=Path, required=True, help="directory of the checkpoint")
+    parser.add_argument(
+        "--reference",
+        type=checkpoint_at,
+        required=True,
+        help="the checkpoint's directory, or default-router",
+    )
     parser.add_argument("--queries", type=Path, help="JSONL of queries (default: the project's own)")
     parser.add_argument("--threads", type=int, help="default: what this process may use")
     parser.add_argument("--json", action="store_true", help="print the comparisons as JSON")
@@ -30,15 +37,12 @@ def run(args: argparse.Namespace) -> int:
     from pointsman.evaluation.parity import require, sentence
     from pointsman.runtime.session import available_threads
 
-    def progress(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
     comparisons = validate(
         open_artifact(args.artifact),
         args.reference,
         queries_file=args.queries,
         threads=args.threads or available_threads(),
-        progress=progress,
+        progress=tell,
     )
     if args.json:
         print(json.dumps({name: c.to_dict() for name, c in comparisons.items()}, ensure_ascii=False))

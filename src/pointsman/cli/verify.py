@@ -10,8 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from pointsman.artifact.address import open_artifact
-from pointsman.runtime.router import shipped_artifact
+from pointsman.artifact.address import open_artifact, shipped_artifact
 
 NAME = "verify"
 HELP = "check an artifact's files against its manifest"

@@ -14,6 +14,7 @@ from typing import Any
 
 from pointsman.artifact.address import open_artifact
 from pointsman.artifact.registry import STABLE, Registry
+from pointsman.errors import RegistryError
 
 NAME = "versions"
 HELP = "publish, list, promote, roll back and verify artifact versions"
@@ -52,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _act(registry: Registry, args: argparse.Namespace) -> list[dict[str, Any]]:
+    if args.action != "publish" and not registry.exists:
+        raise RegistryError(f"no registry at {registry.path}; `pointsman versions publish` makes one.")
     if args.action == "publish":
         version = registry.publish(open_artifact(args.artifact), args.version)
         if args.alias:

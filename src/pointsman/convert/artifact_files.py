@@ -15,6 +15,7 @@ from pointsman.artifact.manifest import Manifest
 from pointsman.convert.card import model_card
 from pointsman.convert.checkpoint import Checkpoint
 from pointsman.convert.tokenizer import artifact_tokenizer
+from pointsman.datasets.duplicates import SKETCH
 from pointsman.errors import ArtifactError
 from pointsman.evaluation.parity import Comparison
 
@@ -68,12 +69,22 @@ def summary(comparison: Comparison) -> dict[str, Any]:
     return {name: table[name] for name in kept}
 
 
+def _training(checkpoint: Path) -> dict[str, Any]:
+    """The sketch of the rows that a checkpoint of ours was trained on."""
+    try:
+        record = json.loads((checkpoint / "training.json").read_bytes())
+        return {"training": {SKETCH: record[SKETCH]}}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
 def provenance(checkpoint: Checkpoint) -> dict[str, Any]:
     """Where an artifact came from: the checkpoint\'s digest, the time (UTC), the packages\' versions."""
     packages = ("pointsman", "onnx", "onnxruntime", "numpy", "tokenizers", "torch", "transformers")
     curve = {} if checkpoint.curve is None else {"curve": dict(checkpoint.curve)}
     return {
         **curve,
+        **_training(checkpoint.path),
         "checkpoint_sha256": checkpoint.sha256,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in packages},

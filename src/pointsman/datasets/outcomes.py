@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,10 @@ from pointsman.errors import DataError
 from pointsman.labels import CLOUD, TARGETS
 
 WEAK, STRONG = "weak_score", "strong_score"
+FEWEST_ROWS = 20
+"""Nothing is learned, chosen or measured on fewer rows."""
+FEW_ROWS = 200
+"""On fewer rows a figure moves by several percent with the next row: that is said."""
 _SHOWN_LABELS = 8
 
 
@@ -97,6 +101,19 @@ def read_dataset(paths: Sequence[Path], columns: Columns) -> Dataset:
     )
 
 
+def check_count(rows: int, purpose: str, left_out: str = "") -> str | None:
+    """A warning where there are few rows for a purpose ("train on").
+
+    Raises:
+        DataError: fewer than `FEWEST_ROWS`.
+    """
+    if rows < FEWEST_ROWS:
+        raise DataError(f"expected at least {FEWEST_ROWS} usable rows to {purpose}, found {rows}{left_out}.")
+    if rows < FEW_ROWS:
+        return f"warning: {rows} rows to {purpose} are few. Use at least {FEW_ROWS} for a result that holds."
+    return None
+
+
 def read_outcomes(paths: Sequence[Path], columns: Columns, bad: list[str]) -> Iterator[Outcome]:
     """Rows of data files with their outcome: `label`, or `weak_score` and `strong_score`.
 
@@ -127,18 +144,32 @@ def _of_file(rows: Iterable[Row], path: Path, columns: Columns, bad: list[str]) 
     has_outcome = False
     for row in rows:
         if not has_outcome:
-            has_outcome = columns.label in row.values or {WEAK, STRONG} <= row.values.keys()
+            has_outcome = _has_outcome(row.values, columns)
             names |= dict.fromkeys(row.values)
         found = outcome_of(row, columns)
         if isinstance(found, str):
             bad.append(f"{row.where}: {found}")
         else:
             yield found
-    if names and not has_outcome:
+    if not has_outcome:
+        check_outcome(names, str(path), columns)
+
+
+def check_outcome(names: Collection[str], file: str, columns: Columns) -> None:
+    """Refuse a file without a column of labels and without scores.
+
+    Raises:
+        DataError: with the columns that are there.
+    """
+    if names and not _has_outcome(names, columns):
         raise DataError(
-            f"{path}: no column {columns.label!r}, nor {WEAK} with {STRONG}; found {list(names)}. "
+            f"{file}: no column {columns.label!r}, nor {WEAK} with {STRONG}; found {list(names)}. "
             "Name it with --label."
         )
+
+
+def _has_outcome(names: Collection[str], columns: Columns) -> bool:
+    return columns.label in names or (WEAK in names and STRONG in names)
 
 
 def outcome_of(row: Row, columns: Columns) -> Outcome | str:

@@ -55,7 +55,7 @@ def read_rows(path: Path, columns: Columns, bad: list[str]) -> Iterator[Row]:
         for chunk in read_chunks(source, columns):
             rows, refused = chunk.parse()
             bad += [f"{name}:{row.line}: {row.reason}" for row in refused]
-            data = _values(rows.data, source.address)
+            data = values_of(rows.data, source.address)
             for line, text, values in zip(rows.lines, rows.texts, data, strict=True):
                 if query := text.strip():
                     yield Row(name, line, query, values)
@@ -63,7 +63,8 @@ def read_rows(path: Path, columns: Columns, bad: list[str]) -> Iterator[Row]:
                     bad.append(f"{name}:{line}: no text in column {columns.query!r}")
 
 
-def _values(data: Any, file: str) -> list[dict[str, Any]]:
+def values_of(data: Any, file: str) -> list[dict[str, Any]]:
+    """The columns of each row of `Rows.data`; raises DataError for strings that are not UTF-8."""
     if isinstance(data, list):
         return data
     try:

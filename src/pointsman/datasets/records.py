@@ -24,18 +24,22 @@ _DECLARED = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
 
 
 def as_utf8(data: IO[bytes]) -> IO[bytes]:
-    """The same text as UTF-8, where it begins with the mark of UTF-16 (Excel and PowerShell write that)."""
+    """The same text as UTF-8, where it is UTF-16, with its mark or without (Excel, PowerShell)."""
     start = data.read(2)
     data.seek(0)
-    return cast(IO[bytes], _Utf16(data)) if start in _UTF16 else data
+    if start in _UTF16:
+        return cast(IO[bytes], _Utf16(data, "utf-16"))
+    # No text begins with a zero, nor has one after its first ASCII character.
+    little, big = start[1:] == b"\0" != start[:1], start[:1] == b"\0" != start[1:]
+    return cast(IO[bytes], _Utf16(data, "utf-16-le" if little else "utf-16-be")) if little or big else data
 
 
 class _Utf16:
     """As much of a binary file as the readers below use."""
 
-    def __init__(self, data: IO[bytes]) -> None:
+    def __init__(self, data: IO[bytes], encoding: str) -> None:
         # A lone surrogate becomes bytes that are no UTF-8, and so one bad record.
-        self._text = io.TextIOWrapper(data, "utf-16", "surrogatepass", newline="\n")
+        self._text = io.TextIOWrapper(data, encoding, "surrogatepass", newline="\n")
 
     def readline(self, size: int) -> bytes:
         return self._text.readline(size).encode("utf-8", "surrogatepass")
@@ -87,7 +91,7 @@ def line_records(data: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
 
 
 def json_records(data: IO[bytes], file: str) -> Iterator[tuple[int, Any]]:
-    """(number from 1, value) of each element of a JSON array, or of the one list of objects in an object.
+    """(number from 1, value) of each element of a JSON array, or of an object's one list or columns.
 
     A `.json` file of JSON lines is read as such.
 
@@ -106,10 +110,18 @@ def json_records(data: IO[bytes], file: str) -> Iterator[tuple[int, Any]]:
         return
     if isinstance(value, dict):
         lists = [v for v in value.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
-        value = lists[0] if len(lists) == 1 else [value]
+        value = lists[0] if len(lists) == 1 else _of_columns(value)
     if not isinstance(value, list):
         raise DataError(f"{file}: expected a list of objects, found {type(value).__name__}.")
     yield from enumerate(value, 1)
+
+
+def _of_columns(value: dict[str, Any]) -> list[Any]:
+    """The rows of an object of columns of equal length, lists or pandas' objects; any other is one row."""
+    columns = [list(v.values()) if isinstance(v, dict) else v for v in value.values()]
+    if not all(isinstance(c, list) for c in columns) or len({len(c) for c in columns}) != 1:
+        return [value]
+    return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def csv_records(data: IO[bytes]) -> Iterator[tuple[int, list[str] | str]]:
@@ -146,6 +158,10 @@ class _Text:
         self._lines = _lines(data)
         self.number = 0
         _, first = next(self._lines, (0, b""))
+        if first and b"\r" in first[:-1] and b"\n" not in first:
+            # Lines that end as on old Macs, which Excel still writes.
+            self._lines = _lines(io.BytesIO(first.replace(b"\r", b"\n")))
+            _, first = next(self._lines)
         self._first: bytes | None = first
         self._has_first = bool(first) or first is None
         text = (first or b"").decode("utf-8", "surrogateescape").removeprefix("\ufeff")

@@ -173,16 +173,16 @@ def _depth_over(value: Any, levels: int) -> bool:
 
 
 def csv_header(fields: Sequence[str], file: str, columns: Columns) -> list[str]:
-    """The names of a CSV file's columns, without the empty ones at its end.
+    """The names of a CSV file's columns, without spaces around them and the empty ones at its end.
 
     Raises:
         DataError: a name stands twice, or the text's column is missing.
     """
-    header = list(fields)
-    while header and not header[-1].strip():
+    header = [name.strip() for name in fields]
+    while header and not header[-1]:
         header.pop()
-    if len(set(header)) != len(header):
-        raise DataError(f"{file}: line 1: a column is named twice.")
+    if twice := {name for name in header if header.count(name) > 1}:
+        raise DataError(f"{file}: line 1: named twice: {sorted(twice)}.")
     check_column(file, header, columns)
     return header
 

@@ -1,6 +1,6 @@
 """A goal (a share of cloud calls, a quality, a budget) to a threshold, and the artifact that keeps it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pointsman.artifact.manifest import Calibration
 from pointsman.artifact.store import Artifact, rewrite_manifest
+from pointsman.datasets.duplicates import SKETCH, row_sketch
 from pointsman.datasets.outcomes import Dataset
 from pointsman.errors import DataError
 from pointsman.evaluation.calibration import threshold_for_budget, threshold_for_quality, threshold_for_share
@@ -120,7 +121,9 @@ def choose(
     return ThresholdChoice(policy, float(calls.mean()), quality, record)
 
 
-def held_out_curve(score: Floats, data: Dataset | None, data_sha256: str) -> dict[str, Any]:
+def held_out_curve(
+    score: Floats, data: Dataset | None, data_sha256: str, queries: Sequence[str] = ()
+) -> dict[str, Any]:
     """What an artifact keeps of the queries that it was calibrated on: their number, digest and curve.
 
     The curve has a point near every twentieth: the share of queries that go to the cloud, the threshold that
@@ -131,9 +134,15 @@ def held_out_curve(score: Floats, data: Dataset | None, data_sha256: str) -> dic
         score: as for `choose`.
         data: their outcomes; None without any.
         data_sha256: digest of the queries (and outcomes).
+        queries: their texts, kept as a sketch of digests, so that `evaluate` knows them again.
     """
     curve = None if data is None else cost_quality_curve(score, data.weak, data.strong)
-    return {"queries": len(score), "data_sha256": data_sha256, "points": _points(score, curve)}
+    return {
+        "queries": len(score),
+        "data_sha256": data_sha256,
+        "points": _points(score, curve),
+        SKETCH: row_sketch(queries),
+    }
 
 
 def store(

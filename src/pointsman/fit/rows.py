@@ -17,7 +17,8 @@ from pointsman.traffic.work import Work, judged_rows
 
 TRAIN, CALIBRATE, TEST = "train", "calibrate", "test"
 _UNTIL = ((0.65, TRAIN), (0.8, CALIBRATE), (1.01, TEST))
-FEWEST_ROWS = 200
+FEWEST_ROWS, FEW_ROWS = 200, 1000
+"""Fewer rows are refused, and fewer rows are said to be few."""
 
 Floats = NDArray[np.float64]
 

@@ -12,6 +12,7 @@ import numpy as np
 from pointsman.artifact.store import Artifact, refuse_existing
 from pointsman.convert.build import export
 from pointsman.convert.options import ExportOptions
+from pointsman.datasets.duplicates import SKETCH, row_sketch
 from pointsman.datasets.outcomes import Dataset
 from pointsman.datasets.reading import calibration_queries, project_queries
 from pointsman.errors import DataError, TrainingError
@@ -21,6 +22,7 @@ from pointsman.evaluation.threshold import held_out_curve, store
 from pointsman.fit.comparison import FITTED, LENGTH, Compared, compare, verdict
 from pointsman.fit.rows import (
     CALIBRATE,
+    FEW_ROWS,
     FEWEST_ROWS,
     TEST,
     TRAIN,
@@ -122,6 +124,8 @@ def fit(plan: FitPlan, progress: Progress) -> Fitted:
     if agreed is not None and not plan.accept_agreement:
         agreed.require()
     require_both_kinds(rows)
+    if len(rows.queries) < FEW_ROWS:
+        progress(f"fit: warning: {len(rows.queries)} scored rows are few; {FEW_ROWS:,} or more are better")
     counts = ", ".join(f"{len(rows.only(p).queries):,} to {p}" for p in (TRAIN, CALIBRATE, TEST))
     progress(f"fit: {len(rows.queries):,} rows: {counts}; {len(log):,} texts without scores")
     with tempfile.TemporaryDirectory(dir=plan.output.resolve().parent, prefix=".fit-") as scratch:
@@ -243,7 +247,12 @@ class _Fit:
             schedule, part = TUNE, chosen.removeprefix("fine-tuning, ")
         how = Training(self.plan.base, schedule, part, self.plan.seed)
         trained = learn(how, queries, wanted, self.scratch / "student", self.progress)
-        record = {"fit": chosen, "texts": len(queries), "rows": len(self.train.queries)}
+        record = {
+            "fit": chosen,
+            "texts": len(queries),
+            "rows": len(self.train.queries),
+            SKETCH: row_sketch(queries),
+        }
         return trained.save(self.scratch / "checkpoint", self.plan.base, record)
 
     def _calibrated(self, artifact: Artifact, margins: Floats, record: dict[str, Any]) -> Artifact:
@@ -262,7 +271,7 @@ class _Fit:
         p_cloud = 1.0 / (1.0 + np.exp(-(calibration.a * margins + calibration.b)))
         kept = np.isin(self.rows.part, (CALIBRATE, TEST))
         data = Dataset(held.queries, held.part, held.weak, held.strong)
-        curve = held_out_curve(p_cloud[kept], data, held.sha256)
+        curve = held_out_curve(p_cloud[kept], data, held.sha256, rows.queries)
         provenance = {**artifact.manifest.provenance, "fit": record}
         artifact = replace(artifact, manifest=replace(artifact.manifest, provenance=provenance))
         return store(artifact, self.plan.output, calibration, None, curve)

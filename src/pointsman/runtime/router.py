@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pointsman.artifact.address import open_artifact
+from pointsman.artifact.address import open_artifact, shipped_artifact
 from pointsman.artifact.layout import TOKENIZER
 from pointsman.artifact.manifest import Limits, Manifest
 from pointsman.artifact.store import Artifact
@@ -55,8 +55,8 @@ class Router:
         """Open an artifact, verified, and return a router that is ready to answer.
 
         Args:
-            artifact: a directory, `REGISTRY/<version or alias>`, or `hub:owner/name[@revision]`; None means
-                the settings' model path, or else the router that is shipped.
+            artifact: a directory, `REGISTRY/<version or alias>`, `hub:owner/name[@revision]`, or
+                `default-router`; None means the settings' model path, or else the router that is shipped.
             variant: which of the artifact's ONNX files to run: `int8`, `folded`, `plain`, `fp16`; None takes
                 the artifact's default.
             policy: the thresholds; None takes the artifact's, overruled by the settings.
@@ -183,11 +183,6 @@ def effective_policy(shipped: Policy, settings: Settings) -> Policy:
         confidence_threshold=settings.confidence_threshold,
         safe_target=settings.safe_target,
     )
-
-
-def shipped_artifact() -> Path:
-    """Where the router that comes with the package is."""
-    return Path(__file__).parents[1] / "shipped"
 
 
 def _locate(artifact: str | Path | None, settings: Settings) -> Path:

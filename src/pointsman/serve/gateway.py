@@ -129,7 +129,7 @@ def build(
         SettingsError: a key that is weak, missing or unreadable.
         MissingExtraError: traces are asked for, and OpenTelemetry is not installed.
     """
-    metrics = Metrics(CollectorRegistry())
+    metrics = Metrics(CollectorRegistry(), settings.upstreams.currency)
     tracing = make_tracing(settings.server.traces)
 
     def second_opinion(mine: Decision, other: Decision) -> None:

@@ -323,8 +323,8 @@ class UpstreamSettings(Part):
     breaker_open_s: Seconds = Field(
         default=5.0, description="an open breaker lets one probe through this often"
     )
-    price_in: Price = Field(default=0.0, description="money per million prompt tokens")
-    price_out: Price = Field(default=0.0, description="money per million completion tokens")
+    price_in: Price = Field(default=0.0, description="upstreams.currency per million prompt tokens")
+    price_out: Price = Field(default=0.0, description="upstreams.currency per million completion tokens")
 
     @field_validator("url")
     @classmethod
@@ -364,6 +364,7 @@ class UpstreamSettings(Part):
 class UpstreamsSettings(Part):
     """The two services; a gateway without any only classifies."""
 
+    currency: str = Field(default="USD", max_length=20, description="unit of price_in and price_out")
     local: UpstreamSettings | None = None
     cloud: UpstreamSettings | None = None
 

@@ -15,6 +15,8 @@ from transformers import AutoTokenizer
 
 from pointsman import __version__
 from pointsman.artifact.digest import digest_file
+from pointsman.datasets.duplicates import SKETCH, row_sketch
+from pointsman.datasets.outcomes import check_count
 from pointsman.datasets.rows import COLUMNS, Columns
 from pointsman.errors import CheckpointError, TrainingError
 from pointsman.train.curves import draw_curves
@@ -259,6 +261,8 @@ def tell(split: Split, progress: Progress) -> None:
         f"data: {len(split.train):,} to train on, {len(split.validation):,} held out, "
         f"{len(split.report.bad):,} bad rows, {split.report.leaked:,} near duplicates of held-out left out"
     )
+    if warning := check_count(len({example.query for example in split.train}), "train on"):
+        progress(f"data: {warning}")
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
@@ -280,6 +284,7 @@ def _record(recipe: Recipe, split: Split, outcome: Outcome) -> dict[str, Any]:
     return {
         "recipe": _settings(recipe),
         "examples": {"train": len(split.train), "validation": len(split.validation)},
+        SKETCH: row_sketch(e.query for e in [*split.train, *split.validation]),
         "rows": split.report.rows,
         "bad_rows": len(split.report.bad),
         "near_duplicates_left_out": split.report.leaked,

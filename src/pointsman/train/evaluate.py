@@ -12,10 +12,10 @@ import numpy as np
 from pointsman.artifact.address import open_artifact
 from pointsman.artifact.layout import MANIFEST
 from pointsman.artifact.manifest import Chat
-from pointsman.datasets.duplicates import near_duplicate_key
-from pointsman.datasets.outcomes import Dataset, read_dataset
+from pointsman.datasets.duplicates import SKETCH, near_duplicate_key, share_in
+from pointsman.datasets.outcomes import Dataset, check_count, read_dataset
 from pointsman.datasets.rows import COLUMNS, Columns
-from pointsman.errors import SettingsError
+from pointsman.errors import DataError, SettingsError
 from pointsman.evaluation.quality import (
     Floats,
     Prices,
@@ -34,6 +34,7 @@ from pointsman.evaluation.quality import (
 )
 from pointsman.evaluation.quality_text import render_markdown
 from pointsman.evaluation.robustness import EDITS
+from pointsman.evaluation.threshold import CURVE
 from pointsman.labels import CLOUD
 from pointsman.policy import Policy
 from pointsman.runtime.router import Router, effective_policy
@@ -93,6 +94,11 @@ def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
     scorer, policy, chat = open_scorer(plan.router, plan.variant, plan.settings)
     data, slices = _tests(plan, chat)
     notes = [f"Row left out: {bad}" for bad in (data.bad[:20] if data else ())]
+    if data is not None:
+        notes += _warnings(plan, data)
+        for note in notes:
+            progress(note)
+    plan.output.mkdir(parents=True, exist_ok=True)  # before minutes are spent
     report: dict[str, Any] = {
         "name": plan.name,
         "router": ROUTER,
@@ -146,6 +152,34 @@ def open_scorer(
         return _once(checkpoint), effective_policy(Policy(), settings or Settings()), checkpoint.chat
     router = Router.open(open_artifact(path), variant=variant, settings=settings or Settings())
     return _once(lambda texts: router_scores(router, texts)), router.policy, router.manifest.chat
+
+
+def _warnings(plan: EvaluationPlan, data: Dataset) -> list[str]:
+    """What is wrong with these rows as a test: too few, or known to the router.
+
+    Raises:
+        DataError: far too few, or all of one label.
+    """
+    few = check_count(len(data.queries), "evaluate on") if plan.test else None
+    if data.is_cloud.all() or not data.is_cloud.any():
+        raise DataError("every row has the same label; to evaluate needs rows of both.")
+    if _is_checkpoint(plan.router):
+        known = [_record(plan.router / "calibration.json").get(CURVE), _record(plan.router / "training.json")]
+    else:
+        provenance = open_artifact(plan.router).manifest.provenance
+        known = [provenance.get(CURVE), provenance.get("training")]
+    found = [few] if few else []
+    for record, verb in zip(known, ("calibrated", "trained"), strict=True):
+        if share := share_in(data.queries, (record or {}).get(SKETCH, ())):
+            found.append(
+                f"warning: the router was {verb} on about {share:.0%} of these rows, so the figures are "
+                "better than on new rows. Evaluate on others."
+            )
+    return found
+
+
+def _record(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def _training_rows(plan: EvaluationPlan) -> list[Measured]:
@@ -312,7 +346,6 @@ def _flips(plan: EvaluationPlan, texts: Sequence[str], scorer: Scorer, policy: P
 
 
 def _write(plan: EvaluationPlan, report: dict[str, Any]) -> Path:
-    plan.output.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_plain(report), indent=1, allow_nan=False, ensure_ascii=False)
     (plan.output / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     if plan.plots:

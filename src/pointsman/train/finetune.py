@@ -17,7 +17,8 @@ from transformers import AutoTokenizer
 
 from pointsman import __version__
 from pointsman.artifact.manifest import Chat
-from pointsman.datasets.duplicates import near_duplicate_key
+from pointsman.datasets.duplicates import SKETCH, near_duplicate_key, row_sketch
+from pointsman.datasets.outcomes import check_count
 from pointsman.datasets.rows import COLUMNS, Columns
 from pointsman.errors import CheckpointError, DataError, TrainingError
 from pointsman.train.curves import draw_curves
@@ -32,7 +33,6 @@ from pointsman.train.student import load_student
 from pointsman.train.teacher import shipped_encoder
 
 ENCODER = "encoder"
-_FEWEST_ROWS = 20
 
 Progress = Callable[[str], None]
 
@@ -59,8 +59,8 @@ class Plan:
         validation: data files to validate on; without any, `validation_share` of the rows is used.
         validation_share: 0.05..0.5.
         max_tokens: tokens read of a text, at least 8.
-        earlier_turns: of a chat, so many user messages are read after the last one, at least 0; None reads a
-            chat as the base does, or the last message alone where it does not say.
+        earlier_turns: earlier user messages of a chat that are read, too, at least 0; None reads a chat as
+            the base does, or the last message alone where it does not say.
         balance: rows of the rarer class are repeated until both are as many.
         edit_share: share of texts that are edited as they are read (typos, politeness), 0..1.
         columns: which columns hold text and label.
@@ -141,6 +141,7 @@ def finetune(plan: Plan, *, threads: int, progress: Progress) -> Path:
         "bad_rows": len(split.report.bad),
         "near_duplicates_left_out": split.report.leaked,
         "examples": {"train": len(split.train), "validation": len(split.validation)},
+        SKETCH: row_sketch(e.query for e in [*split.train, *split.validation]),
         "steps": outcome.steps,
         "minutes": round(outcome.seconds / 60.0, 2),
         "stopped_early": outcome.stopped_early,
@@ -182,11 +183,8 @@ def split_rows(plan: Plan) -> Split:
     keys = {near_duplicate_key(e.query) for e in validation}
     clean = [e for e in train if near_duplicate_key(e.query) not in keys]
     report.leaked = len(train) - len(clean)
-    if len(clean) < _FEWEST_ROWS:
-        raise DataError(
-            f"expected at least {_FEWEST_ROWS} usable rows to train on, found {len(clean)} "
-            f"({len(report.bad)} bad, {report.leaked} near duplicates of validation rows)."
-        )
+    left_out = f" ({len(report.bad)} bad, {report.leaked} near duplicates of validation rows)"
+    check_count(len(clean), "train on", left_out)
     for name, part in (("training", clean), ("validation", validation)):
         if len({e.p_cloud is not None and e.p_cloud >= 0.5 for e in part}) < 2:
             raise DataError(f"the {name} part ({len(part)} rows) has one class only; a router needs both.")

@@ -20,7 +20,7 @@ class Student:
     Attributes:
         depth: blocks, 1..24.
         max_tokens: tokens read of a text, at least 8.
-        earlier_turns: of a chat, so many user messages are read after the last one, at least 0.
+        earlier_turns: earlier user messages of a chat that are read, too, at least 0.
     """
 
     depth: int = 6
@@ -46,7 +46,7 @@ class Schedule:
         clip_norm: gradients are cut to this norm.
         average: decay of the moving average of the weights that is evaluated and saved, 0..1.
         evaluations: how often the validation split is looked at.
-        patience: stop after so many evaluations without a better one.
+        patience: evaluations in a row without a better one until training stops.
         bfloat16: matrix products in bfloat16 where the processor has it.
     """
 

@@ -7,12 +7,12 @@ from tests.reliability.suite import check
 from tests.support.harness.bench import Bench
 from tests.support.harness.measure import Finding, Tally
 
+from pointsman.artifact.address import shipped_artifact
 from pointsman.artifact.layout import MANIFEST
 from pointsman.artifact.manifest import Manifest
 from pointsman.errors import ManifestError
 from pointsman.evaluation.threshold import ThresholdGoal, choose
 from pointsman.policy import Policy
-from pointsman.runtime.router import shipped_artifact
 
 
 @check(

@@ -19,12 +19,14 @@ class BatchOptions:
         prefix: put before the name of each added column.
         format: one of `FORMATS`, of the output.
         chunk_rows: rows of one part, at least 1.
+        compare: whether the targets are compared with labels.
     """
 
     columns: Columns = COLUMNS
     prefix: str = ""
     format: str = "jsonl"
     chunk_rows: int = CHUNK_ROWS
+    compare: bool = False
 
     @property
     def column(self) -> str:

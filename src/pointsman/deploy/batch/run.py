@@ -14,6 +14,7 @@ from pathlib import Path
 from pointsman.datasets.chunks import Chunk, read_chunks
 from pointsman.datasets.rows import BadRow, Rows, take
 from pointsman.datasets.sources import Source, format_of, is_remote, refuse_changed
+from pointsman.deploy.batch.agreement import agreement, check_labels
 from pointsman.deploy.batch.journal import RUN_FILE, begin, run_record
 from pointsman.deploy.batch.merging import merge
 from pointsman.deploy.batch.options import BatchOptions
@@ -22,6 +23,7 @@ from pointsman.deploy.batch.store import LocalStore, Store, open_store
 from pointsman.deploy.batch.worker import Answers, RouterSpec
 from pointsman.deploy.batch.writing import Answer, bad_bytes, check_free, part_bytes
 from pointsman.errors import InputError, OutputExistsError
+from pointsman.labels import CLOUD
 
 BAD_ROWS = "_bad_rows.jsonl"
 _BAD_PART = ".bad.jsonl"
@@ -46,6 +48,10 @@ class Summary:
 
     Attributes:
         routed: rows routed by this run.
+        local: of these, rows for the local model.
+        cloud: of these, rows for the cloud model.
+        labelled: of these, rows with a label, where labels are compared.
+        agreed: of these, rows whose target is their label.
         resumed: records that an earlier run had done.
         bad: bad rows, of all runs.
         output: the file, or the directory of parts.
@@ -54,6 +60,10 @@ class Summary:
 
     output: str
     routed: int = 0
+    local: int = 0
+    cloud: int = 0
+    labelled: int = 0
+    agreed: int = 0
     resumed: int = 0
     bad: int = 0
     bad_rows: str | None = None
@@ -84,6 +94,8 @@ class _Walk:
                     continue
                 rows, bad = chunk.parse()
                 check_free(rows, self.options)
+                if self.options.compare and chunk.offset == 0:
+                    check_labels(rows, self.options.columns)
                 yield Job(chunk, rows, bad), rows.texts
 
     def finish(self, job: Job, answers: Answers) -> None:
@@ -101,6 +113,12 @@ class _Walk:
             self.store.write(name + _BAD_PART, bad_bytes(sorted(bad, key=lambda row: row.line)))
         self.store.write(f"{name}.{self.options.format}", data)
         self.summary.routed += len(good)
+        self.summary.cloud += sum(answer[0] == CLOUD for answer in good)
+        self.summary.local = self.summary.routed - self.summary.cloud
+        if self.options.compare:
+            labelled, agreed = agreement(rows, good, self.options.columns)
+            self.summary.labelled += labelled
+            self.summary.agreed += agreed
         self.progress.add(len(good), self._position(job.chunk))
 
     def _position(self, chunk: Chunk) -> int:

@@ -13,7 +13,7 @@ import uvicorn
 
 from pointsman.errors import SettingsError
 from pointsman.serve.edge.protocol import bounded_protocol
-from pointsman.serve.settings import LimitSettings
+from pointsman.serve.settings import GatewaySettings, LimitSettings
 
 _SO_ATTACH_FILTER = 26
 _BACKLOG = 2048
@@ -28,8 +28,25 @@ _DROP_SYN = (
 )
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket.
+def listen_admin(settings: GatewaySettings) -> socket.socket | None:
+    """The admin routes' socket, or None where they are off; a demo takes a free port where its own is busy.
+
+    Raises:
+        SettingsError: the address cannot be had.
+    """
+    server = settings.server
+    if server.admin_port is None:
+        return None
+    try:
+        return listen(server.admin_host, server.admin_port, "--admin-port")
+    except SettingsError:
+        if not settings.demo or "admin_port" in server.model_fields_set:
+            raise
+        return listen(server.admin_host, 0)
+
+
+def listen(host: str, port: int, flag: str = "--port") -> socket.socket:
+    """A listening socket; `flag` sets its port.
 
     Raises:
         SettingsError: the address cannot be had.
@@ -46,7 +63,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         if made is not None:
             made.close()
-        raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror or error}.") from None
+        reason = f"{error.strerror or error}. Set {flag}."
+        raise SettingsError(f"cannot listen on {host}:{port}: {reason}") from None
     made.setblocking(False)
     return made
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pointsman.artifact.address import open_artifact
+from pointsman.artifact.registry import version_of
 from pointsman.decision import Decision
 from pointsman.errors import ArtifactError, NonFiniteOutputError, PointsmanError
 from pointsman.runtime.router import Router
@@ -58,7 +59,8 @@ class ModelVersion:
     """One loaded version.
 
     Attributes:
-        version: the first 12 digits of the artifact's id and the load's number: never used twice.
+        version: its name in a registry; elsewhere the first 12 digits of the artifact's id and the number of
+            the load.
         drift: of the texts that this version decided.
     """
 
@@ -190,7 +192,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - libraries below raise what they like on a broken artifact
             raise ArtifactError(f"the artifact cannot be loaded: {type(error).__name__}.") from None
         self._loads += 1
-        version = f"{router.manifest.id[:12]}-{self._loads}"
+        version = version_of(router.artifact) or f"{router.manifest.id[:12]}-{self._loads}"
         model = ModelVersion(
             router, version, RecentCache(inference.cache_size), Drift(router.manifest.provenance)
         )

@@ -18,9 +18,9 @@ _TENTHS = tuple(step / 20 for step in range(1, 21))
 
 
 class Metrics:
-    """The counters and histograms of one gateway."""
+    """The counters and histograms of one gateway; `currency` is the unit of its prices."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, currency: str = "USD") -> None:
         self.registry = registry
         self.requests = _counter(registry, "requests", "Answered requests.", ("route", "status"))
         self.request_s = _histogram(registry, "request_seconds", "Whole requests.", ("route",), _LATENCY)
@@ -49,9 +49,9 @@ class Metrics:
         )
         self.upstream = _counter(registry, "upstream_calls", "Calls of upstreams.", ("upstream", "outcome"))
         self.tokens = _counter(registry, "tokens", "Tokens that upstreams reported.", ("upstream", "kind"))
-        self.spent = _counter(registry, "spent_money", "Price of what upstreams answered.", ("upstream",))
+        self.spent = _counter(registry, "spent_money", f"{currency} for answers of upstreams.", ("upstream",))
         self.saved = _counter(
-            registry, "saved_money", "Price that the cloud would have had, less what was spent.", ()
+            registry, "saved_money", f"{currency} that the cloud would have cost, less what was spent.", ()
         )
         self.reloads = _counter(registry, "reloads", "Reloads by outcome.", ("outcome",))
         self.shadow = _counter(registry, "shadow_decisions", "Second opinions.", ("outcome",))

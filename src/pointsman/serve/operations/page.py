@@ -62,6 +62,7 @@ async def live(gateway: Gateway, exchange: Exchange) -> None:
         },
         "queue": sum(record["queue"] for record in records),
         "cache": {name: sum(record["cache"][name] for record in records) for name in ("hits", "misses")},
+        "currency": gateway.settings.upstreams.currency,
         "shows_text": gateway.settings.server.show_text,
     }
     await exchange.respond_json(snapshot, headers=[(b"cache-control", b"no-store")])

@@ -18,7 +18,7 @@ from typing import Any
 from pointsman.serve.app import Application
 from pointsman.serve.dispatch import Table
 from pointsman.serve.edge.keys import check_exposure, load_access
-from pointsman.serve.edge.listening import Listener, listen
+from pointsman.serve.edge.listening import Listener, listen, listen_admin
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway, build
 from pointsman.serve.logs import announce, log, setup
@@ -116,9 +116,8 @@ class Service:
             self.servers = [Listener(public, listen(server.host, server.port), limits)]
         else:
             self.servers = [Listener(public, self._shared, limits, is_last=False)]
-        if server.admin_port is not None:
-            socket_ = listen(server.admin_host, server.admin_port)
-            self.servers.append(Listener(Application(gateway, Table(ADMIN)), socket_, limits))
+        if admin := listen_admin(self.settings):
+            self.servers.append(Listener(Application(gateway, Table(ADMIN)), admin, limits))
         for listener in (*demo.values(), *self.servers):
             await listener.start()
         if self._takes_signals:

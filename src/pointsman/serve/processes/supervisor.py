@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from pointsman.errors import SettingsError
 from pointsman.serve.edge.keys import check_exposure, load_access
-from pointsman.serve.edge.listening import Listener, listen
+from pointsman.serve.edge.listening import Listener, listen, listen_admin
 from pointsman.serve.logs import announce, log, setup
 from pointsman.serve.processes.admin_proxy import AdminProxy
 from pointsman.serve.processes.worker_pool import Worker, WorkerPool
@@ -70,8 +70,7 @@ class Supervisor:
         slots = range(server.workers)
         await asyncio.gather(*(self._start(slot) for slot in slots[1:]))
         admin: Listener | None = None
-        if server.admin_port is not None:
-            found = listen(server.admin_host, server.admin_port)
+        if found := listen_admin(self.settings):
             admin_proxy = AdminProxy(self.pool, lends_key=self.pool.is_open)
             admin = Listener(admin_proxy, found, self.settings.limits)
             await admin.start()

@@ -147,7 +147,7 @@ async def _respond(send: Send, status: int, value: dict[str, Any]) -> None:
 
 def with_demo_upstreams(settings: GatewaySettings, ports: dict[str, int]) -> GatewaySettings:
     """The settings with upstreams on these loopback ports, where none is configured."""
-    made = {}
+    made: dict[str, Any] = {"currency": settings.upstreams.currency}
     for name, port in ports.items():
         price_in, price_out = _PRICES[name]
         made[name] = getattr(settings.upstreams, name) or UpstreamSettings(

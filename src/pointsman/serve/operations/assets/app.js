@@ -162,7 +162,7 @@ function showLive(live) {
     requests: live.requests, errors: live.errors, fallbacks: live.fallbacks, queue: live.queue,
     share: local + cloud ? percent(cloud / (local + cloud)) : "–",
     p50: ms(live.latency_ms.p50), p95: ms(live.latency_ms.p95), p99: ms(live.latency_ms.p99),
-    saved: live.saved.toFixed(live.saved < 1 ? 6 : 2),
+    saved: `${live.saved.toFixed(live.saved < 1 ? 6 : 2)} ${live.currency}`,
     cached: live.cache.hits + live.cache.misses ? percent(live.cache.hits / (live.cache.hits + live.cache.misses)) : "–",
     drift: live.drift === null ? "–" : live.drift.toFixed(3),
     busiest: Math.max(0, ...live.seconds.map((second) => second.local + second.cloud)),

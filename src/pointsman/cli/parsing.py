@@ -1,0 +1,56 @@
+"""An argument parser whose errors are one line, with the word that was probably meant."""
+
+import argparse
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+_SHOWN_CHOICES = 9
+_CHOICE = re.compile(r"argument (\S+): invalid choice: (.*?) \(choose from .*\)", re.DOTALL)
+
+
+class Parser(argparse.ArgumentParser):
+    """One line on standard error and exit code 2, in place of the usage."""
+
+    def parse_all(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse a command line; a flag that the command does not know ends the process, like any mistake."""
+        args, unknown = self.parse_known_args(words)
+        if unknown:
+            command: Parser = next(self.subparsers())[args.command]
+            flag = unknown[0].partition("=")[0]
+            command.error(f"unknown argument {flag!r}{nearest(flag, command.flags())}")
+        return args
+
+    def error(self, message: str) -> NoReturn:
+        """End the process."""
+        if found := _CHOICE.fullmatch(message):
+            name, word = found[1], found[2].strip("'\"")
+            choices = next(a.choices for a in self._actions if a.choices and name in _names(a)) or ()
+            known = [str(choice) for choice in choices]
+            listed = "" if len(known) > _SHOWN_CHOICES else f" (choose from {', '.join(known)})"
+            what = f"{name}: unknown" if name.startswith("-") else f"unknown {name.lower()}"
+            message = f"{what} {word!r}{nearest(word, known)}{listed}"
+        self.exit(2, f"{self.prog}: {message} (usage: {self.prog} --help)\n")
+
+    def flags(self) -> list[str]:
+        """Every flag of the command and of its actions."""
+        shown = [action for action in self._actions if action.help != argparse.SUPPRESS]
+        own = [flag for action in shown for flag in action.option_strings]
+        return own + [f for choices in self.subparsers() for sub in choices.values() for f in sub.flags()]
+
+    def subparsers(self) -> "Iterator[dict[str, Parser]]":
+        """Name to parser, of the commands or actions there are."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                yield action.choices
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Which known word was probably meant, as the end of a sentence; empty where none is near."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f": did you mean {near[0]}?" if near else ""
+
+
+def _names(action: argparse.Action) -> list[str]:
+    return ["/".join(action.option_strings), str(action.metavar), action.dest]

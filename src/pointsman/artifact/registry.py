@@ -288,13 +288,6 @@ class Registry:
             os.fsync(stream.fileno())
 
 
-def version_of(artifact: Artifact) -> str | None:
-    """The name of the version that an artifact is; None where it lies in no registry."""
-    versions = artifact.path.parent
-    is_version = versions.name == _VERSIONS and (versions.parent / "history.jsonl").is_file()
-    return artifact.path.name if is_version else None
-
-
 def _checked_name(name: str, what: str) -> str:
     if not _NAME.fullmatch(name):
         raise RegistryError(f"{what} {name!r}: expected letters, digits, '.', '_' and '-', at most 100.")

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from pointsman.artifact.address import open_artifact
-from pointsman.artifact.registry import version_of
+from pointsman.artifact.address import open_artifact, version_of
 from pointsman.decision import Decision
 from pointsman.errors import ArtifactError, NonFiniteOutputError, PointsmanError
 from pointsman.runtime.router import Router

@@ -8,7 +8,8 @@ from pointsman.errors import SettingsError
 from pointsman.serve.routing.request_text import RequestText
 from pointsman.serve.routing.rules import compile_rules, first_match
 from pointsman.serve.settings_loader import load_settings, masked
-from pointsman.serve.upstream.upstreams import read_key
+from pointsman.serve.upstream.headers import read_key
+from pointsman.serve.upstream.transport import HttpTransport
 
 FILE = """
 [server]
@@ -101,6 +102,89 @@ def test_what_is_not_understood_is_said_by_its_key_and_never_by_its_value(
     with pytest.raises(SettingsError, match=said) as caught:
         load_settings({}, path, {})
     assert "secret" not in str(caught.value)
+
+
+class TestAddresses:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            *("http://a..b", "http://.a/v1", f"http://{'a' * 64}/v1", "http://a b/v1"),
+            *(
+                "http://a/v 1",
+                " http://a/v1",
+                "http://a\tb/v1",
+                "http://a\n/v1",
+                "http://a%20b/v1",
+                "http://\u200b/v1",
+            ),
+            *(
+                "http://",
+                "http:///v1",
+                "http://:8000/v1",
+                "http:a/v1",
+                "//a/v1",
+                "a/v1",
+                "127.0.0.1:8000/v1",
+                "",
+            ),
+            *("http://a:0/v1", "http://a:65536/v1", "http://a:99999", "http://a:-1/v1", "http://a:x/v1"),
+            *(
+                "http://::1:80/v1",
+                "http://[::1/v1",
+                "http://[::g]/v1",
+                "http://1.2.3.999/v1",
+                "http://a\\b/v1",
+            ),
+            *("ftp://a/v1", "ws://a/v1", "unix:///a", "file:///v1", "htp://a/v1", "http://http://a/v1"),
+            *(
+                "http://me:secret@a/v1",
+                "http://secret@a/v1",
+                "http://@a/v1",
+                "http://a/v1?key=secret",
+                "http://a/v1#x",
+            ),
+            *(
+                "http://a/v1/chat/completions",
+                "http://a/v1/completions/",
+                "http://a/v1/messages",
+                "http://a/v1/responses",
+            ),
+            "https://r.openai.azure.com/openai/deployments/x",
+            *(f"http://{'a.' * 127}b/v1", "http://a/v1\x00", "http://a/v1\u2028"),
+        ],
+        ids=ascii,
+    )
+    def test_what_cannot_be_one_is_refused_at_the_start(self, url: str) -> None:
+        with pytest.raises(SettingsError, match=r"upstreams\.local\.url") as refused:
+            load_settings({"upstreams": {"local": {"url": url}}}, None, {})
+        assert "secret" not in str(refused.value)
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            *("http://a", "http://a/", "http://a.b.", "http://my_service:11434/v1", "http://[::1]:8000/v1"),
+            *(
+                "http://127.0.0.1:65535/v1",
+                "https://m\xfcnchen.de/v1",
+                "https://xn--mnchen-3ya.de/v1",
+                "HTTPS://A/v1",
+            ),
+            *(
+                "https://openrouter.ai/api/v1",
+                "https://api.groq.com/openai/v1",
+                "https://a/compat/b-c_d~e/%7Ef",
+            ),
+            *(
+                "https://generativelanguage.googleapis.com/v1beta/openai/",
+                "https://r.services.ai.azure.com/models",
+            ),
+        ],
+        ids=ascii,
+    )
+    def test_what_can_is_taken_and_a_transport_opens_for_it(self, url: str) -> None:
+        local = load_settings({"upstreams": {"local": {"url": url}}}, None, {}).upstreams.local
+        assert local is not None and local.url == url.rstrip("/")
+        HttpTransport(local.url).close()
 
 
 class TestPatterns:

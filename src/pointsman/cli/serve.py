@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("--config", type=Path, help="a TOML file of settings")
     parser.add_argument(
-        "--check", action="store_true", help="print the effective settings, validate, and stop"
+        "--check",
+        action="store_true",
+        help="print the effective settings, validate, ask each upstream, and stop",
     )
     parser.add_argument(
         "--hash-key", action="store_true", help="read a key from standard input, print the line for keys_file"
@@ -74,11 +76,13 @@ def run(args: argparse.Namespace) -> int:
         return work(args.worker_socket)
     settings = load_settings(_flags(args), args.config)
     if args.check:
-        from pointsman.serve.processes.server import check
+        from pointsman.serve.processes.server import check, check_upstreams
 
         print(masked(settings))
         check(settings)
         print("settings are valid", file=sys.stderr)
+        for line in check_upstreams(settings):
+            print(line, file=sys.stderr)
         return 0
     if settings.server.workers > 1:
         from pointsman.serve.processes.supervisor import supervise

@@ -21,7 +21,7 @@ def endpoint(settings: "UpstreamSettings | None", side: str) -> "Endpoint":
     Raises:
         SettingsError: it is missing, has no model, or its key cannot be read.
     """
-    from pointsman.serve.upstream.upstreams import read_key
+    from pointsman.serve.upstream.headers import read_key
     from pointsman.traffic.endpoint import Endpoint
 
     if settings is None or not settings.model:

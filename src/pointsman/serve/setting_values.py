@@ -1,9 +1,11 @@
-"""What single values of the settings have to be: a regular expression, a web origin, headers."""
+"""What single values of the settings have to be: a regular expression, an address, a web origin, headers."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import re2
 
 _HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,128}")
@@ -11,6 +13,8 @@ _CONNECTIONS_OWN = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "content-type", "accept-encoding"}
     | {"expect", "te", "trailer", "upgrade", "keep-alive", "proxy-connection", "proxy-authorization"}
 )
+_HOST = re.compile(rb"(?:[a-zA-Z0-9_-]{1,63}\.)*[a-zA-Z0-9_-]{1,63}\.?|[0-9a-f:.]*:[0-9a-f:.]*")
+_ROUTE = re.compile(r"/(?:completions|responses|embeddings|messages)/*$|/openai/deployments(?:/|$)")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 
 
@@ -32,6 +36,35 @@ def linear_pattern(pattern: str) -> Any:
             f"not a regular expression of RE2: {why}. Look-around and back-references are not there, because "
             "their time is not bounded; see https://github.com/google/re2/wiki/Syntax"
         ) from None
+
+
+def service_address(text: str) -> str:
+    """The base address of an upstream, without slashes at its end.
+
+    Raises:
+        ValueError: no connection could ever be made to it, or it holds more than an address.
+    """
+    if any(character.isspace() or not character.isprintable() for character in text):
+        raise ValueError("an address holds no spaces and no control characters")
+    try:
+        parts, parsed = urlsplit(text), httpx.URL(text)
+        port = parts.port
+    except (ValueError, httpx.InvalidURL):
+        raise ValueError("not an address: the host or the port (1 to 65535) is impossible") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected http://host[:port]/path or https://…")
+    if "@" in parts.netloc or "?" in text or "#" in text:
+        raise ValueError("no user, password, query or fragment in an address; give the key by api_key_env")
+    if (
+        port == 0
+        or parts.netloc.endswith(":")
+        or len(parsed.raw_host) > 253
+        or not _HOST.fullmatch(parsed.raw_host)
+    ):
+        raise ValueError("not an address: the host or the port (1 to 65535) is impossible")
+    if _ROUTE.search(parts.path):
+        raise ValueError("the base address ends before the route, for example with /v1")
+    return text.rstrip("/")
 
 
 def web_origin(text: str) -> str:

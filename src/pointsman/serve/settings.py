@@ -6,11 +6,10 @@ Everything is frozen; an unknown key is an error; secrets are masked wherever th
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from pointsman.serve.setting_values import headers_by_name, linear_pattern, web_origin
+from pointsman.serve.setting_values import headers_by_name, linear_pattern, service_address, web_origin
 
 Target = Literal["local", "cloud"]
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
@@ -206,6 +205,16 @@ class RoutingSettings(Part):
     sticky_ttl_s: Seconds = Field(
         default=3600.0, description="seconds after its last turn until a conversation is forgotten"
     )
+    stream_keepalive_s: float = Field(
+        default=15.0,
+        ge=0,
+        le=3600,
+        description="seconds of silence, then a stream gets an SSE comment; 0: none",
+    )
+    show_upstream_errors: bool = Field(
+        default=False,
+        description="tell the client, too, how the error of an upstream that failed begins, as the log does",
+    )
     stream_decision: Literal["event", "comment", "off"] = Field(
         default="event",
         description="how a stream shows the decision: a field of its first chunk, or an SSE comment",
@@ -329,14 +338,7 @@ class UpstreamSettings(Part):
     @field_validator("url")
     @classmethod
     def _is_an_address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("expected http://host[:port]/path or https://…")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError(
-                "no user, password, query or fragment in an address; give the key by api_key_env"
-            )
-        return url.rstrip("/")
+        return service_address(url)
 
     @field_validator("headers", "headers_env")
     @classmethod

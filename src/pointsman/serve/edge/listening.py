@@ -60,10 +60,10 @@ def listen(host: str, port: int, flag: str = "--port") -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
         made.listen(_BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         if made is not None:
             made.close()
-        reason = f"{error.strerror or error}. Set {flag}."
+        reason = f"{getattr(error, 'strerror', None) or 'no such address'}. Set {flag}."
         raise SettingsError(f"cannot listen on {host}:{port}: {reason}") from None
     made.setblocking(False)
     return made

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from pointsman.errors import UpstreamError
 from pointsman.serve.app import Application
 from pointsman.serve.dispatch import Table
 from pointsman.serve.edge.keys import check_exposure, load_access
@@ -26,7 +27,7 @@ from pointsman.serve.operations.admin import reload_artifact
 from pointsman.serve.routes import ADMIN, PUBLIC
 from pointsman.serve.settings import GatewaySettings
 from pointsman.serve.upstream.demo import EchoUpstream, with_demo_upstreams
-from pointsman.serve.upstream.upstreams import read_key
+from pointsman.serve.upstream.probe import probe
 
 _LAST_WORDS_S = 2.0
 _SIGNALS_GATHER_S = 0.2
@@ -42,12 +43,27 @@ def check(settings: GatewaySettings) -> None:
         PointsmanError: what is wrong.
     """
     check_exposure(settings.server, load_access(settings.auth))
-    for name in ("local", "cloud"):
-        upstream = getattr(settings.upstreams, name)
-        if upstream is not None:
-            read_key(upstream, name)
     gateway = build(settings)
     gateway.engine.main = gateway.engine.load(settings.inference.artifact)
+
+
+def check_upstreams(settings: GatewaySettings) -> list[str]:
+    """Ask each upstream for its models; returns a line about each.
+
+    Raises:
+        UpstreamError: a line about each that does not answer as it should.
+    """
+
+    async def ask() -> list[str | BaseException]:
+        named = settings.upstreams.model_dump(exclude_none=True)
+        probes = (probe(name, getattr(settings.upstreams, name)) for name in named)
+        return await asyncio.gather(*probes, return_exceptions=True)
+
+    found = asyncio.run(ask())
+    failed = [error for error in found if isinstance(error, BaseException)]
+    if failed:
+        raise UpstreamError("\n".join(map(str, failed)))
+    return [str(line) for line in found]
 
 
 def serve(settings: GatewaySettings) -> int:

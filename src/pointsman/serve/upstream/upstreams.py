@@ -4,7 +4,6 @@ Only headers from a list go out. How a target was chosen, and how long a client 
 """
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,13 +11,12 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from pointsman import __version__
-from pointsman.errors import SettingsError
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.observability.metrics import Metrics
 from pointsman.serve.settings import GatewaySettings, UpstreamSettings
 from pointsman.serve.upstream.breaker import Breaker, RetryBudget
 from pointsman.serve.upstream.connection import MalformedError
+from pointsman.serve.upstream.headers import own_headers
 from pointsman.serve.upstream.transport import (
     HttpTransport,
     NotConnectedError,
@@ -45,6 +43,8 @@ _KINDS = frozenset({"application/json", "text/event-stream", "text/plain", ""})
 _ENCODINGS = frozenset({"identity", "gzip", "x-gzip", "deflate"})
 BUSY = (429, 529)
 """An upstream that has too much to do says so; 529 is Anthropic's way."""
+_OPEN_HEADERS = frozenset({b"content-type", b"accept-encoding", b"user-agent"})
+"""Of what every request says; anything else there is a key, or the operator's."""
 _MAX_HEADER_BYTES = 2048
 """Claude Code's list of beta features alone takes hundreds."""
 _MAX_TARGETS = 64
@@ -117,6 +117,9 @@ class Upstream:
 
     Args:
         transport: sends the requests to its address.
+
+    Attributes:
+        secrets: what no log line and no answer may show of its errors.
     """
 
     def __init__(self, name: str, settings: UpstreamSettings, metrics: Metrics, transport: Transport) -> None:
@@ -125,7 +128,8 @@ class Upstream:
         self.breaker = Breaker(settings.breaker_failures, settings.breaker_open_s)
         self.budget = RetryBudget()
         self._metrics = metrics
-        self._headers = _own_headers(settings, read_key(settings, name), _set_headers(settings, name))
+        self._headers = own_headers(settings, name)
+        self.secrets = [value.decode() for name, value in self._headers if name not in _OPEN_HEADERS]
         own = {name for name, _ in self._headers}
         self._forwarded = [name for name in FORWARDED if name not in own]
         self._transport = transport
@@ -276,73 +280,9 @@ class Upstreams:
             upstream.close()
 
 
-def read_key(settings: UpstreamSettings, name: str) -> str | None:
-    """An upstream's key, from wherever it stands.
-
-    Raises:
-        SettingsError: named, but not there.
-    """
-    where = f"upstreams.{name}"
-    if settings.api_key_env is not None:
-        key = os.environ.get(settings.api_key_env, "").strip()
-        if not key:
-            raise SettingsError(f"{where}.api_key_env: the variable {settings.api_key_env} is not set.")
-        return _one_line(key, f"{where}.api_key_env")
-    if settings.api_key_file is not None:
-        try:
-            key = settings.api_key_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            raise SettingsError(f"{where}.api_key_file: {settings.api_key_file} cannot be read.") from None
-        return _one_line(key, f"{where}.api_key_file")
-    if settings.api_key is not None:
-        return _one_line(settings.api_key.get_secret_value(), f"{where}.api_key")
-    return None
-
-
 def _is_harmless(value: bytes) -> bool:
     """Whether a client's header value can stand in a request; a strange one must not count as our failure."""
     return 0 < len(value) <= _MAX_HEADER_BYTES and value.isascii() and value.decode("ascii").isprintable()
-
-
-def _one_line(key: str, where: str) -> str:
-    if not key or not key.isascii() or not key.isprintable():
-        raise SettingsError(f"{where}: expected one line of printable ASCII.")
-    return key
-
-
-def _set_headers(settings: UpstreamSettings, name: str) -> dict[str, str]:
-    """The operator's further headers.
-
-    Raises:
-        SettingsError: a variable that is not set, or a value that no header can have.
-    """
-    where = f"upstreams.{name}.headers"
-    values = {header: value.get_secret_value() for header, value in settings.headers.items()}
-    for header, variable in settings.headers_env.items():
-        values[header] = os.environ.get(variable, "").strip()
-        if not values[header]:
-            raise SettingsError(f"{where}_env.{header}: the variable {variable} is not set.")
-    return {header: _one_line(value, f"{where}.{header}") for header, value in values.items()}
-
-
-def _own_headers(
-    settings: UpstreamSettings, key: str | None, further: dict[str, str]
-) -> list[tuple[bytes, bytes]]:
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"accept-encoding", b"identity"),
-        (b"user-agent", f"pointsman/{__version__}".encode()),
-    ]
-    if key is not None:
-        # A server that speaks both may look for either.
-        if settings.api in ("openai", "both"):
-            headers.append((b"authorization", b"Bearer " + key.encode()))
-        if settings.api in ("anthropic", "both"):
-            headers.append((b"x-api-key", key.encode()))
-        if settings.api == "azure":
-            headers.append((b"api-key", key.encode()))
-    set_here = [(name.encode(), value.encode()) for name, value in further.items()]
-    return [header for header in headers if header[0].decode() not in further] + set_here
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -1,13 +1,20 @@
 """Clients that nobody changed for us, where they are installed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from tests.support.fake_upstream import FakeUpstream, answer
-from tests.support.running import Running, settings_for
+from tests.support.running import Running, running, settings_for
 from tests.support.tiny_artifact import CLOUD_TEXT, LOCAL_TEXT
 
 Start = Callable[..., Running]
+
+
+@pytest.fixture(scope="module")
+def demo(artifact: Path) -> Iterator[Running]:
+    with running(settings_for(artifact, demo=True)) as made:
+        yield made
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -66,3 +73,27 @@ def test_tritons_client_sends_text_and_reads_labels(plain: Running) -> None:
         assert found.as_numpy("p_cloud")[0] == pytest.approx(0.9933, abs=1e-3)
     finally:
         client.close()
+
+
+@pytest.mark.parametrize("base", ["", "/", "/v1", "/v1/", "/v1//", "/v1/v1", "//v1"])
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/chat/completions", {"messages": [{"role": "user", "content": CLOUD_TEXT}]}, 200),
+        ("/completions", {"prompt": CLOUD_TEXT}, 200),
+        ("/responses", {"input": CLOUD_TEXT}, 200),
+        ("/messages", {"messages": [{"role": "user", "content": CLOUD_TEXT}], "max_tokens": 9}, 200),
+        ("/models", None, 200),
+        ("/models/cloud", None, 200),
+        ("/chat/completions", None, 405),
+        ("/nothing", None, 404),
+    ],
+)
+def test_a_base_address_may_have_a_v1_too_many_or_too_few(
+    demo: Running, base: str, path: str, body: object, status: int
+) -> None:
+    method = "GET" if body is None else "POST"
+    found = demo.http.request(method, f"http://127.0.0.1:{demo.port}{base}{path}", json=body)
+    assert found.status_code == status, found.text
+    if status == 200 and body is not None:
+        assert found.headers["x-pointsman-upstream"] == "cloud"

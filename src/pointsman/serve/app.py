@@ -22,7 +22,7 @@ from pointsman.serve.logs import LOGGER, log
 
 _STATUS_GONE = 499
 """In logs and metrics only: the client left before the answer."""
-_MESSAGES = "/v1/messages"
+_MESSAGES = "/messages"
 """In the path of a request whose errors have Anthropic's shape, also where no route is found or no key."""
 _TURNED_AWAY = {"overloaded", "queue_timeout", "rate_limited"}
 """Codes that come in floods."""

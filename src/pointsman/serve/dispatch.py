@@ -54,7 +54,10 @@ class Table:
                 self._fixed.setdefault(route.path, {})[route.method] = route
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """The route and its parameters; more slashes than there need to be, and one at the end, say nothing.
+        """The route and its parameters.
+
+        More slashes than there need to be, and one at the end, say nothing; nor does a `/v1` too few or too
+        many, as a client makes it that adds its own to a base address, or does not.
 
         Raises:
             GatewayError: `not_found`, or `method_not_allowed` with the header that says which are.
@@ -62,21 +65,21 @@ class Table:
         if path.endswith("/") or "//" in path:
             path = "/" + "/".join(part for part in path.split("/") if part)
         wanted = "GET" if method == "HEAD" else method
-        methods = self._fixed.get(path)
-        if methods is not None:
-            route = methods.get(wanted)
-            if route is not None:
-                return route, {}
-            raise _not_allowed(methods)
-        allowed: list[str] = []
-        for pattern, route in self._patterns:
-            match = pattern.match(path)
-            if match is not None:
-                if route.method == wanted:
-                    return route, match.groupdict()
-                allowed.append(route.method)
-        if allowed:
-            raise _not_allowed(allowed)
+        for spelled in (path, path.replace("/v1/v1/", "/v1/", 1), f"/v1{path}"):
+            methods = self._fixed.get(spelled)
+            if methods is not None:
+                if wanted in methods:
+                    return methods[wanted], {}
+                raise _not_allowed(methods)
+            allowed: list[str] = []
+            for pattern, route in self._patterns:
+                match = pattern.match(spelled)
+                if match is not None:
+                    if route.method == wanted:
+                        return route, match.groupdict()
+                    allowed.append(route.method)
+            if allowed:
+                raise _not_allowed(allowed)
         raise GatewayError("not_found", "there is no such route; GET /openapi.json lists them")
 
 

@@ -51,6 +51,8 @@ class EchoUpstream:
             await _respond(send, 200, {"input_tokens": usage["prompt_tokens"]})
         elif path == "/messages":
             await self._message(send, words, usage, is_stream=bool(request.get("stream")))
+        elif path == "/responses":
+            await self._response(send, words, usage, is_stream=bool(request.get("stream")))
         elif request.get("stream"):
             await self._stream(send, words, usage)
         else:
@@ -100,6 +102,40 @@ class EchoUpstream:
         await self._event(send, {"type": "content_block_stop", "index": 0})
         await self._event(send, {"type": "message_delta", "delta": ended, "usage": counted})
         await self._event(send, {"type": "message_stop"})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _response(
+        self, send: Send, words: list[str], usage: dict[str, int], *, is_stream: bool
+    ) -> None:
+        head = self._head("response")
+        head |= {"id": f"resp_{head['id']}", "created_at": head["created"], "error": None, "tools": []}
+        head |= {"parallel_tool_calls": False, "tool_choice": "auto", "status": "completed"}
+        names = ("input_tokens", "output_tokens", "total_tokens")
+        part = {"type": "output_text", "text": " ".join(words), "annotations": []}
+        item = {"type": "message", "id": "msg_demo", "role": "assistant", "status": "completed"}
+        done = {**item, "content": [part]}
+        whole = {**head, "output": [done], "usage": dict(zip(names, usage.values(), strict=True))}
+        if not is_stream:
+            await _respond(send, 200, whole)
+            return
+        await _start_stream(send)
+        at = {"output_index": 0, "item_id": item["id"], "content_index": 0}
+        events: list[tuple[str, dict[str, Any]]] = [
+            ("created", {"response": {**head, "status": "in_progress", "output": []}}),
+            ("output_item.added", {**at, "item": {**item, "status": "in_progress", "content": []}}),
+            ("content_part.added", {**at, "part": {**part, "text": ""}}),
+            *(
+                ("output_text.delta", {**at, "delta": f"{' ' * bool(i)}{word}"})
+                for i, word in enumerate(words)
+            ),
+            ("output_text.done", {**at, "text": part["text"]}),
+            ("content_part.done", {**at, "part": part}),
+            ("output_item.done", {**at, "item": done}),
+            ("completed", {"response": whole}),
+        ]
+        for number, (kind, value) in enumerate(events):
+            await self._event(send, {"type": f"response.{kind}", "sequence_number": number, **value})
+            await asyncio.sleep(_WORD_S if kind.endswith("delta") else 0)
         await send({"type": "http.response.body", "body": b""})
 
     async def _event(self, send: Send, value: dict[str, Any]) -> None:

@@ -1,16 +1,24 @@
 """What an upstream says of one request is the asker's own; what says that it is down counts against it."""
 
+import base64
 import gzip
+import html
 import json
+import re
 import socket
 import threading
+import unicodedata
 import zlib
 from collections.abc import Callable
+from urllib.parse import quote, quote_plus
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.support.fake_upstream import DONE, FakeUpstream, Wire, answer, chunk, delta, free_port, stream
 from tests.support.running import Running, settings_for
 
+from pointsman.serve.chat.refusal import loggable
 from pointsman.serve.upstream.breaker import Breaker
 
 Start = Callable[..., Running]
@@ -48,6 +56,18 @@ def test_an_error_in_json_is_passed_on_and_counts_for_nobody_else(
         ask(gateway, KEYS[0])
     cloud.script = answer()
     assert ask(gateway, KEYS[1]).status_code == 200
+
+
+def test_an_error_that_says_200_is_no_answer(both: Start, local: FakeUpstream, cloud: FakeUpstream) -> None:
+    cloud.script = answer(200, b'{"error": "Unexpected endpoint or method"}')
+    gateway = both(routing={"fallback": ["cloud-to-local"], "show_upstream_errors": True})
+    found = gateway.chat(model="cloud")
+    assert (found.status_code, found.headers["x-pointsman-fallback"]) == (200, "invalid")
+    found = gateway.chat(headers={"x-pointsman-policy": "cloud-only"})
+    assert (found.status_code, found.json()["error"]["code"]) == (502, "upstream_invalid")
+    assert "Unexpected endpoint or method" in found.json()["error"]["message"]
+    cloud.script = answer(200, b'{"id": "resp_1", "error": {"message": "x"}, "output": []}')
+    assert gateway.chat(model="cloud").json()["id"] == "resp_1"
 
 
 def test_one_clients_429_is_kept_for_it_and_says_so(both: Start, cloud: FakeUpstream) -> None:
@@ -195,6 +215,80 @@ def test_a_kept_connection_that_is_dead_is_tried_again_once(
     seen = len(cloud.seen)
     assert gateway.chat(model="cloud").status_code == 502
     assert len(cloud.seen) - seen <= 2
+
+
+WORDS = st.sampled_from(
+    ["quarterly", "Zürich", "payroll", "工资表", "Anna", "4715", "wörk-life", "don't", "заработок"]
+)
+PROMPTS = st.lists(WORDS, min_size=1, max_size=5).map(" ".join)
+KEY = "hunter7of9ours"
+ECHOES: list[Callable[[str], str]] = [
+    str,
+    repr,
+    ascii,
+    str.upper,
+    json.dumps,
+    lambda text: text.replace(" ", "-"),
+    lambda text: text.replace(" ", "_"),
+    lambda text: text.replace(" ", ""),
+    lambda text: text[: 2 * len(text) // 3],
+    lambda text: text[1:],
+    lambda text: f"<b>{html.escape(text)}</b>",
+    lambda text: html.escape(text).encode("ascii", "xmlcharrefreplace").decode(),
+    lambda text: quote(text),
+    lambda text: quote_plus(text),
+    lambda text: base64.b64encode(text.encode() * 3).decode(),
+    lambda text: f"prompt={text},key={KEY}.",
+    lambda text: f"{KEY}{text}{KEY[:9]}",
+    lambda text: unicodedata.normalize("NFKD", text),
+]
+
+
+def bare(text: str) -> str:
+    """Without case and marks."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text).casefold() if not unicodedata.combining(c))
+
+
+@given(
+    PROMPTS, st.sampled_from(ECHOES), st.sampled_from(["", "cannot read: ", "x" * 155 + " ", "x" * 315 + " "])
+)
+@settings(max_examples=300)
+def test_no_echo_of_a_prompt_or_key_is_told(prompt: str, echo: Callable[[str], str], ahead: str) -> None:
+    payload = {"model": "auto", "messages": [{"role": "user", "content": prompt}], "metadata": {"k": "v"}}
+    told = loggable(payload, f"{ahead}{echo(prompt)} in the request", [KEY])
+    assert len(told) <= 160
+    for word in (*re.findall(r"\w+", bare(prompt)), KEY):
+        # Up to four letters of a Latin word may stay, as in any other word.
+        least = 5 if word.isascii() else 2
+        parts = {word[i : i + least] for i in range(max(1, len(word) - least + 1))}
+        assert not any(re.search(rf"\b{part}\b" if len(part) < 4 else part, bare(told)) for part in parts), (
+            told
+        )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "This model's maximum context length is 8192 tokens",
+        "invalid image format; the model takes png",
+        "CUDA out of memory",
+        "model 'llama3.2' not found, try pulling it first",
+    ],
+)
+def test_what_an_upstream_says_of_itself_can_be_read(said: str) -> None:
+    assert loggable({"messages": [{"role": "user", "content": "Thanks for your help"}]}, said, [KEY]) == said
+
+
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_the_answer_says_why_where_the_operator_wants_it(
+    both: Start, cloud: FakeUpstream, is_shown: bool
+) -> None:
+    cloud.script = answer(503, b"<html>Backend fetch failed for payroll at bearer-key-17</html>")
+    gateway = both(routing={"show_upstream_errors": is_shown}, upstream={"api_key": "bearer-key-17"})
+    message = gateway.chat("payroll", model="cloud").json()["error"]["message"]
+    assert message.startswith("the upstream answered with an error of its own (status 503")
+    assert ("Backend fetch failed" in message) == is_shown
+    assert not any(word in message for word in ("payroll", "key-17"))
 
 
 def test_no_word_and_no_key_of_a_request_is_logged(

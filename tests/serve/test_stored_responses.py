@@ -75,6 +75,99 @@ def test_private_text_after_a_turn_of_the_cloud_is_refused(
     assert cloud.seen[-1].json["conversation"] == {"id": "conv_1"}
 
 
+class TestConversations:
+    """`/v1/conversations`: made by the cloud, unless it has to stay local; asked of its maker."""
+
+    @pytest.fixture
+    def made(self, kept: Running, local: FakeUpstream, cloud: FakeUpstream) -> Running:
+        made = {"id": "conv_0a-B", "object": "conversation", "metadata": {}}
+        local.script = cloud.script = answer(body=json.dumps(made).encode())
+        return kept
+
+    @pytest.mark.parametrize(
+        ("body", "headers", "target"),
+        [
+            (b"", {}, "cloud"),
+            ({"items": [{"role": "user", "content": "plan"}]}, {}, "cloud"),
+            ({"items": [{"role": "user", "content": "the payroll"}]}, {}, "local"),
+            ({"metadata": {"topic": "payroll"}}, {}, "local"),
+            ({}, {"x-pointsman-policy": "local-only"}, "local"),
+        ],
+    )
+    def test_it_is_marked_with_its_maker_and_used_there(
+        self,
+        made: Running,
+        local: FakeUpstream,
+        cloud: FakeUpstream,
+        body: object,
+        headers: dict[str, str],
+        target: str,
+    ) -> None:
+        maker, spared = (local, cloud) if target == "local" else (cloud, local)
+        given = {"content": body} if isinstance(body, bytes) else {"json": body}
+        found = made.http.post("/v1/conversations", headers=headers, **given)  # type: ignore[arg-type]
+        assert found.json()["id"] == f"conv_{target}_conv_0a-B"
+        assert maker.seen[-1].request_line == "POST /v1/conversations HTTP/1.1"
+        assert maker.seen[-1].json == (body or {})
+        kept_id = found.json()["id"]
+        for conversation in (kept_id, {"id": kept_id}):
+            ask(made, LOCAL_TEXT, conversation=conversation)
+            sent = maker.seen[-1].json["conversation"]
+            assert sent == ("conv_0a-B" if conversation == kept_id else {"id": "conv_0a-B"})
+        assert not spared.seen
+
+    @pytest.mark.parametrize(
+        ("method", "end"),
+        [
+            *(("GET", ""), ("POST", ""), ("DELETE", ""), ("GET", "/items"), ("POST", "/items")),
+            *(("GET", "/items/msg_1"), ("DELETE", "/items/msg_1")),
+        ],
+    )
+    @pytest.mark.parametrize("target", ["local", "cloud"])
+    def test_what_is_asked_of_it_is_asked_of_its_maker(
+        self, made: Running, local: FakeUpstream, cloud: FakeUpstream, target: str, method: str, end: str
+    ) -> None:
+        maker, spared = (local, cloud) if target == "local" else (cloud, local)
+        body = {"json": {"items": [{"role": "user", "content": "plan"}]}} if method == "POST" else {}
+        path = f"/v1/conversations/conv_{target}_conv_0a-B{end}"
+        found = made.http.request(method, path, params={"limit": "2"}, **body)  # type: ignore[arg-type]
+        assert found.json()["id"] == f"conv_{target}_conv_0a-B"
+        assert maker.seen[-1].request_line == f"{method} /v1/conversations/conv_0a-B{end}?limit=2 HTTP/1.1"
+        assert maker.seen[-1].json == body.get("json", {}) if method == "POST" else not maker.seen[-1].body
+        assert not spared.seen
+
+    @pytest.mark.parametrize(
+        ("path", "rest", "status"),
+        [
+            ("conv_cloud_conv_1/items", {"json": {"items": [{"content": "the payroll"}]}}, 403),
+            ("conv_cloud_conv_1/items?include=payroll", {"json": {}}, 403),
+            ("conv_1/items", {"json": {"items": [{"content": "the payroll"}]}}, 403),
+            ("conv_local_conv_1/items", {"json": {}, "headers": {"x-pointsman-policy": "cloud-only"}}, 403),
+            ("conv_1", {"json": {"api_base": "x"}}, 400),
+            ("other_1", {"json": {}}, 404),
+        ],
+    )
+    def test_what_must_not_go_there_goes_nowhere(
+        self, made: Running, local: FakeUpstream, cloud: FakeUpstream, path: str, rest: object, status: int
+    ) -> None:
+        found = made.http.post(f"/v1/conversations/{path}", **rest)  # type: ignore[arg-type]
+        assert found.status_code == status
+        assert made.http.get("/v1/conversations/conv_cloud_c/items/%2e%2e%3fa").status_code == 404
+        assert not local.seen
+        assert not cloud.seen
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    def test_openais_client_reaches_them(self, made: Running, cloud: FakeUpstream) -> None:
+        openai = pytest.importorskip("openai")
+        with openai.OpenAI(base_url=f"http://127.0.0.1:{made.port}/v1", api_key="unused") as client:
+            found = client.conversations.create(metadata={"a": "b"})
+            assert found.id == "conv_cloud_conv_0a-B"
+            client.conversations.retrieve(found.id)
+            client.conversations.update(found.id, metadata={})
+            client.conversations.items.retrieve("msg_1", conversation_id=found.id)
+            assert cloud.seen[-1].path == "/v1/conversations/conv_0a-B/items/msg_1"
+
+
 def test_an_answer_of_the_other_upstream_is_named_after_it(
     kept: Running, local: FakeUpstream, cloud: FakeUpstream
 ) -> None:

@@ -44,6 +44,16 @@ PUBLIC: tuple[Route, ...] = (
     Route("DELETE", "/v1/responses/{response}", chat.stored_response, "user", is_work=True),
     Route("POST", "/v1/responses/{response}/cancel", chat.stored_response, "user", is_work=True),
     Route("GET", "/v1/responses/{response}/input_items", chat.stored_response, "user", is_work=True),
+    *(
+        Route(method, f"/v1/conversations{path}", chat.conversation, "user", is_work=True)
+        for path, methods in (
+            ("", ("POST",)),
+            ("/{conversation}", ("GET", "POST", "DELETE")),
+            ("/{conversation}/items", ("GET", "POST")),
+            ("/{conversation}/items/{item}", ("GET", "DELETE")),
+        )
+        for method in methods
+    ),
     Route("POST", "/v1/embeddings", chat.embeddings, "user", is_work=True),
     Route("GET", "/v1/models", chat.models, "user"),
     Route("GET", "/v1/models/{model:path}", chat.model, "user"),

@@ -9,19 +9,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pointsman.serve.chat.context import ChatContext
-from pointsman.serve.chat.dialects import EMBEDDINGS, Dialect
+from pointsman.serve.chat.dialects import Dialect
 from pointsman.serve.chat.refusal import loggable, message_of
 from pointsman.serve.chat.response_ids import as_the_upstream_says
 from pointsman.serve.edge import large_json
 from pointsman.serve.edge.idle_timeout import IdleTimeout
 from pointsman.serve.observability.tracing import Call
 from pointsman.serve.upstream import sse
+from pointsman.serve.upstream.headers import ANTHROPIC_VERSION
 from pointsman.serve.upstream.transport import UnreadableBodyError
 from pointsman.serve.upstream.upstreams import CallFailedError, Upstream, UpstreamResponse
 
 _SHOWN_BYTES = 512
-_ANTHROPIC_VERSION = b"2023-06-01"
-"""Of Anthropic's protocol, where the client names none: its API wants one."""
+_RESULTS = frozenset({"id", "object", "choices", "output", "content", "data", "input_tokens"})
+"""Keys of an answer; what has an error and none of these is one, whatever its status says: some say 200."""
 
 
 @dataclass(slots=True)
@@ -140,28 +141,43 @@ async def _whole_body(
         raise answer.record_broken("invalid")
     started = StartedResponse(answer, call, bytes(body), value)
     if response.status >= 400:
-        _judge(context, started)
+        await _judge(context, started)
+    elif value is not None and value.get("error") and _RESULTS.isdisjoint(value):
+        raise _with_detail(context, answer.record_broken("invalid"), await _note(context, started))
     return started
 
 
-def _judge(context: ChatContext, started: StartedResponse) -> None:
-    """Count an error, and note it in the log line.
+async def _judge(context: ChatContext, started: StartedResponse) -> None:
+    """Count an error.
 
     Raises:
         CallFailedError: it is no answer to the client; a RefusedError where it can become one.
     """
-    said = message_of(started.value)
-    status = started.answer.response.status
-    facts = context.exchange.facts
-    facts["upstream_status"] = status
-    if said is None:
-        said = started.data[:_SHOWN_BYTES].decode("utf-8", "replace")
-    facts["upstream_error"] = loggable(context, said)
+    said = await _note(context, started)
     is_own_error = message_of(started.value) is not None
     try:
         started.answer.record_judged(is_own_error=is_own_error)
     except CallFailedError as failed:
+        failed = _with_detail(context, failed, said)
         raise (RefusedError(failed, started) if is_own_error else failed) from None
+
+
+async def _note(context: ChatContext, started: StartedResponse) -> str:
+    """What of an error may be told; it goes into the log line."""
+    said, facts = message_of(started.value), context.exchange.facts
+    if said is None:
+        said = started.data[:_SHOWN_BYTES].decode("utf-8", "replace")
+    facts["upstream_status"] = started.answer.response.status
+    shown = (loggable, context.payload, said, started.answer.upstream.secrets)
+    facts["upstream_error"] = await context.gateway.read(context.exchange.held_bytes, *shown)
+    return str(facts["upstream_error"])
+
+
+def _with_detail(context: ChatContext, failed: CallFailedError, said: str) -> CallFailedError:
+    """The failure, with what the upstream said of it where the operator lets clients see that."""
+    if context.gateway.settings.routing.show_upstream_errors:
+        failed.detail += f": {said}" if failed.detail else said
+    return failed
 
 
 def _object(body: bytearray) -> dict[str, Any] | None:
@@ -174,12 +190,11 @@ def _object(body: bytearray) -> dict[str, Any] | None:
 
 
 async def _body_for(context: ChatContext, upstream: Upstream) -> bytes:
-    """The request as it came, but for the model's name and the id of the turn before."""
+    """The request as it came, but for the model's name and the ids of the turns before."""
     if context.method != "POST":
         return b""
     sent = as_the_upstream_says(context.payload, context.dialect.path)
-    if sent and context.dialect is not EMBEDDINGS:
-        # The upstream's model is one that chats; for vectors the client says which it needs.
+    if sent and context.dialect.names_model:
         sent = {**sent, "model": upstream.settings.model}
     if sent.get("model", "") is None:
         del sent["model"]
@@ -193,7 +208,7 @@ def _headers(context: ChatContext) -> dict[bytes, bytes]:
     exchange = context.exchange
     headers = {**dict(exchange.scope["headers"]), b"x-request-id": exchange.request_id.encode()}
     if context.dialect.is_anthropic:
-        headers.setdefault(b"anthropic-version", _ANTHROPIC_VERSION)
+        headers.setdefault(b"anthropic-version", ANTHROPIC_VERSION)
         headers[b"anthropic-beta"] = ",".join(exchange.header_values(b"anthropic-beta")).encode("latin-1")
     return headers
 

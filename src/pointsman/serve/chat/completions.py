@@ -6,6 +6,7 @@ Nothing is sent before an upstream's answer has begun; from then on only that an
 import asyncio
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pointsman.serve.chat import dialects
@@ -13,10 +14,11 @@ from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.chat.dialects import Dialect
 from pointsman.serve.chat.fallback import begin, no_upstream
 from pointsman.serve.chat.plan import FOLLOW_UP, Plan, check_parameters, parse_model, plan_chat, policy_hint
-from pointsman.serve.chat.relay import relay
-from pointsman.serve.chat.response_ids import maker_of
+from pointsman.serve.chat.relay import keep_alive, last_word, relay
+from pointsman.serve.chat.response_ids import maker_of, plain_id
 from pointsman.serve.edge.disconnect import while_connected
 from pointsman.serve.edge.http import Exchange
+from pointsman.serve.edge.keep_alive import KeepAlive
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 
@@ -48,40 +50,72 @@ async def count_tokens(gateway: Gateway, exchange: Exchange) -> None:
 
 async def stored_response(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/responses/{response}`, its `input_items` and `cancel`: asked of the upstream that made it."""
-    check_parameters({}, exchange.query())
     if exchange.method == "POST":
         await exchange.json_body(
             gateway.settings.limits.text_body_bytes, gateway.settings.limits.body_timeout_s
         )
     maker, its_id = maker_of(exchange.params["response"], gateway.upstreams.names())
     path = f"/responses/{its_id}{exchange.route.partition('{response}')[2]}"
-    query = exchange.scope.get("query_string", b"").decode("latin-1")
     plan = Plan(maker, FOLLOW_UP, True, None, 0.0)
-    dialect = replace(dialects.RESPONSE, path=f"{path}?{query}" if query else path)
-    context = ChatContext(gateway, exchange, dialect, {}, plan, _deadline(gateway, exchange))
-    context.method = "GET" if exchange.method == "HEAD" else exchange.method
-    await while_connected(exchange, _unless_cut(context))
+    await _ask_bound(gateway, exchange, replace(dialects.RESPONSE, path=path), {}, plan)
+
+
+async def conversation(gateway: Gateway, exchange: Exchange) -> None:
+    """`/v1/conversations`, one of them and its `items`: made by the cloud, if it may; kept by its maker."""
+    limits, names = gateway.settings.limits, gateway.upstreams.names()
+    payload: dict[str, Any] = {}
+    if exchange.method == "POST":
+        body = await exchange.json_body(limits.body_bytes, limits.body_timeout_s)
+        payload = await gateway.read_object(body or b"{}")
+    if not names:
+        raise no_upstream()
+    wanted, given = await _bound_to(gateway, exchange, payload), exchange.params.get("conversation")
+    maker, path = next(iter(wanted), "cloud" if "cloud" in names else names[0]), "/conversations"
+    if given is not None:
+        maker, its_id = maker_of(given, names)
+        item = plain_id(exchange.params.get("item", "none"))
+        path = exchange.route.removeprefix("/v1").format(conversation=its_id, item=item)
+    if wanted - {maker}:
+        raise GatewayError("forbidden", f"this must not go to the {maker} upstream, which keeps these turns")
+    plan = Plan(maker, FOLLOW_UP, True, None, 0.0)
+    await _ask_bound(gateway, exchange, replace(dialects.CONVERSATION, path=path), payload, plan)
 
 
 async def embeddings(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/embeddings`: passed to the upstream that `routing.embeddings` names, with the client's model."""
     limits, target = gateway.settings.limits, gateway.settings.routing.embeddings
-    exchange.is_work = True
     payload = await gateway.read_object(await exchange.json_body(limits.body_bytes, limits.body_timeout_s))
-    check_parameters(payload, exchange.query())
     if target is None or gateway.upstreams.get(target) is None:
         raise GatewayError("no_upstream", "no upstream is set for embeddings; set routing.embeddings")
-    rule, hint = await gateway.matching_rule(exchange, payload), policy_hint(exchange)
-    wanted = {hint.partition("-")[0]} if hint != "auto" else set()
-    if rule is not None and rule.send.endswith("-only"):
-        wanted.add(rule.send.partition("-")[0])
-    if wanted - {target}:
+    if await _bound_to(gateway, exchange, payload) - {target}:
         # Vectors of another model would be no answer: they cannot be compared.
         raise GatewayError(
             "forbidden", f"this text must not go to the {target} upstream, which routing.embeddings names"
         )
     plan = Plan(target, "embeddings", True, None, 0.0)
-    context = ChatContext(gateway, exchange, dialects.EMBEDDINGS, payload, plan, _deadline(gateway, exchange))
+    await _ask_bound(gateway, exchange, dialects.EMBEDDINGS, payload, plan)
+
+
+async def _bound_to(gateway: Gateway, exchange: Exchange, payload: dict[str, Any]) -> set[str]:
+    """The targets that a header or a rule binds a request to; with two of them it can go nowhere."""
+    # The query goes to the upstream, too.
+    read = {**payload, "data": [payload.get("data"), exchange.query()]}
+    rule, hint = await gateway.matching_rule(exchange, read), policy_hint(exchange)
+    sends = [hint, *([rule.send] if rule is not None else [])]
+    return {send.partition("-")[0] for send in sends if send.endswith("-only")}
+
+
+async def _ask_bound(
+    gateway: Gateway, exchange: Exchange, dialect: Dialect, payload: dict[str, Any], plan: Plan
+) -> None:
+    """Ask the one upstream that can answer, with the client's query; no router is asked."""
+    exchange.is_work = True
+    check_parameters(payload, exchange.query())
+    query = exchange.scope.get("query_string", b"").decode("latin-1")
+    if query:
+        dialect = replace(dialect, path=f"{dialect.path}?{query}")
+    context = ChatContext(gateway, exchange, dialect, payload, plan, _deadline(gateway, exchange))
+    context.method = "GET" if exchange.method == "HEAD" else exchange.method
     await while_connected(exchange, _unless_cut(context))
 
 
@@ -146,13 +180,22 @@ async def _unless_cut(context: ChatContext) -> None:
         task.cancel()
 
     context.gateway.streams.add(cut)
+    # To begin an answer early is to say that it is a stream.
+    is_stream = context.dialect.has_streams and context.payload.get("stream") is True
+    wait_s = context.gateway.settings.routing.stream_keepalive_s if is_stream else 0
     try:
-        await relay(context, await begin(context))
-    except asyncio.CancelledError:
-        if not context.is_cut:
-            raise
-        task.uncancel()
-        raise GatewayError("draining", "the gateway is shutting down; try again") from None
+        async with KeepAlive(wait_s, partial(keep_alive, context)):
+            started = await begin(context)
+        await relay(context, started)
+    except (GatewayError, asyncio.CancelledError) as stopped:
+        if isinstance(stopped, asyncio.CancelledError):
+            if not context.is_cut:
+                raise
+            task.uncancel()
+            stopped = GatewayError("draining", "the gateway is shutting down; try again")
+        if not context.exchange.status:
+            raise stopped from None
+        await last_word(context, stopped)
     finally:
         context.gateway.streams.discard(cut)
 

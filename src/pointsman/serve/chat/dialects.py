@@ -17,6 +17,7 @@ class Dialect:
         operation: what a call is named in traces.
         usage_mark: stands in each event of a stream that says how many tokens there were.
         end_marks: one of these stands in the last event of a stream that is whole.
+        names_model: a request says which model; the name is changed to the upstream's.
         takes_any_model: an unknown `model`, or one of Anthropic's, leaves the choice to the router.
     """
 
@@ -26,7 +27,13 @@ class Dialect:
     operation: str = "chat"
     usage_mark: bytes = b"total_tokens"
     end_marks: tuple[bytes, ...] = (b"[DONE]",)
+    names_model: bool = True
     takes_any_model: bool = False
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether a request may ask for one."""
+        return self.operation in ("chat", "text_completion")
 
     @property
     def is_anthropic(self) -> bool:
@@ -51,6 +58,8 @@ COMPLETION = Dialect("/completions", operation="text_completion")
 RESPONSE = Dialect(
     "/responses", end_marks=(b"response.completed", b"response.incomplete", b"response.failed")
 )
-EMBEDDINGS = Dialect("/embeddings", operation="embeddings")
+CONVERSATION = Dialect("/conversations", operation="conversation", names_model=False)
+# The upstream's model is one that chats; for vectors the client says which it needs.
+EMBEDDINGS = Dialect("/embeddings", operation="embeddings", names_model=False)
 MESSAGE = _anthropic("/messages", "chat")
 COUNT = _anthropic("/messages/count_tokens", "count_tokens")

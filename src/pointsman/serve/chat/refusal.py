@@ -2,16 +2,20 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.failures import anthropic_error
+from pointsman.serve.routing.folding import folded, squashed
+from pointsman.serve.routing.request_text import RequestText
 
 _MOST_CHARS = 160
-_WORD = re.compile(r"[^\s\"'`]+")
-_SECRET = re.compile(r"\S{20,}|\b(?:sk|pk|key|token|bearer)[-_ ]\S+", re.IGNORECASE)
-_READ_CHARS = 65_536
+_TELLING_CHARS = 5
+"""A shorter part of a word stands in too many others."""
+_WORD = re.compile(r"(?:[^\W_]|[\u0300-\u036f])+")
+_UNREADABLE = re.compile(r"\S{20,}|\S*[\\%&]\S*|\b(?:sk|pk|key|token|bearer)[-_ ]\S+", re.IGNORECASE)
+"""What may be a key, or text in a code: escaped, percent-encoded, in entities, base64."""
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -53,30 +57,28 @@ def should_retry(status: int, headers: dict[str, str]) -> bool:
     return status in (408, 409, 429, 529) or (status >= 500 and "retry-after" in headers)
 
 
-def loggable(context: ChatContext, said: str) -> str:
-    """The start of an upstream's error without what may be a key, and without a word of the request."""
-    line = " ".join(_SECRET.sub("…", said[: 2 * _MOST_CHARS]).split())[:_MOST_CHARS]
-    asked = _words_of(context.payload)
-    if asked is None:
-        return "…"
-    return _WORD.sub(lambda word: "…" if word[0].strip(".,:;()[]{}!?").lower() in asked else word[0], line)
+def loggable(payload: dict[str, Any], said: str, secrets: Sequence[str]) -> str:
+    """The start of an upstream's error without what may be a key, and without a word of the request.
+
+    Args:
+        secrets: the upstream's own, which it may repeat.
+    """
+    start = said if len(said) < _MOST_CHARS else said[: 2 * _MOST_CHARS].rpartition(" ")[0]
+    text = "\n".join([*secrets, *RequestText(payload, frozenset()).plain])
+    asked, words = _plain(text), {_plain(word) for word in set(_WORD.findall(text))}
+    start = _UNREADABLE.sub("…", start)
+    line = _WORD.sub(lambda found: "…" if _is_echo(_plain(found[0]), asked, words) else found[0], start)
+    return " ".join(line.split())[:_MOST_CHARS]
 
 
-def _words_of(payload: dict[str, Any]) -> set[str] | None:
-    """Every word that stands in the texts of a request; None of a request that is too long for it."""
-    words: set[str] = set()
-    size = 0
-    for text in _strings(payload):
-        size += len(text)
-        if size > _READ_CHARS:
-            return None
-        words |= {word.strip(".,:;()[]{}!?").lower() for word in _WORD.findall(text)}
-    return words
+def _plain(text: str) -> str:
+    """Letters and digits alone, in one spelling."""
+    return squashed(folded(text))
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list | dict):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _strings(item)
+def _is_echo(word: str, asked: str, words: set[str]) -> bool:
+    """Whether a word of an error is one of the request, or has a part of it; where words are not parted, two
+    characters are one.
+    """
+    size = _TELLING_CHARS if word.isascii() else min(2, len(word))
+    return word in words or any(word[at : at + size] in asked for at in range(len(word) - size + 1))

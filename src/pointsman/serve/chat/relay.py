@@ -5,14 +5,22 @@ A failure from here on is one event in the stream, without the `[DONE]` or `mess
 
 import asyncio
 import contextlib
+import json
 
 from pointsman.serve.chat.attempt import StartedResponse
 from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.chat.cost import account_usage, usage_of_stream
 from pointsman.serve.chat.refusal import shaped
 from pointsman.serve.chat.response_ids import as_the_client_sees
-from pointsman.serve.chat.response_metadata import answer_headers, decision_facts, with_decision, with_field
+from pointsman.serve.chat.response_metadata import (
+    answer_headers,
+    decision_facts,
+    stream_headers,
+    with_decision,
+    with_field,
+)
 from pointsman.serve.edge.idle_timeout import IdleTimeout
+from pointsman.serve.edge.keep_alive import COMMENT, PING, KeepAlive
 from pointsman.serve.failures import GatewayError, error_value
 from pointsman.serve.upstream import sse
 
@@ -29,6 +37,16 @@ async def relay(context: ChatContext, started: StartedResponse) -> None:
         started.call.end(context.exchange.facts.get("code"))
 
 
+async def keep_alive(context: ChatContext) -> None:
+    """A comment to the client of a stream; the first one begins the answer, before an upstream's has begun.
+
+    From then on whoever answers may still change, and a failure is an event.
+    """
+    if not context.exchange.status:
+        await context.exchange.start(200, stream_headers(context, None))
+    await context.exchange.chunk(PING if context.dialect.is_anthropic else COMMENT)
+
+
 async def _whole(context: ChatContext, started: StartedResponse) -> None:
     answer, status = started.answer, started.answer.response.status
     data = as_the_client_sees(started.data, context.dialect.path, answer.upstream.name)
@@ -39,12 +57,25 @@ async def _whole(context: ChatContext, started: StartedResponse) -> None:
         if started.value is not None and status < 300:
             usage = account_usage(context.gateway, answer.upstream.name, started.value.get("usage"))
             started.call.used(*usage)
+    if context.exchange.status:
+        await _late(context, data, status)
+        return
     await context.exchange.respond(status, data, answer_headers(context, answer))
+
+
+async def _late(context: ChatContext, data: bytes, status: int) -> None:
+    """A whole answer where a stream was begun: an error is its last event, and anything else is none."""
+    if status < 400:
+        raise GatewayError("upstream_invalid", "the upstream answered a stream's request as a whole")
+    context.exchange.facts["code"] = "upstream_refused"
+    end = sse.event(json.loads(data), "error" if context.dialect.is_anthropic else "")
+    await context.exchange.chunk(end, more=False)
 
 
 async def _stream(context: ChatContext, started: StartedResponse) -> None:
     answer = started.answer
-    await context.exchange.start(answer.response.status, answer_headers(context, answer))
+    if not context.exchange.status:
+        await context.exchange.start(answer.response.status, answer_headers(context, answer))
     await context.exchange.chunk(with_decision(context, answer, _seen(context, started, started.data)))
     try:
         # In a task of its own a piece wakes two frames, and not the whole way from the server to here.
@@ -52,24 +83,18 @@ async def _stream(context: ChatContext, started: StartedResponse) -> None:
     except TimeoutError:
         if not answer.response.is_unread:
             answer.record_broken("timeout")
-        await _last_word(
-            context,
-            started,
-            GatewayError("upstream_timeout", "the upstream stopped in the middle of its answer"),
-        )
+        error = GatewayError("upstream_timeout", "the upstream stopped in the middle of its answer")
+        await last_word(context, error, started)
     except (OSError, EOFError):
         answer.record_broken("reset")
-        await _last_word(
-            context,
-            started,
-            GatewayError("upstream_invalid", "the upstream broke off in the middle of its answer"),
-        )
+        error = GatewayError("upstream_invalid", "the upstream broke off in the middle of its answer")
+        await last_word(context, error, started)
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if not context.is_cut or task is None:
             raise
         task.uncancel()
-        await _last_word(context, started, GatewayError("draining", "the gateway is shutting down"))
+        await last_word(context, GatewayError("draining", "the gateway is shutting down"), started)
     else:
         await context.exchange.chunk(b"", more=False)
     if usage := usage_of_stream(started.usage, context.dialect.usage_mark):
@@ -83,13 +108,21 @@ async def _pass_on(context: ChatContext, started: StartedResponse) -> None:
     size, most = len(started.data), context.gateway.settings.limits.answer_bytes
     usage_mark = context.dialect.usage_mark
     last, idle_s = started.data, started.answer.upstream.settings.idle_timeout_s
-    async with IdleTimeout(context.deadline, idle_s) as timeout:
+    keep_s = context.gateway.settings.routing.stream_keepalive_s
+
+    async def say() -> None:
+        # Between two events only, and never to a client that reads more slowly than the upstream speaks.
+        if not (events.is_in_event or response.is_unread):
+            await keep_alive(context)
+
+    async with IdleTimeout(context.deadline, idle_s) as timeout, KeepAlive(keep_s, say) as alive:
         while piece := await response.read():
             if data := events.feed(piece):
                 size += len(data)
                 if size > most:
                     raise EOFError
                 await exchange.chunk(_seen(context, started, data))
+                alive.renew()
                 last = data
                 if usage_mark in data:
                     started.usage[1:] = [data]
@@ -106,14 +139,18 @@ def _seen(context: ChatContext, started: StartedResponse, events: bytes) -> byte
     return as_the_client_sees(events, context.dialect.path, started.answer.upstream.name)
 
 
-async def _last_word(context: ChatContext, started: StartedResponse, error: GatewayError) -> None:
+async def last_word(
+    context: ChatContext, error: GatewayError, started: StartedResponse | None = None
+) -> None:
+    """End a stream that has begun with an error's event; `started` is what has gone on of the upstream's."""
     context.gateway.metrics.failures.labels(error.code).inc()
     context.exchange.facts["code"] = error.code
     error.extra = {"pointsman": decision_facts(context, None)}
     is_anthropic = context.dialect.is_anthropic
     body = error_value(error, context.exchange.request_id, is_anthropic=is_anthropic)
     event = sse.event(body, "error" if is_anthropic else "")
-    end_of_event = b"\n\n" if started.events is not None and started.events.is_in_event else b""
+    is_in_event = started is not None and started.events is not None and started.events.is_in_event
+    end_of_event = b"\n\n" if is_in_event else b""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LAST_WORD_S):
             await context.exchange.chunk(end_of_event + event, more=False)

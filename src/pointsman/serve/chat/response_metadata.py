@@ -6,6 +6,7 @@ from typing import Any
 
 from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.chat.refusal import should_retry
+from pointsman.serve.edge.http import JSON
 from pointsman.serve.upstream import sse
 from pointsman.serve.upstream.upstreams import BUSY, RETURNED, RETURNED_FAMILIES, Upstream, UpstreamResponse
 
@@ -61,12 +62,22 @@ def decision_headers(context: ChatContext, upstream: Upstream | None) -> list[tu
     return headers
 
 
+def stream_headers(context: ChatContext, upstream: Upstream | None) -> list[tuple[bytes, bytes]]:
+    """The headers of a stream; of one that begins before an upstream answers, None."""
+    own = [
+        (b"content-type", b"text/event-stream"),
+        (b"cache-control", b"no-cache"),
+        (b"x-accel-buffering", b"no"),
+    ]
+    return own + decision_headers(context, upstream)
+
+
 def answer_headers(context: ChatContext, answer: UpstreamResponse) -> list[tuple[bytes, bytes]]:
     """All headers of an answer: its kind, the decision, and what an upstream's may come back."""
-    headers = [(b"content-type", b"text/event-stream" if answer.is_stream else b"application/json")]
     if answer.is_stream:
-        headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-    headers += decision_headers(context, answer.upstream)
+        headers = stream_headers(context, answer.upstream)
+    else:
+        headers = [JSON, *decision_headers(context, answer.upstream)]
     for name, value in answer.response.headers.items():
         is_returned = name in RETURNED or name.startswith(RETURNED_FAMILIES)
         if is_returned and len(value) <= 256 and value.isascii() and value.isprintable():

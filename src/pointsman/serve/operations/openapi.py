@@ -120,11 +120,14 @@ _BODIES: dict[str, dict[str, Any]] = {
     **_CHATS,
     "/v1/embeddings": _one_of({"input": {"anyOf": [_TEXT, _PROMPT]}}),
     "/v1/responses/{response}/cancel": {"type": "object"},
+    "/v1/conversations": {"type": "object"},
+    "/v1/conversations/{conversation}": {"type": "object"},
+    "/v1/conversations/{conversation}/items": {"type": "object"},
     "/v2/models/{model}/infer": _INFER,
     "/v2/models/{model}/versions/{version}/infer": _INFER,
 }
 """What the body of each route may be; fields that are not named pass a chat untouched."""
-_PASSED_ON = ("/v1/responses/", "/v1/embeddings")
+_PASSED_ON = ("/v1/responses/", "/v1/conversations", "/v1/embeddings")
 _PARAMETERS = {
     "deployment": {**_TEXT, "examples": ["auto", "local", "cloud"]},
     "model": {**_TEXT, "examples": ["router"]},

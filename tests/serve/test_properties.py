@@ -148,6 +148,7 @@ class TestTheHeaderFilter:
             headers = {name.encode(): value for name, value in given.items()}
             opened = await upstream.call("/chat/completions", b"{}", headers)
             opened.response.close()
+            upstream.close()
 
         asyncio.run(call())
         wire = asked.seen[-1]

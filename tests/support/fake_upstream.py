@@ -51,9 +51,9 @@ class Wire(RecordedRequest):
         """Close with FIN: what was sent arrives."""
         self._connection.shutdown(socket.SHUT_RDWR)
 
-    def wait_for_close(self) -> bool:
-        """Whether the other side closed, within ten seconds."""
-        self._connection.settimeout(10)
+    def wait_for_close(self, most_s: float = 60.0) -> bool:
+        """Whether the other side closed, in that time."""
+        self._connection.settimeout(most_s)
         try:
             return self._connection.recv(1) == b""
         except ConnectionError:

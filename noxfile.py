@@ -202,6 +202,7 @@ def _node_runtimes(session: nox.Session) -> None:
     """
     tokenizers = ("@huggingface/transformers@4", "@huggingface/tokenizers@0.2")
     _npm(session, TARGETS / "npm-clients", "openai@6", "ai@6", "@ai-sdk/openai-compatible@2")
+    _npm(session, TARGETS / "npm-agents", "@openai/codex", "@anthropic-ai/claude-code", may_fail=True)
     _npm(session, TARGETS / "npm", *tokenizers, "onnxruntime-web@1.30", "typescript@5")
     ort = TARGETS / "ort"
     if ort.is_dir():

@@ -7,7 +7,7 @@ docs/gateway-speed.md is rendered from a medium or full run. A time never fails 
 
 import sys
 
-from benchmarks.serving import peers, relay, speed  # noqa: F401 - puts their checks into the suite
+from benchmarks.serving import decision_protocol, peers, relay, speed  # noqa: F401 - puts their checks into the suite
 from benchmarks.serving.page import PAGE
 from tests.support.harness.runner import main
 

@@ -45,3 +45,9 @@ def test_a_demo_takes_a_free_admin_port(taken: int, monkeypatch: pytest.MonkeyPa
 
 def test_no_admin_routes_need_no_port() -> None:
     assert listen_admin(GatewaySettings(server=ServerSettings(admin_port=None))) is None
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, "no-such-name.invalid"])
+def test_a_host_that_is_none_is_said(host: str) -> None:
+    with pytest.raises(SettingsError, match=f"cannot listen on {host}:0: "):
+        listen(host, 0)

@@ -32,10 +32,10 @@ from pointsman.bench.environment import capture_environment
 from pointsman.convert.checkpoint import WEIGHTS, Checkpoint, read_checkpoint
 from pointsman.convert.emit import FloatProducts, emit
 from pointsman.convert.fold import fold
+from pointsman.convert.inputs import ProofTexts, proof_texts
 from pointsman.convert.mobilebert import MobileBertConfig, mobilebert_from_weights
 from pointsman.convert.options import SAFE_LIMIT, ExportOptions, Shape
 from pointsman.convert.quantize import quantize
-from pointsman.convert.queries import ProofTexts, proof_texts
 from pointsman.convert.torch_export import export_plain, load_model
 from pointsman.evaluation.parity import Tokens, answers_alone
 from pointsman.runtime.probability import cloud_probability

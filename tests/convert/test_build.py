@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from tests.convert.tiny_checkpoint import write_checkpoint
 
 from pointsman.artifact.layout import INT8, PLAIN
-from pointsman.convert import artifact_files, build
+from pointsman.convert import artifact_files, candidates
 from pointsman.convert.build import export
 from pointsman.convert.options import ExportOptions, Shape
 from pointsman.convert.validation import validate
@@ -235,8 +235,8 @@ def test_a_wrong_graph_never_gets_out(checkpoint, tmp_path, monkeypatch):
                 tensor.raw_data = values.astype(np.float32).tobytes()
         return model
 
-    emit = build.emit
-    monkeypatch.setattr(build, "emit", slightly_wrong)
+    emit = candidates.emit
+    monkeypatch.setattr(candidates, "emit", slightly_wrong)
     with pytest.raises(ParityError, match="no parity, no artifact"):
         export(checkpoint, tmp_path / "artifact", ExportOptions(quantize=False), silent)
     assert not any(tmp_path.iterdir())

@@ -21,10 +21,10 @@ from pointsman.convert.coordinates import (
 )
 from pointsman.convert.emit import FloatProducts, emit
 from pointsman.convert.fold import fold
+from pointsman.convert.inputs import proof_texts
 from pointsman.convert.mobilebert import MobileBertConfig, mobilebert_from_weights
 from pointsman.convert.options import ExportOptions
 from pointsman.convert.quantize import STYLES, quantize
-from pointsman.convert.queries import proof_texts
 from pointsman.evaluation.parity import QUANTIZED, answers_alone
 from pointsman.runtime.probability import cloud_probability
 from pointsman.runtime.session import Session, SessionConfig

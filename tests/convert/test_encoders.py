@@ -9,8 +9,8 @@ from tests.convert.tiny_checkpoint import write_checkpoint, write_tokenizer
 from pointsman.artifact.manifest import Limits
 from pointsman.convert.build import export
 from pointsman.convert.checkpoint import read_checkpoint
+from pointsman.convert.inputs import proof_texts
 from pointsman.convert.options import ExportOptions
-from pointsman.convert.queries import proof_texts
 from pointsman.convert.reference import same_tokens
 from pointsman.convert.tokenizer import artifact_tokenizer
 from pointsman.errors import CheckpointError

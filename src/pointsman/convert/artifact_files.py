@@ -1,8 +1,8 @@
-"""The files of an artifact: models, tokenizer, configuration, parity report and card."""
+"""The artifact of an export: manifest, models, tokenizer, configuration, parity report and card."""
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -12,61 +12,95 @@ import onnx
 
 from pointsman.artifact.layout import CARD, CONFIG, PARITY_REPORT, TOKENIZER, VARIANTS
 from pointsman.artifact.manifest import Manifest
+from pointsman.artifact.store import Artifact, seal, staged
+from pointsman.convert.candidates import Candidate
 from pointsman.convert.card import model_card
 from pointsman.convert.checkpoint import Checkpoint
+from pointsman.convert.default_variant import choose_default
+from pointsman.convert.inputs import ExportInputs
 from pointsman.convert.tokenizer import artifact_tokenizer
 from pointsman.datasets.duplicates import SKETCH
 from pointsman.errors import ArtifactError
 from pointsman.evaluation.parity import Comparison
+from pointsman.policy import Policy
+
+_KEPT_OF_A_COMPARISON = (
+    "texts",
+    "max_p",
+    "mean_p",
+    "label_agreement",
+    "invariance",
+    "relative_error",
+    "verdict",
+    "passed",
+)
 
 
-def write_files(
-    stage: Path,
-    checkpoint: Checkpoint,
-    models: Mapping[str, onnx.ModelProto],
-    comparisons: dict[str, Comparison],
-    manifest: Manifest,
-) -> None:
-    """Write everything but the manifest into `stage`.
+def write_artifact(
+    inputs: ExportInputs,
+    candidates: Iterable[Candidate],
+    comparisons: Mapping[str, Comparison],
+    output: Path,
+) -> Artifact:
+    """Write what was judged, whole or not at all.
 
     Raises:
-        ArtifactError: the disk refused.
+        OutputExistsError: another process wrote it first.
+        ArtifactError: the disk refused; nothing is left behind.
     """
-    try:
-        for variant, model in models.items():
-            path = stage / VARIANTS[variant]
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(model.SerializeToString())
-        for file in checkpoint.tokenizer_files:
-            shutil.copyfile(file, stage / file.name)
-        tokenizer = artifact_tokenizer(checkpoint.path / TOKENIZER, manifest.limits, checkpoint.pad_token_id)
-        (stage / TOKENIZER).write_text(tokenizer, encoding="utf-8")
-        config = {**checkpoint.config, "num_labels": len(checkpoint.labels.names)}
-        (stage / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        if comparisons:
-            report = stage / PARITY_REPORT
-            report.parent.mkdir(exist_ok=True)
-            table = {name: comparison.to_dict() for name, comparison in comparisons.items()}
-            report.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        (stage / CARD).write_text(model_card(checkpoint, manifest), encoding="utf-8")
-    except OSError as error:
-        raise ArtifactError(f"cannot write beside {stage.parent}: {error.strerror}.") from error
+    options = inputs.options
+    conversion = {"labels": dict(options.labels)} if options.labels else {}
+    conversion |= {c.part: dict(c.record) for c in candidates if c.record}
+    models = {c.variant: c.model for c in candidates if c.model is not None}
+    if not options.plain and len(models) > 1:
+        models.pop("plain", None)
+    default, timings = choose_default(models, options)
+    if timings:
+        conversion["choice"] = timings
+    if options.slim:
+        models = {default: models[default]}
+    reports = {variant: comparison.to_dict() for variant, comparison in comparisons.items()}
+    manifest = _manifest(inputs, models, default, conversion, reports)
+    with staged(output) as stage:
+        try:
+            _write_files(stage, inputs.checkpoint, models, reports, manifest)
+        except OSError as error:
+            raise ArtifactError(f"cannot write beside {output}: {error.strerror}.") from error
+        artifact = seal(stage, output, manifest)
+    inputs.progress(f"artifact: {output} (default variant: {default})")
+    return artifact
 
 
-def summary(comparison: Comparison) -> dict[str, Any]:
-    """What the manifest keeps of a comparison."""
-    kept = (
-        "texts",
-        "max_p",
-        "mean_p",
-        "label_agreement",
-        "invariance",
-        "relative_error",
-        "verdict",
-        "passed",
+def _manifest(
+    inputs: ExportInputs,
+    models: Mapping[str, onnx.ModelProto],
+    default: str,
+    conversion: Mapping[str, Any],
+    reports: Mapping[str, Mapping[str, Any]],
+) -> Manifest:
+    checkpoint = inputs.checkpoint
+    return Manifest(
+        name=inputs.options.name or checkpoint.path.resolve().name,
+        model_type=checkpoint.model_type,
+        labels=checkpoint.labels,
+        limits=inputs.limits,
+        policy=Policy(),
+        calibration=checkpoint.calibration,
+        chat=checkpoint.chat,
+        variants={variant: VARIANTS[variant] for variant in models},
+        default_variant=default,
+        opsets={
+            VARIANTS[variant]: {item.domain or "ai.onnx": int(item.version) for item in model.opset_import}
+            for variant, model in models.items()
+        },
+        conversion=conversion,
+        parity={
+            variant: {name: report[name] for name in _KEPT_OF_A_COMPARISON}
+            for variant, report in reports.items()
+        },
+        provenance=_provenance(checkpoint),
+        scripts=checkpoint.scripts,
     )
-    table = comparison.to_dict()
-    return {name: table[name] for name in kept}
 
 
 def _training(checkpoint: Path) -> dict[str, Any]:
@@ -78,8 +112,8 @@ def _training(checkpoint: Path) -> dict[str, Any]:
         return {}
 
 
-def provenance(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Where an artifact came from: the checkpoint\'s digest, the time (UTC), the packages\' versions."""
+def _provenance(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Where an artifact came from: the checkpoint's digest, the time (UTC), the packages' versions."""
     packages = ("pointsman", "onnx", "onnxruntime", "numpy", "tokenizers", "torch", "transformers")
     curve = {} if checkpoint.curve is None else {"curve": dict(checkpoint.curve)}
     return {
@@ -89,3 +123,28 @@ def provenance(checkpoint: Checkpoint) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in packages},
     }
+
+
+def _write_files(
+    stage: Path,
+    checkpoint: Checkpoint,
+    models: Mapping[str, onnx.ModelProto],
+    reports: Mapping[str, Any],
+    manifest: Manifest,
+) -> None:
+    """Write everything but the manifest into `stage`."""
+    for variant, model in models.items():
+        path = stage / VARIANTS[variant]
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(model.SerializeToString())
+    for file in checkpoint.tokenizer_files:
+        shutil.copyfile(file, stage / file.name)
+    tokenizer = artifact_tokenizer(checkpoint.path / TOKENIZER, manifest.limits, checkpoint.pad_token_id)
+    (stage / TOKENIZER).write_text(tokenizer, encoding="utf-8")
+    config = {**checkpoint.config, "num_labels": len(checkpoint.labels.names)}
+    (stage / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    if reports:
+        (stage / PARITY_REPORT).parent.mkdir(exist_ok=True)
+        text = json.dumps(reports, indent=2, ensure_ascii=False) + "\n"
+        (stage / PARITY_REPORT).write_text(text, encoding="utf-8")
+    (stage / CARD).write_text(model_card(checkpoint, manifest), encoding="utf-8")

@@ -70,6 +70,17 @@ class Checkpoint:
         return str(self.config["model_type"])
 
     @property
+    def heads(self) -> int:
+        """Attention heads, by the names that architectures use; 0 where the config is silent."""
+        config = self.config
+        return int(config.get("num_attention_heads") or config.get("n_heads") or config.get("n_head") or 0)
+
+    @property
+    def hidden_size(self) -> int:
+        """Channels of the stream, by the names that architectures use; 0 where the config is silent."""
+        return int(self.config.get("hidden_size") or self.config.get("dim") or self.config.get("n_embd") or 0)
+
+    @property
     def chat(self) -> Chat:
         """How a chat was read in training: `earlier_turns` and `last_turn_first` of the config.
 

@@ -9,9 +9,9 @@ from transformers import AutoTokenizer
 
 from pointsman.artifact.manifest import Limits
 from pointsman.convert.checkpoint import Checkpoint
-from pointsman.convert.queries import ProofTexts
+from pointsman.convert.inputs import ProofTexts
 from pointsman.errors import CheckpointError
-from pointsman.evaluation.parity import Reference, Tokens, answers_alone
+from pointsman.evaluation.parity import Reference, answers_alone
 from pointsman.runtime.tokenize import bounded_text
 
 
@@ -62,12 +62,12 @@ def same_tokens(checkpoint: Checkpoint, proof: ProofTexts, limits: Limits) -> No
             )
 
 
-def torch_reference(model: Any, tokens: Tokens) -> Reference:
+def torch_reference(model: Any, proof: ProofTexts, cloud_index: int) -> Reference:
     """Answers in float32, as users get them, and in float64, as they should be.
 
     The module is left in float32.
     """
-    logits = answers_alone(TorchBackend(model), tokens).astype(np.float32)
-    exact = answers_alone(TorchBackend(model.double()), tokens).astype(np.float64)
+    logits = answers_alone(TorchBackend(model), proof.tokens).astype(np.float32)
+    exact = answers_alone(TorchBackend(model.double()), proof.tokens).astype(np.float64)
     model.float()
-    return Reference(logits, exact)
+    return Reference(proof.texts, proof.tokens, logits, exact, cloud_index, proof.pad_id)

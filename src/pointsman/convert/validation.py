@@ -1,36 +1,58 @@
-"""The proof of an export, and of an artifact that was made before: each variant against the checkpoint."""
+"""The gates: each candidate of an export, and each variant of an artifact, against the checkpoint."""
 
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pointsman.artifact.store import Artifact
+from pointsman.convert.candidates import Candidate
 from pointsman.convert.checkpoint import read_checkpoint
+from pointsman.convert.inputs import ExportInputs, Progress, proof_texts
 from pointsman.convert.options import ExportOptions
-from pointsman.convert.queries import ProofTexts, proof_texts
 from pointsman.errors import ParityError
-from pointsman.evaluation.parity import EXACT, HALF, QUANTIZED, Comparison, Gate, Reference, compare
+from pointsman.evaluation.parity import (
+    EXACT,
+    HALF,
+    QUANTIZED,
+    Comparison,
+    Gate,
+    Reference,
+    compare,
+    require,
+    sentence,
+)
 from pointsman.runtime.session import Session, SessionConfig
-
-Progress = Callable[[str], None]
 
 GATES: dict[str, Gate] = {"plain": EXACT, "folded": EXACT, "fp16": HALF, "int8": QUANTIZED}
 
 
-def prove(
-    variant: str, model: bytes, reference: Reference, proof: ProofTexts, cloud_index: int, threads: int
-) -> Comparison:
+def judge(
+    inputs: ExportInputs, candidates: Iterable[Candidate], reference: Reference
+) -> tuple[tuple[Candidate, ...], dict[str, Comparison]]:
+    """The candidates as they may be published, and their comparisons: exact ones must hold their gates,
+    any other that fails loses its graph, with the reason on record.
+
+    Raises:
+        ParityError: one that must hold does not.
+    """
+    judged, comparisons = [], {}
+    for candidate in candidates:
+        if candidate.model is not None:
+            model, variant = candidate.model.SerializeToString(), candidate.variant
+            found = comparisons[variant] = prove(variant, model, reference, inputs.options.threads)
+            inputs.progress(f"parity: {variant} {sentence(found.to_dict())}")
+            if not (found.passed or candidate.must_hold):
+                reasons = [*found.failures, *_explanation(candidate.record)]
+                candidate = candidate.refused(reasons)
+                inputs.progress(f"{variant}: left out: {'; '.join(reasons)}")
+        judged.append(candidate)
+    require({c.variant: comparisons[c.variant] for c in judged if c.model is not None})
+    return tuple(judged), comparisons
+
+
+def prove(variant: str, model: bytes, reference: Reference, threads: int) -> Comparison:
     """Compare one variant's file with the reference, by the gate of its kind."""
-    session = Session(model, SessionConfig(threads=threads))
-    return compare(
-        variant,
-        session,
-        reference,
-        proof.texts,
-        proof.tokens,
-        GATES[variant],
-        cloud_index=cloud_index,
-        pad_id=proof.pad_id,
-    )
+    return compare(variant, Session(model, SessionConfig(threads=threads)), reference, GATES[variant])
 
 
 def validate(
@@ -57,8 +79,20 @@ def validate(
     proof = proof_texts(checkpoint, manifest.limits, ExportOptions(queries_file=queries_file))
     progress(f"reference: {len(proof.tokens)} texts through PyTorch in float32 and float64")
     same_tokens(checkpoint, proof, manifest.limits)
-    reference = torch_reference(load_model(checkpoint), proof.tokens)
+    reference = torch_reference(load_model(checkpoint), proof, manifest.labels.cloud_index)
     return {
-        variant: prove(variant, artifact.read(file), reference, proof, manifest.labels.cloud_index, threads)
+        variant: prove(variant, artifact.read(file), reference, threads)
         for variant, file in manifest.variants.items()
     }
+
+
+def _explanation(record: Mapping[str, Any]) -> list[str]:
+    """Which activations made int8 fail, and what its user can do."""
+    if "magnitudes" not in record:
+        return []
+    where = record["magnitudes"]
+    largest, median = f"{where['largest']:.3g}", f"{where['median_channel']:.3g}"
+    return [
+        f"activations are largest at {where['place']}: {largest}, the median channel's {median}",
+        "calibrate on queries like yours (--int8-queries), or run the folded variant",
+    ]

@@ -116,10 +116,23 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The answers to compare with: logits float32 (texts, labels), and float64 ones where they can be had."""
+    """The texts that models are compared on, and the answers to compare with.
 
+    Attributes:
+        texts: for the report.
+        tokens: of every text, special tokens included.
+        logits: float32 (texts, labels).
+        exact: float64 (texts, labels), where they can be had.
+        cloud_index: which logit speaks for `cloud`.
+        pad_id: what fills up the batches of the invariance.
+    """
+
+    texts: Sequence[str]
+    tokens: Tokens
     logits: NDArray[np.float32]
-    exact: NDArray[np.float64] | None = None
+    exact: NDArray[np.float64] | None
+    cloud_index: int
+    pad_id: int = 0
 
 
 def answers_alone(backend: Backend, tokens: Tokens) -> NDArray[np.float32]:
@@ -131,22 +144,13 @@ def answers_alone(backend: Backend, tokens: Tokens) -> NDArray[np.float32]:
     return np.stack([rows[index] for index in range(len(tokens))])
 
 
-def compare(
-    variant: str,
-    backend: Backend,
-    reference: Reference,
-    texts: Sequence[str],
-    tokens: Tokens,
-    gate: Gate,
-    *,
-    cloud_index: int,
-    pad_id: int = 0,
-) -> Comparison:
-    """Judge one variant; `pad_id` fills up the batches of the invariance.
+def compare(variant: str, backend: Backend, reference: Reference, gate: Gate) -> Comparison:
+    """Judge one variant.
 
     Raises:
         ParityError: logits of another shape, or not finite: there is nothing to compare.
     """
+    tokens, cloud_index = reference.tokens, reference.cloud_index
     found = answers_alone(backend, tokens)
     if found.shape != reference.logits.shape:
         raise ParityError(f"{variant}: expected logits {reference.logits.shape}, found {found.shape}.")
@@ -159,12 +163,12 @@ def compare(
     # Where float32 may err as PyTorch does, a text whose label that error decides has none to agree with.
     decided = np.abs(p_wanted - 0.5) > gate.times_torch * own.max()
     agreement = float(np.mean(((p_found >= 0.5) == (p_wanted >= 0.5)) | ~decided))
-    moved = invariance(backend, tokens, cloud_index, pad_id)
+    moved = invariance(backend, tokens, cloud_index, reference.pad_id)
     margins = [logits[:, cloud_index] - logits[:, 1 - cloud_index] for logits in (found, reference.logits)]
     order = np.argsort(-difference)[:_WORST_SHOWN]
     return Comparison(
         variant=variant,
-        texts=len(texts),
+        texts=len(tokens),
         lengths=(min(map(len, tokens)), max(map(len, tokens))),
         max_p=float(difference.max()),
         torch_max_p=float(own.max()),
@@ -176,7 +180,9 @@ def compare(
         invariance=moved,
         verdict=in_words(float(difference.max())),
         failures=tuple(_failures(gate, difference, own, agreement, moved)),
-        worst=tuple(Disagreement(texts[i][:200], float(p_wanted[i]), float(p_found[i])) for i in order),
+        worst=tuple(
+            Disagreement(reference.texts[i][:200], float(p_wanted[i]), float(p_found[i])) for i in order
+        ),
     )
 
 

@@ -6,7 +6,7 @@ the same noise on both of its sides.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +15,13 @@ from typing import Any
 from pointsman.bench.results import Kind, Run, Scenario
 from pointsman.bench.worker_process import WorkerError, WorkerProcess, run_whole_process
 from pointsman.errors import DataError
+from pointsman.progress import Progress
 
 BULK_WARMUPS = 64
 SLICES = 3
 """Turns of a round of latencies: every backend gives a third of its calls, then the next third."""
 SETTLE_S = 0.02
 """Thread pools of the backend before stop spinning within this many seconds."""
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

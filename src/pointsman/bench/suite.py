@@ -18,13 +18,13 @@ from pointsman.bench.results import Backend, Benchmark
 from pointsman.bench.runner import (
     Inputs,
     Measured,
-    Progress,
     measure_programs,
     measure_workers,
 )
 from pointsman.bench.scenarios import Preset
 from pointsman.datasets.reading import project_queries, read_texts
 from pointsman.errors import ArtifactError
+from pointsman.progress import Progress
 from pointsman.runtime.session import available_threads
 from pointsman.runtime.tokenize import TextEncoder
 

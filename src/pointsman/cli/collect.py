@@ -20,9 +20,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pointsman.cli.progress import tell
 from pointsman.cli.traffic_config import ask_with_consent, endpoint, keeps_local, read_text
 from pointsman.errors import SettingsError
+from pointsman.progress import tell
 from pointsman.settings import whole_number
 
 if TYPE_CHECKING:

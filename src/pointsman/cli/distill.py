@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pointsman.artifact.address import checkpoint_at
 from pointsman.cli.data_flags import add_data_flags, columns_of
-from pointsman.cli.progress import tell
+from pointsman.progress import tell
 
 NAME = "distill"
 HELP = "distil a teacher and your data into a small MobileBERT router"

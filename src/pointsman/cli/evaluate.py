@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pointsman.cli.data_flags import add_data_flags, columns_of
 from pointsman.cli.policy_flags import add_policy_flags, settings_of
-from pointsman.cli.progress import tell
+from pointsman.progress import tell
 
 NAME = "evaluate"
 HELP = "measure how well a router routes, beside simple baselines"

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from pointsman.artifact.address import checkpoint_at
 from pointsman.cli.deprecated import add_renamed_flag
-from pointsman.cli.progress import tell
 from pointsman.convert.options import FULL_LIMIT, SAFE_LIMIT, ExportOptions, Shape
 from pointsman.errors import SettingsError
 from pointsman.labels import TARGETS
+from pointsman.progress import tell
 
 NAME = "export"
 HELP = "turn a trained checkpoint into a verified ONNX router"

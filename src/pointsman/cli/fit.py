@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pointsman.artifact.address import DEFAULT_ROUTER, checkpoint_at
-from pointsman.cli.progress import tell
 from pointsman.errors import SettingsError
+from pointsman.progress import tell
 
 if TYPE_CHECKING:
     from pointsman.fit.run import Fitted

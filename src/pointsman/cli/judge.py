@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointsman.cli.collect import INCOMPLETE
-from pointsman.cli.progress import tell
 from pointsman.cli.traffic_config import ask_with_consent, read_text
 from pointsman.errors import SettingsError
+from pointsman.progress import tell
 from pointsman.settings import whole_number
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from pointsman.cli.progress import tell
+from pointsman.progress import tell
 
 NAME = "label"
 HELP = "compare answers yourself, on a local page"

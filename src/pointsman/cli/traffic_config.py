@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pointsman.cli.progress import tell
 from pointsman.errors import SettingsError
+from pointsman.progress import tell
 
 if TYPE_CHECKING:
     from pointsman.serve.settings import GatewaySettings, UpstreamSettings

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pointsman.artifact.address import checkpoint_at
 from pointsman.cli.data_flags import add_data_flags, columns_of
-from pointsman.cli.progress import tell
+from pointsman.progress import tell
 
 NAME = "train"
 HELP = "train a router on your own labelled queries"

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from pointsman.artifact.address import checkpoint_at
-from pointsman.cli.progress import tell
+from pointsman.progress import tell
 
 NAME = "validate"
 HELP = "prove again that an artifact answers as its checkpoint does"

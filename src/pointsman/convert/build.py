@@ -6,10 +6,11 @@ from pathlib import Path
 from pointsman.artifact.store import Artifact, refuse_existing
 from pointsman.convert.artifact_files import write_artifact
 from pointsman.convert.candidates import fold_candidate, int8_candidate
-from pointsman.convert.inputs import Progress, read_inputs
+from pointsman.convert.inputs import read_inputs
 from pointsman.convert.options import ExportOptions
 from pointsman.convert.validation import judge
 from pointsman.evaluation.parity import Comparison
+from pointsman.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """What every step of an export reads: the checkpoint, what is asked for, and the texts of the proof."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +11,8 @@ from pointsman.convert.tokenizer import artifact_tokenizer
 from pointsman.datasets.reading import calibration_queries, project_queries, read_texts
 from pointsman.errors import CheckpointError
 from pointsman.evaluation.parity import spread_lengths
+from pointsman.progress import Progress
 from pointsman.runtime.tokenize import TextEncoder
-
-Progress = Callable[[str], None]
 
 CHARS_PER_TOKEN = 50
 """Characters looked at per token that is read: enough for any text, little enough for any attack."""

@@ -7,7 +7,7 @@ from typing import Any
 from pointsman.artifact.store import Artifact
 from pointsman.convert.candidates import Candidate
 from pointsman.convert.checkpoint import read_checkpoint
-from pointsman.convert.inputs import ExportInputs, Progress, proof_texts
+from pointsman.convert.inputs import ExportInputs, proof_texts
 from pointsman.convert.options import ExportOptions
 from pointsman.errors import ParityError
 from pointsman.evaluation.parity import (
@@ -21,6 +21,7 @@ from pointsman.evaluation.parity import (
     require,
     sentence,
 )
+from pointsman.progress import Progress
 from pointsman.runtime.session import Session, SessionConfig
 
 GATES: dict[str, Gate] = {"plain": EXACT, "folded": EXACT, "fp16": HALF, "int8": QUANTIZED}

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from pointsman.fit.rows import (
 from pointsman.fit.stack import ROUTER, WORDS, Stack, Texts, fit_stack, folds_of, word_features
 from pointsman.fit.student import ALL, DISTIL, HEAD, LAST, TUNE, Training, crops, learn, teacher_targets
 from pointsman.fit.thresholds import served_scores
+from pointsman.progress import Progress
 from pointsman.runtime.router import Router
 from pointsman.traffic.agreement import Agreement, agreement
 from pointsman.traffic.work import Work
@@ -42,8 +43,6 @@ from pointsman.train.teacher import embed, shipped_encoder
 _CROPS = 2
 _AHEAD = 0.02
 """A fine-tuned model replaces the stack where it is so much better (APGR) out of fold."""
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A MobileBERT that learns: the stack's opinion on many texts, or the labels themselves."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 
 from pointsman.datasets.duplicates import hash_fraction
 from pointsman.fit.rows import Floats
+from pointsman.progress import Progress
 from pointsman.train.data import Example
 from pointsman.train.distill import save_checkpoint
 from pointsman.train.finetune import LabelTrainee
@@ -45,8 +46,6 @@ TUNE = Schedule(
     evaluations=4,
     patience=4,
 )
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

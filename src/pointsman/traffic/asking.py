@@ -3,18 +3,17 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import openai
 
 from pointsman.errors import UpstreamError
+from pointsman.progress import Progress
 from pointsman.traffic.endpoint import Call, Endpoint, tokens_of
 from pointsman.traffic.estimate import Expectation
 from pointsman.traffic.work import Answer, Work
-
-Progress = Callable[[str], None]
 
 _RETRIES = 4
 _HOPELESS = (

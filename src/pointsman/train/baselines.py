@@ -4,7 +4,7 @@ All learn from the same measured outcomes as the router, one row per query. The 
 often the cloud was better over the model pairs; the others learn how much better it was on average.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsRegressor
 
+from pointsman.progress import Progress
 from pointsman.train.data import Example, Measured, merged
 from pointsman.train.experts import all_features, ridge_opinion
 from pointsman.train.teacher import embed, opinions, shipped_encoder
@@ -22,7 +23,6 @@ _BATCH_TOKENS = 8192
 _NEIGHBOURS = 50
 
 Floats = NDArray[np.float64]
-Progress = Callable[[str], None]
 
 
 def random_scores(texts: Sequence[str], seed: int) -> Floats:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from pointsman.datasets.duplicates import SKETCH, row_sketch
 from pointsman.datasets.outcomes import check_count
 from pointsman.datasets.rows import COLUMNS, Columns
 from pointsman.errors import CheckpointError, TrainingError
+from pointsman.progress import Progress
 from pointsman.train.curves import draw_curves
 from pointsman.train.data import Example
 from pointsman.train.experts import balanced_weights, expert_opinions
@@ -36,8 +37,6 @@ from pointsman.train.teacher import (
     shipped_encoder,
     soft_labels,
 )
-
-Progress = Callable[[str], None]
 
 _TEACHER_BATCH_TOKENS = 8192
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")

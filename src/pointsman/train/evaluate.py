@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from pointsman.evaluation.robustness import EDITS
 from pointsman.evaluation.threshold import CURVE
 from pointsman.labels import CLOUD
 from pointsman.policy import Policy
+from pointsman.progress import Progress
 from pointsman.runtime.router import Router, effective_policy
 from pointsman.settings import Settings
 from pointsman.train.data import Example, Measured, merged
@@ -54,8 +55,6 @@ ROUTER = "router"
 _MAX_TOKENS = 128
 SEEN, UNSEEN = "seen, other texts", "unseen"
 """Whether training read other texts of a slice's source."""
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ new two-way head, which makes a teacher rather than a router.
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pointsman.datasets.duplicates import SKETCH, near_duplicate_key, row_sketch
 from pointsman.datasets.outcomes import check_count
 from pointsman.datasets.rows import COLUMNS, Columns
 from pointsman.errors import CheckpointError, DataError, TrainingError
+from pointsman.progress import Progress
 from pointsman.train.curves import draw_curves
 from pointsman.train.data import Example, ReadReport, read_examples
 from pointsman.train.distill import save_checkpoint, tell
@@ -33,8 +34,6 @@ from pointsman.train.student import load_student
 from pointsman.train.teacher import shipped_encoder
 
 ENCODER = "encoder"
-
-Progress = Callable[[str], None]
 
 SCHEDULE = Schedule(
     epochs=6.0,

@@ -7,7 +7,6 @@ saved state must be safetensors.
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from transformers import get_linear_schedule_with_warmup
 
 from pointsman.errors import TrainingError
 from pointsman.evaluation.curve import apgr, cost_quality_curve
+from pointsman.progress import Progress
 from pointsman.train.batches import encode, epoch_order, pad_batch, with_edits
 from pointsman.train.data import Example
 from pointsman.train.precision import has_bfloat16
@@ -28,8 +28,6 @@ from pointsman.train.state import load_state, save_state
 
 _SAVE_EVERY_S = 120.0
 _REPORT_EVERY_S = 10.0
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from transformers import AutoModel, AutoTokenizer
 from pointsman.artifact.digest import digest_file
 from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
 from pointsman.errors import CheckpointError
+from pointsman.progress import Progress
 from pointsman.train.batches import encode
 from pointsman.train.data import Example
 from pointsman.train.precision import reading_dtype
@@ -29,8 +30,6 @@ from pointsman.train.student import load_student
 
 EMBEDDING_SIZE = 384
 _FOLDS = 5
-
-Progress = Callable[[str], None]
 
 
 def shipped_encoder() -> Path:

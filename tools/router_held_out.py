@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointsman.datasets.outcomes import Dataset
+from pointsman.evaluation.bootstrap import Bootstrap
 from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.evaluation.quality import assess_difference
 from pointsman.train.data import Example
@@ -42,7 +43,7 @@ def lines(recipe_path: Path, data: Path, checkpoints: Sequence[Path]) -> list[st
         said = dict(zip(asked, scorer(asked), strict=True))
         score = np.array([said[query] for query in measured.queries])
         first = score if first is None else first
-        lead = assess_difference(measured, score, first, resamples=1000, seed=0)
+        lead = assess_difference(measured, score, first, Bootstrap())
         cells = [checkpoint.name, f"{apgr(cost_quality_curve(score, weak, strong)):.3f}"]
         cells.append(f"{lead['value']:+.3f} [{lead['low']:+.3f}, {lead['high']:+.3f}]")
         cells += [_right(ruled, said, kind) for kind in ("local", "cloud", "chats")]

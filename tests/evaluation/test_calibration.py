@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pointsman.errors import DataError
-from pointsman.evaluation.bootstrap import interval
+from pointsman.evaluation.bootstrap import Bootstrap
 from pointsman.evaluation.calibration import (
     fit_calibration,
     threshold_for_budget,
@@ -104,7 +104,7 @@ def test_impossible_wishes_are_refused():
 
 def test_the_bootstrap_covers_a_mean_as_its_formula_does():
     values = np.random.default_rng(7).normal(3.0, 2.0, 400)
-    found = interval(lambda rows: float(values[rows].mean()), 400, resamples=800)
+    found = Bootstrap(800).interval(lambda rows: float(values[rows].mean()), 400)
     error = 1.96 * values.std() / 20.0
     assert found.value == pytest.approx(values.mean())
     assert (found.value - found.low, found.high - found.value) == (
@@ -114,5 +114,5 @@ def test_the_bootstrap_covers_a_mean_as_its_formula_does():
 
 
 def test_an_undefined_figure_has_no_interval():
-    found = interval(lambda rows: float("nan"), 3, resamples=5)
+    found = Bootstrap(5).interval(lambda rows: float("nan"), 3)
     assert np.isnan([found.value, found.low, found.high]).all()

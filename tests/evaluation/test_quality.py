@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pointsman.datasets.outcomes import Dataset
+from pointsman.evaluation.bootstrap import Bootstrap
 from pointsman.evaluation.quality import (
     POOLED,
     Prices,
@@ -20,7 +21,7 @@ from pointsman.evaluation.quality import (
 from pointsman.evaluation.quality_text import render_markdown
 from pointsman.policy import Policy
 
-SURE = {"resamples": 40, "seed": 0}
+SURE = Bootstrap(40, 0)
 
 
 @pytest.fixture
@@ -41,13 +42,13 @@ def test_groups_and_all_of_them(data):
 
 def test_intervals_hold_their_value(data):
     rows, p = data
-    for name, found in assess_ranking(rows, p, **SURE)["figures"].items():
+    for name, found in assess_ranking(rows, p, SURE)["figures"].items():
         assert found["low"] <= found["value"] <= found["high"] or name == "strong"
 
 
 def test_money_follows_the_share(data):
     rows, p = data
-    found = assess_decisions(rows, p, Policy(0.8, 0.0), Prices(1.0, 5.0), **SURE)["figures"]
+    found = assess_decisions(rows, p, Policy(0.8, 0.0), Prices(1.0, 5.0), SURE)["figures"]
     share = float((p >= 0.8).mean())
     assert found["cost"]["value"] == pytest.approx(1.0 + 4.0 * share)
     assert found["saved"]["value"] == pytest.approx(1.0 - (1.0 + 4.0 * share) / 5.0)
@@ -55,12 +56,12 @@ def test_money_follows_the_share(data):
 
 def test_a_score_differs_from_itself_by_nothing(data):
     rows, p = data
-    assert assess_difference(rows, p, p, **SURE) == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert assess_difference(rows, p, p, SURE) == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
 def test_a_slice_counts_label_and_target(data):
     part = Slice("s", "local", ("a", "b", "c", "d"))
-    found = assess_slice(part, np.array([0.1, 0.4, 0.6, 0.2]), Policy(), **SURE)
+    found = assess_slice(part, np.array([0.1, 0.4, 0.6, 0.2]), Policy(), SURE)
     assert found["figures"]["label_right"]["value"] == 0.75
     assert found["figures"]["target_right"]["value"] == 0.5
     assert found["wrong"] == ["c"]
@@ -68,7 +69,7 @@ def test_a_slice_counts_label_and_target(data):
 
 def test_flips_are_counted_by_edit():
     before = np.array([0.1, 0.9, 0.4])
-    found = assess_flips(before, {"none": before, "all": 1.0 - before}, 0.5, **SURE)["figures"]
+    found = assess_flips(before, {"none": before, "all": 1.0 - before}, 0.5, SURE)["figures"]
     assert [found[name]["value"] for name in ("none", "all", "all edits")] == [0.0, 1.0, 0.5]
 
 
@@ -84,8 +85,8 @@ def test_the_page_shows_every_section_that_was_measured(data):
         name: {
             "rows": int(keep.sum()),
             "cloud_is_better": 0.5,
-            "ranking": {"router": assess_ranking(rows.subset(keep), p[keep], **SURE)},
-            "decisions": assess_decisions(rows.subset(keep), p[keep], Policy(), Prices(), **SURE),
+            "ranking": {"router": assess_ranking(rows.subset(keep), p[keep], SURE)},
+            "decisions": assess_decisions(rows.subset(keep), p[keep], Policy(), Prices(), SURE),
         }
         for name, keep in groups_of(rows).items()
     }
@@ -99,11 +100,11 @@ def test_the_page_shows_every_section_that_was_measured(data):
         "policy": {"cloud_threshold": 0.5, "confidence_threshold": 0.7, "safe_target": "cloud"},
         "prices": {"local": 0.0, "cloud": 1.0},
         "sets": sets,
-        "differences": {"other": assess_difference(rows, p, -p, **SURE)},
+        "differences": {"other": assess_difference(rows, p, -p, SURE)},
         "shares": assess_shares(p, 0),
-        "everyday": [assess_slice(part, np.array([0.1, 0.2]), Policy(), **SURE)],
+        "everyday": [assess_slice(part, np.array([0.1, 0.2]), Policy(), SURE)],
         "guide": assess_examples(part, np.array([0.1, 0.2])),
-        "flips": assess_flips(p, {"case": p}, 0.5, **SURE),
+        "flips": assess_flips(p, {"case": p}, 0.5, SURE),
     }
     page = render_markdown(report)
     for title in ("baselines", "Cost and quality", "Decisions at", "Calibration", "Share asked", "Everyday"):

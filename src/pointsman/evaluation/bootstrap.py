@@ -26,36 +26,36 @@ class Interval:
     high: float
 
 
-def intervals(
-    figures: Callable[[Rows], Mapping[str, float]],
-    rows: int,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> dict[str, Interval]:
-    """Figures on all rows, with the interval of each on resampled rows (Efron 1979, percentile method).
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """The percentile method of Efron (1979).
 
-    Args:
-        figures: from row indices, with repeats, int64 (rows,), to numbers by name; NaN where one is not
-            defined, and such resamples are left out of its interval.
-        rows: how many there are, at least 1.
-        resamples: how many times to draw.
+    Attributes:
+        resamples: how many times rows are drawn.
         seed: of the draws; the same seed draws the same rows, so differences of figures are paired.
     """
-    rng = np.random.default_rng(seed)
-    drawn = [figures(rng.integers(0, rows, rows)) for _ in range(resamples)]
-    made = {}
-    for name, value in figures(np.arange(rows)).items():
-        sample = np.array([draw[name] for draw in drawn])
-        defined = sample[np.isfinite(sample)]
-        low, high = np.quantile(defined, (0.025, 0.975)) if len(defined) else (np.nan, np.nan)
-        made[name] = Interval(value, float(low), float(high))
-    return made
 
+    resamples: int = RESAMPLES
+    seed: int = 0
 
-def interval(
-    figure: Callable[[Rows], float], rows: int, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """One figure with its interval; see `intervals`."""
-    found = intervals(lambda drawn: {"figure": figure(drawn)}, rows, resamples=resamples, seed=seed)
-    return found["figure"]
+    def intervals(self, figures: Callable[[Rows], Mapping[str, float]], rows: int) -> dict[str, Interval]:
+        """Figures on all rows, with the interval of each on resampled rows.
+
+        Args:
+            figures: from row indices, with repeats, int64 (rows,), to numbers by name; NaN where one is not
+                defined, and such resamples are left out of its interval.
+            rows: how many there are, at least 1.
+        """
+        rng = np.random.default_rng(self.seed)
+        drawn = [figures(rng.integers(0, rows, rows)) for _ in range(self.resamples)]
+        made = {}
+        for name, value in figures(np.arange(rows)).items():
+            sample = np.array([draw[name] for draw in drawn])
+            defined = sample[np.isfinite(sample)]
+            low, high = np.quantile(defined, (0.025, 0.975)) if len(defined) else (np.nan, np.nan)
+            made[name] = Interval(value, float(low), float(high))
+        return made
+
+    def interval(self, figure: Callable[[Rows], float], rows: int) -> Interval:
+        """One figure with its interval; see `intervals`."""
+        return self.intervals(lambda drawn: {"figure": figure(drawn)}, rows)["figure"]

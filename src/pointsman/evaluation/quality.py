@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointsman.datasets.outcomes import Dataset
-from pointsman.evaluation.bootstrap import Rows, interval, intervals
+from pointsman.evaluation.bootstrap import Bootstrap, Rows
 from pointsman.evaluation.calibration import threshold_for_share
 from pointsman.evaluation.curve import cost_quality_curve, curve_figures
 from pointsman.evaluation.metrics import accuracy, brier, calibration_error, f1, reliability, roc_auc
@@ -63,7 +63,7 @@ def groups_of(data: Dataset) -> dict[str, NDArray[np.bool_]]:
     return {**found, POOLED: np.ones(len(data.queries), np.bool_)}
 
 
-def assess_ranking(data: Dataset, score: Floats, *, resamples: int, seed: int) -> dict[str, Any]:
+def assess_ranking(data: Dataset, score: Floats, bootstrap: Bootstrap) -> dict[str, Any]:
     """AUC and the cost-quality figures of any scorer, with intervals, and its curve at every percent."""
 
     def figures(rows: Rows) -> dict[str, float]:
@@ -75,7 +75,7 @@ def assess_ranking(data: Dataset, score: Floats, *, resamples: int, seed: int) -
     return {
         "rows": len(data.queries),
         "cloud_is_better": float(data.is_cloud.mean()),
-        "figures": _plain(intervals(figures, len(data.queries), resamples=resamples, seed=seed)),
+        "figures": _plain(bootstrap.intervals(figures, len(data.queries))),
         "curve": np.interp(shares, curve.share, curve.quality).tolist(),
     }
 
@@ -101,7 +101,7 @@ def is_unread(encodings: Sequence[Encoding]) -> NDArray[np.bool_]:
 
 
 def assess_decisions(
-    data: Dataset, score: Floats, policy: Policy, prices: Prices, *, resamples: int, seed: int
+    data: Dataset, score: Floats, policy: Policy, prices: Prices, bootstrap: Bootstrap
 ) -> dict[str, Any]:
     """Decisions of the policy, and the honesty of the probabilities, with intervals.
 
@@ -110,8 +110,7 @@ def assess_decisions(
         score: from `served_scores`; honesty is measured where it is a probability.
         policy: as it is served.
         prices: of a query.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        bootstrap: for the intervals.
     """
     calls, is_read = score >= policy.effective_threshold, np.isfinite(score)
 
@@ -132,24 +131,22 @@ def assess_decisions(
         }
 
     return {
-        "figures": _plain(intervals(figures, len(score), resamples=resamples, seed=seed)),
+        "figures": _plain(bootstrap.intervals(figures, len(score))),
         "reliability": [asdict(b) for b in reliability(data.is_cloud[is_read], score[is_read])],
     }
 
 
-def assess_difference(
-    data: Dataset, score: Floats, other: Floats, *, resamples: int, seed: int
-) -> dict[str, float]:
+def assess_difference(data: Dataset, score: Floats, other: Floats, bootstrap: Bootstrap) -> dict[str, float]:
     """APGR of a score less that of another, on the same resampled rows."""
 
     def figure(rows: Rows) -> float:
         weak, strong = data.weak[rows], data.strong[rows]
         return curve_figures(score[rows], weak, strong).apgr - curve_figures(other[rows], weak, strong).apgr
 
-    return asdict(interval(figure, len(score), resamples=resamples, seed=seed))
+    return asdict(bootstrap.interval(figure, len(score)))
 
 
-def assess_slice(part: Slice, score: Floats, policy: Policy, *, resamples: int, seed: int) -> dict[str, Any]:
+def assess_slice(part: Slice, score: Floats, policy: Policy, bootstrap: Bootstrap) -> dict[str, Any]:
     """Which share of a slice goes where it belongs: by the bare label, and as `policy` serves it."""
     by_label = (score >= 0.5) == (part.label == CLOUD)
     by_policy = (score >= policy.effective_threshold) == (part.label == CLOUD)
@@ -163,13 +160,13 @@ def assess_slice(part: Slice, score: Floats, policy: Policy, *, resamples: int, 
         "name": part.name,
         "label": part.label,
         "rows": len(part.queries),
-        "figures": _plain(intervals(figures, len(part.queries), resamples=resamples, seed=seed)),
+        "figures": _plain(bootstrap.intervals(figures, len(part.queries))),
         "mean_p_cloud": float(probabilities.mean()) if len(probabilities) else None,
         "wrong": wrong[:10],
     }
 
 
-def assess_calibration(is_cloud: Floats, p_cloud: Floats, *, resamples: int, seed: int) -> dict[str, Any]:
+def assess_calibration(is_cloud: Floats, p_cloud: Floats, bootstrap: Bootstrap) -> dict[str, Any]:
     """The calibration error of one kind of traffic, over the texts that are read, with its interval."""
     read = np.isfinite(p_cloud)
     is_true, p = is_cloud[read] > 0.5, p_cloud[read]
@@ -177,7 +174,7 @@ def assess_calibration(is_cloud: Floats, p_cloud: Floats, *, resamples: int, see
     def figure(rows: Rows) -> float:
         return calibration_error(is_true[rows], p[rows])
 
-    error = interval(figure, len(p), resamples=resamples, seed=seed)
+    error = bootstrap.interval(figure, len(p))
     return {"rows": len(p), "calibration_error": asdict(error)}
 
 
@@ -195,7 +192,7 @@ def assess_examples(part: Slice, p_cloud: Floats) -> list[dict[str, Any]]:
 
 
 def assess_flips(
-    before: Floats, after: Mapping[str, Floats], threshold: float, *, resamples: int, seed: int
+    before: Floats, after: Mapping[str, Floats], threshold: float, bootstrap: Bootstrap
 ) -> dict[str, Any]:
     """Share of decisions that another wording turned, by kind of edit and over all of them.
 
@@ -203,8 +200,7 @@ def assess_flips(
         before: of the queries as written, from `served_scores`, float64 (queries,).
         after: of the same queries, edited, by kind of edit.
         threshold: the policy's effective one.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        bootstrap: for the intervals.
     """
     flips = {name: (before >= threshold) != (edited >= threshold) for name, edited in after.items()}
     flips["all edits"] = np.mean(list(flips.values()), axis=0)
@@ -212,7 +208,7 @@ def assess_flips(
     def figures(rows: Rows) -> dict[str, float]:
         return {name: float(flipped[rows].mean()) for name, flipped in flips.items()}
 
-    found = intervals(figures, len(before), resamples=resamples, seed=seed)
+    found = bootstrap.intervals(figures, len(before))
     return {"queries": len(before), "figures": _plain(found)}
 
 

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pointsman.evaluation.bootstrap import Interval, intervals
+from pointsman.evaluation.bootstrap import Bootstrap, Interval
 from pointsman.evaluation.bootstrap import Rows as Drawn
 from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.fit.rows import Floats, Rows
 
 FITTED = "fitted router"
 LENGTH = "query length"
-_RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def compare(rows: Rows, scores: Mapping[str, Floats], seed: int = 0) -> dict[str
         found = {k: apgr(cost_quality_curve(s[drawn], weak, strong, weight)) for k, s in scores.items()}
         return {**found, **{f"lead over {name}": found[FITTED] - value for name, value in found.items()}}
 
-    made = intervals(figures, len(rows.queries), resamples=_RESAMPLES, seed=seed)
+    made = Bootstrap(seed=seed).intervals(figures, len(rows.queries))
     return {name: Compared(made[name], made[f"lead over {name}"]) for name in scores}
 
 

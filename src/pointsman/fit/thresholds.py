@@ -7,7 +7,7 @@ import numpy as np
 
 from pointsman.decision import Reason
 from pointsman.errors import DataError
-from pointsman.evaluation.bootstrap import Interval, intervals
+from pointsman.evaluation.bootstrap import Bootstrap, Interval
 from pointsman.evaluation.bootstrap import Rows as Drawn
 from pointsman.fit.rows import Floats, Rows
 from pointsman.labels import CLOUD
@@ -102,7 +102,7 @@ def threshold_row(
     def figures(drawn: Drawn) -> dict[str, float]:
         return {"quality": float(np.average(given[drawn], weights=rows.weight[drawn]))}
 
-    quality = intervals(figures, len(given))["quality"]
+    quality = Bootstrap().intervals(figures, len(given))["quality"]
     share = float(np.average(calls, weights=rows.weight))
     weak, strong = (float(np.average(s, weights=rows.weight)) for s in (rows.weak, rows.strong))
     month, whole = costs.month(share, per_month), costs.month(1.0, per_month)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointsman.errors import DataError
-from pointsman.evaluation.bootstrap import Rows, intervals
+from pointsman.evaluation.bootstrap import Bootstrap, Rows
 from pointsman.traffic.work import SCORES, Work
 
 GATE = 0.4
@@ -77,7 +77,7 @@ def measured(judge: _Bools, person: _Bools) -> Agreement:
     def figures(drawn: Rows) -> dict[str, float]:
         return {"kappa": _kappa(judge[drawn], person[drawn])}
 
-    kappa = intervals(figures, len(judge))["kappa"]
+    kappa = Bootstrap().intervals(figures, len(judge))["kappa"]
     return Agreement(
         len(judge),
         kappa.value,

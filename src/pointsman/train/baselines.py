@@ -93,6 +93,19 @@ def subject_scores(train: Sequence[Measured], texts: Sequence[str], subjects: Ma
     return np.array([table.get(subjects.get(text, ""), mean) for text in texts])
 
 
+def trained_scores(
+    train: Sequence[Measured], texts: Sequence[str], cache: Path, max_tokens: int, progress: Progress
+) -> dict[str, Floats]:
+    """What is learned from the router's own training rows, by name; see each."""
+    examples = merged(train, [row.is_cloud for row in train])
+    return {
+        "TF-IDF + LR": tfidf_scores(examples, texts),
+        "MiniLM + LR": encoder_scores(examples, texts, cache, max_tokens, progress),
+        "word ridge on the gain": ridge_scores(train, texts),
+        "MiniLM, 50 nearest": nearest_scores(train, texts, cache, max_tokens, progress),
+    }
+
+
 def classifier_scores(
     checkpoint: Path, texts: Sequence[str], cache: Path, max_tokens: int, progress: Progress
 ) -> Floats:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from pointsman.artifact.address import open_artifact
-from pointsman.artifact.layout import MANIFEST
 from pointsman.artifact.manifest import Chat
 from pointsman.datasets.duplicates import SKETCH, near_duplicate_key, share_in
 from pointsman.datasets.outcomes import Dataset, check_count, read_dataset
 from pointsman.datasets.rows import COLUMNS, Columns
 from pointsman.errors import DataError, SettingsError
+from pointsman.evaluation.bootstrap import Bootstrap
 from pointsman.evaluation.quality import (
     Floats,
     Prices,
@@ -30,7 +30,6 @@ from pointsman.evaluation.quality import (
     assess_shares,
     assess_slice,
     groups_of,
-    router_scores,
 )
 from pointsman.evaluation.quality_text import render_markdown
 from pointsman.evaluation.robustness import EDITS
@@ -38,18 +37,22 @@ from pointsman.evaluation.threshold import CURVE
 from pointsman.labels import CLOUD
 from pointsman.policy import Policy
 from pointsman.progress import Progress
-from pointsman.runtime.router import Router, effective_policy
 from pointsman.settings import Settings
-from pointsman.train.data import Example, Measured, merged
-from pointsman.train.recipe import Recipe, load_recipe
-from pointsman.train.split import load_split, training_rows
-from pointsman.train.suite import (
-    GUIDE,
-    suite_dataset,
-    suite_slices,
-    suite_subjects,
-    without_known,
+from pointsman.train.baselines import (
+    classifier_scores,
+    length_scores,
+    random_scores,
+    subject_scores,
+    trained_scores,
+    vectors_of,
 )
+from pointsman.train.data import Example, Measured
+from pointsman.train.quality_plots import draw_report
+from pointsman.train.recipe import Recipe, load_recipe
+from pointsman.train.scoring import is_checkpoint, open_scorer
+from pointsman.train.split import load_split, training_rows
+from pointsman.train.suite import GUIDE, suite_dataset, suite_slices, suite_subjects, without_known
+from pointsman.train.transfer import distinct, leave_one_out
 
 ROUTER = "router"
 _MAX_TOKENS = 128
@@ -82,6 +85,16 @@ class EvaluationPlan:
     plots: bool = True
     leave_one_out: tuple[str, ...] | None = None
 
+    @property
+    def bootstrap(self) -> Bootstrap:
+        """For the intervals."""
+        return Bootstrap(self.resamples, self.seed)
+
+    @property
+    def answers(self) -> Path:
+        """Directory of the answers of the models that the router is compared with."""
+        return self.cache or self.output / ".cache"
+
 
 def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
     """Evaluate and write the report; returns the path of its README.md.
@@ -98,30 +111,18 @@ def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
         for note in notes:
             progress(note)
     plan.output.mkdir(parents=True, exist_ok=True)  # before minutes are spent
-    report: dict[str, Any] = {
-        "name": plan.name,
-        "router": ROUTER,
-        "command": plan.command,
-        "resamples": plan.resamples,
-        "seed": plan.seed,
-        "policy": asdict(policy),
-        "prices": {"local": plan.price_local, "cloud": plan.price_cloud},
-        "notes": notes,
-    }
-    read: list[Example] = []
+    read = _read_in_training(plan)
     if plan.recipe and plan.data is not None:
-        read = [e for path in plan.recipe for e in load_split(load_recipe(path), plan.data).train]
         slices, dropped = without_known(slices, {near_duplicate_key(e.query) for e in read})
         notes.append(f"{dropped} texts of the slices were near duplicates of a training text, and left out.")
-    train = _training_rows(plan)
+    report = _head(plan, policy, notes)
     if data is not None:
-        report |= _measured(plan, data, scorer, policy, train, progress)
+        report |= _measured(plan, data, scorer, policy, progress)
     report |= _everyday(plan, slices, scorer, policy)
     report |= _kinds(plan, data, slices, scorer)
     if plan.leave_one_out is not None:
-        report["leave_one_out"] = _leave_one_out(plan, train, progress)
-    if read:
-        sources = {e.source for e in read}
+        report["leave_one_out"] = _leave_one_out(plan, progress)
+    if sources := {e.source for e in read}:
         for part in report.get("everyday", ()):
             part["source"] = SEEN if part["name"] in sources else UNSEEN
     texts = _texts_to_edit(plan, data, slices)
@@ -131,26 +132,23 @@ def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
     return _write(plan, report)
 
 
-def open_scorer(
-    path: Path, variant: str | None, settings: Settings | None = None
-) -> tuple[Scorer, Policy, Chat]:
-    """A scorer, the policy that is served, and how a chat is read, of an artifact or else of a checkpoint.
+def _head(plan: EvaluationPlan, policy: Policy, notes: list[str]) -> dict[str, Any]:
+    return {
+        "name": plan.name,
+        "router": ROUTER,
+        "command": plan.command,
+        "resamples": plan.resamples,
+        "seed": plan.seed,
+        "policy": asdict(policy),
+        "prices": {"local": plan.price_local, "cloud": plan.price_cloud},
+        "notes": notes,
+    }
 
-    An artifact's scores are `served_scores`, a checkpoint's are p_cloud. `settings` overrule the policy.
 
-    Raises:
-        SettingsError: a variant of something that is no artifact.
-        PointsmanError: it cannot be opened.
-    """
-    if _is_checkpoint(path):
-        from pointsman.train.scoring import CheckpointScorer
-
-        if variant is not None:
-            raise SettingsError(f"--variant {variant}: {path} is a checkpoint, which has no variants.")
-        checkpoint = CheckpointScorer(path)
-        return _once(checkpoint), effective_policy(Policy(), settings or Settings()), checkpoint.chat
-    router = Router.open(open_artifact(path), variant=variant, settings=settings or Settings())
-    return _once(lambda texts: router_scores(router, texts)), router.policy, router.manifest.chat
+def _read_in_training(plan: EvaluationPlan) -> list[Example]:
+    if plan.data is None:
+        return []
+    return [e for path in plan.recipe for e in load_split(load_recipe(path), plan.data).train]
 
 
 def _warnings(plan: EvaluationPlan, data: Dataset) -> list[str]:
@@ -162,7 +160,7 @@ def _warnings(plan: EvaluationPlan, data: Dataset) -> list[str]:
     few = check_count(len(data.queries), "evaluate on") if plan.test else None
     if data.is_cloud.all() or not data.is_cloud.any():
         raise DataError("every row has the same label; to evaluate needs rows of both.")
-    if _is_checkpoint(plan.router):
+    if is_checkpoint(plan.router):
         known = [_record(plan.router / "calibration.json").get(CURVE), _record(plan.router / "training.json")]
     else:
         provenance = open_artifact(plan.router).manifest.provenance
@@ -182,20 +180,18 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def _training_rows(plan: EvaluationPlan) -> list[Measured]:
-    """The measured rows that the first of the plan's recipes trains on."""
+    """The measured rows that the first of the recipes trains on."""
     if not plan.recipe or plan.data is None:
         return []
     return training_rows(load_recipe(plan.recipe[0]), plan.data)
 
 
-def _leave_one_out(plan: EvaluationPlan, rows: Sequence[Measured], progress: Progress) -> dict[str, Any]:
-    from pointsman.train.baselines import vectors_of
-    from pointsman.train.transfer import distinct, leave_one_out
-
+def _leave_one_out(plan: EvaluationPlan, progress: Progress) -> dict[str, Any]:
+    rows = _training_rows(plan)
     if not rows:
         raise SettingsError("--leave-one-out needs --recipe and --data, whose families are left out.")
     progress("leave one family out")
-    vectors = vectors_of(distinct(rows), plan.cache or plan.output / ".cache", _MAX_TOKENS, progress)
+    vectors = vectors_of(distinct(rows), plan.answers, _MAX_TOKENS, progress)
     return leave_one_out(rows, vectors, plan.leave_one_out or ())
 
 
@@ -214,25 +210,10 @@ def _kinds(
         kinds["both"] = tuple(map(np.concatenate, zip(*kinds.values(), strict=True)))  # type: ignore[assignment]
     return {
         "kinds": {
-            name: assess_calibration(is_cloud, p_cloud, resamples=plan.resamples, seed=plan.seed)
+            name: assess_calibration(is_cloud, p_cloud, plan.bootstrap)
             for name, (is_cloud, p_cloud) in kinds.items()
         }
     }
-
-
-def _is_checkpoint(path: Path) -> bool:
-    return (path / "config.json").is_file() and not (path / MANIFEST).is_file()
-
-
-def _once(scorer: Scorer) -> Scorer:
-    """The scorer, asked once for each distinct text."""
-
-    def score(texts: Sequence[str]) -> Floats:
-        unique = list(dict.fromkeys(texts))
-        place = {text: index for index, text in enumerate(unique)}
-        return scorer(unique)[[place[text] for text in texts]]
-
-    return score
 
 
 def _tests(plan: EvaluationPlan, chat: Chat) -> tuple[Dataset | None, list[Slice]]:
@@ -243,17 +224,11 @@ def _tests(plan: EvaluationPlan, chat: Chat) -> tuple[Dataset | None, list[Slice
 
 
 def _measured(
-    plan: EvaluationPlan,
-    data: Dataset,
-    scorer: Scorer,
-    policy: Policy,
-    train: Sequence[Measured],
-    progress: Progress,
+    plan: EvaluationPlan, data: Dataset, scorer: Scorer, policy: Policy, progress: Progress
 ) -> dict[str, Any]:
     progress(f"measured: {len(data.queries):,} rows")
-    scores = {ROUTER: scorer(data.queries), **_others(plan, data.queries, train, progress)}
+    scores = {ROUTER: scorer(data.queries), **_others(plan, data.queries, progress)}
     prices = Prices(plan.price_local, plan.price_cloud)
-    sure = {"resamples": plan.resamples, "seed": plan.seed}
     sets = {}
     for name, rows in groups_of(data).items():
         progress(f"bootstrap: {name}")
@@ -261,11 +236,13 @@ def _measured(
         sets[name] = {
             "rows": int(rows.sum()),
             "cloud_is_better": float(part.is_cloud.mean()),
-            "ranking": {k: assess_ranking(part, s[rows], **sure) for k, s in scores.items()},
-            "decisions": assess_decisions(part, p_cloud, policy, prices, **sure),
+            "ranking": {k: assess_ranking(part, s[rows], plan.bootstrap) for k, s in scores.items()},
+            "decisions": assess_decisions(part, p_cloud, policy, prices, plan.bootstrap),
         }
     differences = {
-        k: assess_difference(data, scores[ROUTER], s, **sure) for k, s in scores.items() if k != ROUTER
+        k: assess_difference(data, scores[ROUTER], s, plan.bootstrap)
+        for k, s in scores.items()
+        if k != ROUTER
     }
     return {
         "sets": sets,
@@ -275,38 +252,21 @@ def _measured(
     }
 
 
-def _others(
-    plan: EvaluationPlan, texts: Sequence[str], train: Sequence[Measured], progress: Progress
-) -> dict[str, Floats]:
-    from pointsman.train.baselines import (
-        classifier_scores,
-        encoder_scores,
-        length_scores,
-        nearest_scores,
-        random_scores,
-        ridge_scores,
-        subject_scores,
-        tfidf_scores,
-    )
-
+def _others(plan: EvaluationPlan, texts: Sequence[str], progress: Progress) -> dict[str, Floats]:
+    """The scores of what the router is compared with."""
     found: dict[str, Floats] = {}
-    cache = plan.cache or plan.output / ".cache"
     for other in plan.compare:
         progress(f"comparing with {other}")
         name, _, directory = other.partition("=")
-        if directory and _is_checkpoint(Path(directory)):
-            found[name] = classifier_scores(Path(directory), texts, cache, _MAX_TOKENS, progress)
+        if directory and is_checkpoint(Path(directory)):
+            found[name] = classifier_scores(Path(directory), texts, plan.answers, _MAX_TOKENS, progress)
         else:
             path, variant = (Path(directory), None) if directory else (plan.router, name)
             found[name] = open_scorer(path, variant)[0](texts)
     found |= {"random": random_scores(texts, plan.seed), "query length": length_scores(texts)}
-    if train:
+    if train := _training_rows(plan):
         progress("baselines: TF-IDF + LR, MiniLM + LR, a ridge on the gain, nearest neighbours, subjects")
-        examples = merged(train, [row.is_cloud for row in train])
-        found["TF-IDF + LR"] = tfidf_scores(examples, texts)
-        found["MiniLM + LR"] = encoder_scores(examples, texts, cache, _MAX_TOKENS, progress)
-        found["word ridge on the gain"] = ridge_scores(train, texts)
-        found["MiniLM, 50 nearest"] = nearest_scores(train, texts, cache, _MAX_TOKENS, progress)
+        found |= trained_scores(train, texts, plan.answers, _MAX_TOKENS, progress)
         if plan.suite is not None and plan.data is not None:
             subjects = suite_subjects(load_recipe(plan.suite), plan.data)
             found["table of subjects"] = subject_scores(train, texts, subjects)
@@ -324,7 +284,7 @@ def _everyday(
         if part.name == GUIDE:
             guide += assess_examples(part, p_cloud)
             continue
-        everyday.append(assess_slice(part, p_cloud, policy, resamples=plan.resamples, seed=plan.seed))
+        everyday.append(assess_slice(part, p_cloud, policy, plan.bootstrap))
     return {"everyday": everyday, "guide": guide}
 
 
@@ -340,16 +300,13 @@ def _flips(plan: EvaluationPlan, texts: Sequence[str], scorer: Scorer, policy: P
     rng = random.Random(plan.seed)
     edited = {name: [edit(text, rng) for text in texts] for name, edit in EDITS.items()}
     after = {name: scorer(changed) for name, changed in edited.items()}
-    sure = {"resamples": plan.resamples, "seed": plan.seed}
-    return assess_flips(scorer(texts), after, policy.effective_threshold, **sure)
+    return assess_flips(scorer(texts), after, policy.effective_threshold, plan.bootstrap)
 
 
 def _write(plan: EvaluationPlan, report: dict[str, Any]) -> Path:
     text = json.dumps(_plain(report), indent=1, allow_nan=False, ensure_ascii=False)
     (plan.output / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     if plan.plots:
-        from pointsman.train.quality_plots import draw_report
-
         draw_report(report, plan.output)
     readme = plan.output / "README.md"
     readme.write_text(render_markdown(report), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A raw checkpoint as a scorer, so that it can be judged before, and beside, its export."""
+"""What scores texts: an artifact as it is served, or a raw checkpoint, judged before its export."""
 
 import json
 from collections.abc import Sequence
@@ -11,10 +11,16 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from pointsman.artifact.address import open_artifact
+from pointsman.artifact.layout import MANIFEST
 from pointsman.artifact.manifest import Calibration, Chat
-from pointsman.errors import CheckpointError
+from pointsman.errors import CheckpointError, SettingsError
+from pointsman.evaluation.quality import Floats, Scorer, router_scores
 from pointsman.labels import LabelSet
+from pointsman.policy import Policy
 from pointsman.runtime.probability import cloud_probability
+from pointsman.runtime.router import Router, effective_policy
+from pointsman.settings import Settings
 from pointsman.train.batches import encode, epoch_order, pad_batch
 
 CALIBRATION = "calibration.json"
@@ -75,3 +81,39 @@ def read_calibration(directory: Path) -> Calibration | None:
         return Calibration(**{field.name: data[field.name] for field in fields(Calibration)})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path} is not understood: {error}.") from None
+
+
+def open_scorer(
+    path: Path, variant: str | None, settings: Settings | None = None
+) -> tuple[Scorer, Policy, Chat]:
+    """A scorer, the policy that is served, and how a chat is read, of an artifact or else of a checkpoint.
+
+    An artifact's scores are `served_scores`, a checkpoint's are p_cloud. `settings` overrule the policy.
+
+    Raises:
+        SettingsError: a variant of something that is no artifact.
+        PointsmanError: it cannot be opened.
+    """
+    if is_checkpoint(path):
+        if variant is not None:
+            raise SettingsError(f"--variant {variant}: {path} is a checkpoint, which has no variants.")
+        checkpoint = CheckpointScorer(path)
+        return _once(checkpoint), effective_policy(Policy(), settings or Settings()), checkpoint.chat
+    router = Router.open(open_artifact(path), variant=variant, settings=settings or Settings())
+    return _once(lambda texts: router_scores(router, texts)), router.policy, router.manifest.chat
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a directory is a checkpoint rather than an artifact."""
+    return (path / "config.json").is_file() and not (path / MANIFEST).is_file()
+
+
+def _once(scorer: Scorer) -> Scorer:
+    """The scorer, asked once for each distinct text."""
+
+    def score(texts: Sequence[str]) -> Floats:
+        unique = list(dict.fromkeys(texts))
+        place = {text: index for index, text in enumerate(unique)}
+        return scorer(unique)[[place[text] for text in texts]]
+
+    return score

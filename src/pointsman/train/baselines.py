@@ -114,21 +114,14 @@ def classifier_scores(
     Raises:
         CheckpointError: it cannot be loaded.
     """
-    unique, rows = _distinct(texts)
     reading = {"max_tokens": max_tokens, "batch_tokens": _BATCH_TOKENS}
-    found: Floats = opinions(unique, checkpoint, cache, **reading, progress=progress)[rows].astype(np.float64)
+    found: Floats = opinions(texts, checkpoint, cache, **reading, progress=progress).astype(np.float64)
     return found
 
 
 def _parts(vectors: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """The rows in parts of 1,000, whose distances to every training row fit the memory."""
     return np.array_split(vectors, -(-len(vectors) // 1000))
-
-
-def _distinct(texts: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Every text once, and for each of `texts` its place among those."""
-    place = {text: index for index, text in enumerate(dict.fromkeys(texts))}
-    return list(place), [place[text] for text in texts]
 
 
 def _regression(features: object, train: Sequence[Example], strength: float, ask: object) -> Floats:

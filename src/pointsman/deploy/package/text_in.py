@@ -64,19 +64,54 @@ def tokenizer_graph(characters: Characters, max_tokens: int, max_chars: int) -> 
     Returns:
         the nodes, and the names of ids and mask among them.
     """
-    from onnx import TensorProto, helper
+    from onnx import TensorProto
 
-    outer, body = _Nodes("text."), _Nodes("row.")
-    ids_of = {piece: index for index, piece in enumerate(characters.vocabulary)}
-    text = "text"
+    outer, text = _Nodes("text."), "text"
     for one, ranges in characters.classes.items():
         taken, given = outer.constant([_pattern(ranges)]), outer.constant([one])
         text = outer("StringRegexReplace", text, taken, given, domain=CONTRIB)
     # A space at the end changes no token, and leaves no text empty.
-    text = outer(
-        "StringConcat", text, outer("Expand", outer.constant([" "]), outer("Shape", text)), domain=CONTRIB
+    space = outer("Expand", outer.constant([" "]), outer("Shape", text))
+    text = outer("StringConcat", text, space, domain=CONTRIB)
+    loop = _one_text(characters, text, max_tokens, max_chars)
+    rows = outer("Squeeze", outer("Shape", "text"))
+    padded = outer("Loop", rows, outer.constant(True), outputs=2, body=loop)
+    lengths = f"{padded}.1"
+    longest = outer("ReduceMax", lengths, keepdims=0)
+    places = outer("Range", outer.constant(0), longest, outer.constant(1))
+    mask = outer("Cast", outer("Less", places, lengths), to=TensorProto.INT64)
+    axis = outer.constant([1])
+    used = outer("Unsqueeze", longest, outer.constant([0]))
+    return outer, outer("Slice", padded, outer.constant([0]), used, axis), mask
+
+
+def _one_text(characters: Characters, text: str, max_tokens: int, max_chars: int) -> Any:
+    """The loop's body: row `row.index` of `text` to its ids, padded to `max_tokens`, and their number."""
+    from onnx import TensorProto, helper
+
+    body = _Nodes("row.")
+    zero = body.constant([0])
+    words = _words(body, characters, text, max_tokens, max_chars)
+    ids = _token_ids(body, characters, words, max_tokens)
+    length = body("Shape", ids)
+    ids = body("Pad", ids, body("Concat", zero, body("Sub", body.constant([max_tokens]), length), axis=0))
+    keep = body("Identity", "row.more")
+    info = helper.make_tensor_value_info
+    return helper.make_graph(
+        body.nodes,
+        "one_text",
+        [info("row.index", TensorProto.INT64, []), info("row.more", TensorProto.BOOL, [])],
+        [
+            info(keep, TensorProto.BOOL, []),
+            info(ids, TensorProto.INT64, [max_tokens]),
+            info(length, TensorProto.INT64, [1]),
+        ],
+        body.constants,
     )
 
+
+def _words(body: _Nodes, characters: Characters, text: str, max_tokens: int, max_chars: int) -> str:
+    """The normalized words of a text, and the closing token after them."""
     zero = body.constant([0])
     row = body("Unsqueeze", body("Gather", text, "row.index"), zero)
     each = body.constant(["(?s)(.)"])
@@ -89,9 +124,15 @@ def tokenizer_graph(characters: Characters, max_tokens: int, max_chars: int) -> 
     row = body("StringJoin", written, body.constant([""]), zero, domain=CONTRIB)
     spaces = body.constant(["( +)"])
     words = body("StringRegexSplitWithOffsets", row, spaces, body.constant([""]), outputs=4, domain=CONTRIB)
-    # A word is at least one token, so more words than tokens are never read. The closing token comes along.
+    # A word is at least one token, so more words than tokens are never read.
     words = body("Slice", words, zero, body.constant([max_tokens]))
-    words = body("Concat", words, body.constant([characters.end]), axis=0)
+    return body("Concat", words, body.constant([characters.end]), axis=0)
+
+
+def _token_ids(body: _Nodes, characters: Characters, words: str, max_tokens: int) -> str:
+    """Words and the closing token to token ids, the opening token first, cut at `max_tokens`."""
+    ids_of = {piece: index for index, piece in enumerate(characters.vocabulary)}
+    zero, last = body.constant([0]), body.constant([-1])
     count = body("Squeeze", body("Shape", words))
     rows = body("Range", body.constant(0), body("Add", count, body.constant(1)), body.constant(1))
     pieces = body(
@@ -111,36 +152,9 @@ def tokenizer_graph(characters: Characters, max_tokens: int, max_chars: int) -> 
     starts = body("ScatterElements", body("Expand", zero, body("Shape", ids)), first, ones)
     word = body("Sub", body("CumSum", starts, body.constant(0)), body.constant(1))
     ids = body("Compress", ids, body("Or", unknown, body("Not", body("Gather", failed, word))))
-    last = body.constant([-1])
     read = body("Slice", body("Slice", ids, zero, last), zero, body.constant([max_tokens - 2]))
     end = body("Slice", ids, last, body.constant([1 << 60]))
-    ids = body("Concat", body.constant([ids_of[characters.start]]), read, end, axis=0)
-    length = body("Shape", ids)
-    ids = body("Pad", ids, body("Concat", zero, body("Sub", body.constant([max_tokens]), length), axis=0))
-    keep = body("Identity", "row.more")
-
-    info = helper.make_tensor_value_info
-    loop = helper.make_graph(
-        body.nodes,
-        "one_text",
-        [info("row.index", TensorProto.INT64, []), info("row.more", TensorProto.BOOL, [])],
-        [
-            info(keep, TensorProto.BOOL, []),
-            info(ids, TensorProto.INT64, [max_tokens]),
-            info(length, TensorProto.INT64, [1]),
-        ],
-        body.constants,
-    )
-    rows = outer("Squeeze", outer("Shape", "text"))
-    padded = outer("Loop", rows, outer.constant(True), outputs=2, body=loop)
-    lengths = f"{padded}.1"
-    longest = outer("ReduceMax", lengths, keepdims=0)
-    places = outer("Range", outer.constant(0), longest, outer.constant(1))
-    mask = outer("Cast", outer("Less", places, lengths), to=TensorProto.INT64)
-    axis = outer.constant([1])
-    used = outer("Unsqueeze", longest, outer.constant([0]))
-    ids = outer("Slice", padded, outer.constant([0]), used, axis)
-    return outer, ids, mask
+    return body("Concat", body.constant([ids_of[characters.start]]), read, end, axis=0)
 
 
 def _pattern(ranges: Sequence[Range]) -> str:
@@ -154,34 +168,21 @@ def decision_graph(manifest: Manifest, logits: str, ids: str, weights: Sequence[
     The token ids and the weight of each say whether the text was readable.
     """
     import numpy as np
-    from onnx import TensorProto
 
-    nodes, names = _Nodes("decision."), manifest.labels
-    calibration, policy = manifest.calibration, manifest.policy
+    nodes, policy = _Nodes("decision."), manifest.policy
 
     def number(value: float) -> str:
         return nodes.constant(np.float64(value))
 
-    columns = nodes("Cast", logits, to=TensorProto.DOUBLE)
-    cloud, local = (
-        nodes("Gather", columns, nodes.constant(index), axis=1)
-        for index in (names.cloud_index, 1 - names.cloud_index)
-    )
-    margin = nodes("Sub", cloud, local)
-    if calibration is not None:
-        margin = nodes("Add", nodes("Mul", margin, number(calibration.a)), number(calibration.b))
+    margin = _margin(nodes, manifest, logits)
     p_cloud = nodes(
         "Mul", nodes("Add", nodes("Tanh", nodes("Mul", margin, number(0.5))), number(1)), number(0.5)
     )
     p_local = nodes("Sub", number(1), p_cloud)
     words = {word: nodes.constant([word]) for word in ("local", "cloud")}
     label = nodes("Where", nodes("Less", p_cloud, number(0.5)), words["local"], words["cloud"])
-    wanted = nodes(
-        "Where",
-        nodes("GreaterOrEqual", p_cloud, number(policy.effective_threshold)),
-        words["cloud"],
-        words["local"],
-    )
+    is_cloud = nodes("GreaterOrEqual", p_cloud, number(policy.effective_threshold))
+    wanted = nodes("Where", is_cloud, words["cloud"], words["local"])
     # A NaN is no probability: it goes to the safe target.
     is_read = nodes("And", nodes("Greater", "tokens", nodes.constant(2)), nodes("Equal", p_cloud, p_cloud))
     # Padding is a token of weight 0.
@@ -192,6 +193,22 @@ def decision_graph(manifest: Manifest, logits: str, ids: str, weights: Sequence[
     for name, value in (("p_local", p_local), ("p_cloud", p_cloud), ("label", label), ("target", target)):
         nodes.nodes.append(_renamed(value, name))
     return nodes
+
+
+def _margin(nodes: _Nodes, manifest: Manifest, logits: str) -> str:
+    """The logit of cloud less that of local, calibrated, double (batch)."""
+    import numpy as np
+    from onnx import TensorProto
+
+    columns, cloud_index = nodes("Cast", logits, to=TensorProto.DOUBLE), manifest.labels.cloud_index
+    cloud, local = (
+        nodes("Gather", columns, nodes.constant(index), axis=1) for index in (cloud_index, 1 - cloud_index)
+    )
+    margin = nodes("Sub", cloud, local)
+    if (calibration := manifest.calibration) is None:
+        return margin
+    slope, offset = (nodes.constant(np.float64(value)) for value in (calibration.a, calibration.b))
+    return nodes("Add", nodes("Mul", margin, slope), offset)
 
 
 def _renamed(value: str, name: str) -> Any:
@@ -209,39 +226,32 @@ def compose(artifact: Artifact, model: "onnx.ModelProto") -> "onnx.ModelProto":
     import onnx
     from onnx import TensorProto, compose, helper
 
-    manifest = artifact.manifest
-    limits = manifest.limits
+    manifest, limits = artifact.manifest, artifact.manifest.limits
     characters = read_characters(artifact.read(TOKENIZER))
     text, ids, mask = tokenizer_graph(characters, limits.max_tokens, limits.max_chars)
     renamed = compose.add_prefix_graph(model.graph, "model.")
-    logits = renamed.output[0].name
     inputs = {"model.input_ids": ids, "model.attention_mask": mask}
-    for given in renamed.input:
-        text.nodes.append(_renamed(inputs[given.name], given.name))
+    text.nodes += [_renamed(inputs[given.name], given.name) for given in renamed.input]
     text.nodes.append(
         helper.make_node("ReduceSum", [mask, text.constant([1])], ["tokens"], name="tokens", keepdims=0)
     )
-    decision = decision_graph(manifest, logits, ids, weights_of(artifact))
-    info = helper.make_tensor_value_info
-    batch = ["batch"]
+    decision = decision_graph(manifest, renamed.output[0].name, ids, weights_of(artifact))
+    kinds = {"p_local": "DOUBLE", "p_cloud": "DOUBLE", "label": "STRING", "target": "STRING"}
+    values = {
+        name: helper.make_tensor_value_info(name, getattr(TensorProto, kind), ["batch"])
+        for name, kind in {"text": "STRING", **kinds, "tokens": "INT64"}.items()
+    }
     graph = helper.make_graph(
         [*text.nodes, *renamed.node, *decision.nodes],
         "text_in_decision_out",
-        [info("text", TensorProto.STRING, batch)],
-        [
-            info("p_local", TensorProto.DOUBLE, batch),
-            info("p_cloud", TensorProto.DOUBLE, batch),
-            info("label", TensorProto.STRING, batch),
-            info("target", TensorProto.STRING, batch),
-            info("tokens", TensorProto.INT64, batch),
-        ],
+        [values.pop("text")],
+        list(values.values()),
         [*text.constants, *renamed.initializer, *decision.constants],
     )
-    opsets = {entry.domain: entry.version for entry in model.opset_import}
-    opsets |= {CONTRIB: 1, "ai.onnx.ml": 3}
+    opsets = {entry.domain: entry.version for entry in model.opset_import} | {CONTRIB: 1, "ai.onnx.ml": 3}
     made = helper.make_model(
         graph,
-        opset_imports=[helper.make_opsetid(domain, version) for domain, version in opsets.items()],
+        opset_imports=[helper.make_opsetid(*opset) for opset in opsets.items()],
         producer_name="pointsman",
         ir_version=max(_IR_VERSION, model.ir_version),
     )

@@ -1,7 +1,5 @@
 """A trained checkpoint on disk: a Hugging Face directory, read without torch, trusted only after checks."""
 
-import json
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,14 +15,18 @@ from tokenizers import Tokenizer
 from pointsman.artifact.digest import artifact_id, digest_file
 from pointsman.artifact.layout import CONFIG, TOKENIZER, TOKENIZER_COMPANIONS
 from pointsman.artifact.manifest import Calibration, Chat
+from pointsman.convert.checkpoint_files import (
+    WEIGHTS,
+    check_tokenizer,
+    explain_other_directories,
+    read_json,
+    require_safetensors,
+    weight_files,
+)
 from pointsman.errors import CheckpointError, PointsmanError
 from pointsman.labels import TARGETS, LabelSet
 
-WEIGHTS = "model.safetensors"
 CALIBRATION = "calibration.json"
-_PICKLES = ("pytorch_model.bin", "model.pt", "pytorch_model.pt", "model.pth")
-_CONFIG_LIMIT_BYTES = 1 << 20
-INDEX = "model.safetensors.index.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 PREFIXES = ("module.", "_orig_mod.", "model.")
 """What wrappers put before every name: DistributedDataParallel, torch.compile, a Lightning module."""
@@ -110,9 +112,7 @@ class Checkpoint:
         """The padding token's number: the config's, else the tokenizer's, else the end of text's, else 0."""
         if isinstance(found := self.config.get("pad_token_id"), int):
             return found
-        settings = (
-            _read_json(self.path / TOKENIZER_CONFIG) if (self.path / TOKENIZER_CONFIG).is_file() else {}
-        )
+        settings = read_json(self.path / TOKENIZER_CONFIG) if (self.path / TOKENIZER_CONFIG).is_file() else {}
         token = settings.get("pad_token")
         name = token.get("content") if isinstance(token, dict) else token
         if isinstance(name, str):
@@ -131,14 +131,7 @@ class Checkpoint:
     @property
     def weight_files(self) -> list[Path]:
         """The safetensors that hold the weights: one, or the shards that an index names."""
-        if (self.path / WEIGHTS).is_file():
-            return [self.path / WEIGHTS]
-        names = _read_json(self.path / INDEX).get("weight_map")
-        if not isinstance(names, dict) or not all(
-            isinstance(n, str) and Path(n).name == n for n in names.values()
-        ):
-            raise CheckpointError(f"{self.path / INDEX}: weight_map: expected tensor names to file names.")
-        return [self.path / name for name in sorted(set(names.values()))]
+        return weight_files(self.path)
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """Every tensor, finite, without a wrapper's prefix before the names.
@@ -192,71 +185,19 @@ def read_checkpoint(path: Path, names: Mapping[str, str] | None = None) -> Check
         raise CheckpointError(
             f"checkpoint {path}: expected a directory with {CONFIG} and {WEIGHTS}, found none."
         )
-    _explain_other_directories(path)
-    config = _read_json(path / CONFIG)
+    explain_other_directories(path)
+    config = read_json(path / CONFIG)
     if not isinstance(config.get("model_type"), str):
         raise CheckpointError(
             f"{path / CONFIG}: model_type: expected a name such as 'mobilebert', found none."
         )
-    _require_safetensors(path)
+    require_safetensors(path)
     labels = _labels(config, path / CONFIG, {k.strip().lower(): v for k, v in (names or {}).items()})
-    _check_tokenizer(path, config)
+    check_tokenizer(path, config)
     made = Checkpoint(path, config, labels, *_calibration(path), sha256="")
     others = [path / n for n in (CONFIG, TOKENIZER, CALIBRATION) if (path / n).is_file()]
     files = {file.name: digest_file(file) for file in (*made.weight_files, *others)}
     return replace(made, sha256=artifact_id(files))
-
-
-def _explain_other_directories(path: Path) -> None:
-    """One line that helps, for what people have instead of a checkpoint.
-
-    Raises:
-        CheckpointError: a LoRA adapter, a Trainer's output directory, or files that Git LFS did not fetch.
-    """
-    if (path / "adapter_config.json").is_file() and not (path / WEIGHTS).is_file():
-        raise CheckpointError(
-            f"{path} is a LoRA adapter without its base model. Merge the two and save the result: "
-            "AutoPeftModelForSequenceClassification.from_pretrained(directory)"
-            ".merge_and_unload().save_pretrained(merged), and the tokenizer beside it."
-        )
-    steps = [p for p in path.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", p.name)]
-    if steps and not (path / CONFIG).is_file():
-        last = max(steps, key=lambda step: int(step.name.partition("-")[2]))
-        raise CheckpointError(
-            f"{path} is a Trainer's output directory. Export one of its checkpoints: {last}."
-        )
-    for file in (*sorted(path.glob("*.safetensors")), path / TOKENIZER):
-        if (
-            file.is_file()
-            and file.stat().st_size < 1024
-            and file.read_bytes().startswith(b"version https://git-lfs")
-        ):
-            raise CheckpointError(
-                f"{file} is a pointer of Git LFS, not the file. Run `git lfs pull` in {path}."
-            )
-
-
-def _require_safetensors(path: Path) -> None:
-    if (path / WEIGHTS).is_file():
-        return
-    if (path / INDEX).is_file():
-        missing = [
-            file.name
-            for file in Checkpoint(path, {}, LabelSet(TARGETS), None, None, "").weight_files
-            if not file.is_file()
-        ]
-        if missing:
-            raise CheckpointError(f"{path}: {INDEX} names {missing[0]}, which is not there. Copy it, too.")
-        return
-    pickles = [name for name in _PICKLES if (path / name).exists()]
-    if pickles:
-        raise CheckpointError(
-            f"{path} has {pickles[0]}, a pickle, which may run code when it is opened; it is refused. "
-            "Load it where you trust it and save it again: "
-            "model.save_pretrained(directory, safe_serialization=True)."
-        )
-    found = sorted(p.name for p in path.iterdir())[:10]
-    raise CheckpointError(f"{path}: expected {WEIGHTS}, found {found or 'an empty directory'}.")
 
 
 def _labels(config: Mapping[str, Any], where: Path, names: Mapping[str, str]) -> LabelSet:
@@ -285,34 +226,12 @@ def _labels(config: Mapping[str, Any], where: Path, names: Mapping[str, str]) ->
     return labels
 
 
-def _check_tokenizer(path: Path, config: Mapping[str, Any]) -> None:
-    file = path / TOKENIZER
-    if not file.is_file():
-        raise CheckpointError(
-            f"{path}: {TOKENIZER} is missing. Save the fast tokenizer beside the weights: "
-            "tokenizer.save_pretrained(directory)."
-        )
-    try:
-        tokenizer = Tokenizer.from_buffer(file.read_bytes())
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise
-        raise CheckpointError(f"{file} is not a usable tokenizer: {error}") from None
-    size = config.get("vocab_size")
-    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
-    if isinstance(size, int) and largest >= size:
-        raise CheckpointError(
-            f"{file} has token ids up to {largest}, but {CONFIG} says vocab_size {size}: another vocabulary. "
-            "Use the tokenizer that the model was trained with."
-        )
-
-
 def _calibration(path: Path) -> tuple[Calibration | None, Mapping[str, Any] | None]:
     """The calibration and the curve over the queries that it was fitted on."""
     file = path / CALIBRATION
     if not file.is_file():
         return None, None
-    data = _read_json(file)
+    data = read_json(file)
     try:
         found = Calibration(**{name: data[name] for name in ("method", "a", "b", "data_sha256", "n")})
     except (KeyError, TypeError, PointsmanError) as error:
@@ -321,17 +240,3 @@ def _calibration(path: Path) -> tuple[Calibration | None, Mapping[str, Any] | No
         ) from None
     curve = data.get("curve")
     return found, curve if isinstance(curve, Mapping) else None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _CONFIG_LIMIT_BYTES:
-            raise CheckpointError(f"{path} is larger than 1 MiB; that is no configuration.")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not JSON: {error}.") from None
-    if not isinstance(data, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, found {type(data).__name__}.")
-    return data

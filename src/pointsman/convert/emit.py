@@ -4,20 +4,16 @@ The same text of the network is emitted in float32 or in int8: a `Products` obje
 product is made. Everything else (gather, attention, residual sums) is the same in both.
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
-from pointsman.convert.algebra import Affine, Matrix, Update, Vector
+from pointsman.convert.algebra import Affine, Matrix, Update, Vector, stack
 from pointsman.convert.fold import FoldedBlock, FoldedFeedForward, FoldedMobileBert
-
-OPSET = 18
-CONTRIB = "com.microsoft"
-IR_VERSION = 9
+from pointsman.convert.graph_writer import CONTRIB, GraphWriter
 
 _ACTIVATIONS = {
     "relu": ("Relu", ""),
@@ -27,59 +23,39 @@ _ACTIVATIONS = {
 }
 
 
-class GraphWriter:
-    """Nodes and constants in the making; every name is given once."""
+class Linear(Protocol):
+    """A weight (out, in) and a bias (out,), None without: `Affine`, `Update` or `Unbiased`."""
 
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, onnx.TensorProto] = {}
+    @property
+    def weight(self) -> Matrix: ...  # noqa: D102 - see the class
 
-    def constant(self, name: str, value: NDArray[Any]) -> str:
-        """Add a constant, float64 as float32; the same name is the same constant."""
-        if name not in self.constants:
-            stored = value.astype(np.float32) if value.dtype == np.float64 else value
-            self.constants[name] = numpy_helper.from_array(
-                np.ascontiguousarray(stored).reshape(value.shape), name
-            )
-        return name
+    @property
+    def bias(self) -> Vector | None: ...  # noqa: D102 - see the class
 
-    def integers(self, *values: int) -> str:
-        """A constant vector of int64."""
-        return self.constant(
-            "ints_" + "_".join(str(v).replace("-", "m") for v in values), np.array(values, np.int64)
-        )
 
-    def node(self, op: str, inputs: Sequence[str], name: str, domain: str = "", **attributes: object) -> str:
-        """Add a node with one output, named as the node."""
-        self.nodes.append(helper.make_node(op, inputs, [name], name=name, domain=domain, **attributes))
-        return name
+@dataclass(frozen=True, slots=True)
+class Unbiased:
+    """A weight alone, (out, in)."""
 
-    def split(self, value: str, parts: int, axis: int, name: str) -> list[str]:
-        """Split into equal parts along an axis."""
-        outputs = [f"{name}.{i}" for i in range(parts)]
-        self.nodes.append(
-            helper.make_node("Split", [value], outputs, name=name, axis=axis, num_outputs=parts)
-        )
-        return outputs
+    weight: Matrix
+    bias: None = None
 
-    def model(self, labels: int, description: str) -> onnx.ModelProto:
-        """The finished model, with the artifact's input and output names and dynamic axes."""
-        tokens = ["batch", "sequence"]
-        graph = helper.make_graph(
-            self.nodes,
-            "mobilebert",
-            [
-                helper.make_tensor_value_info(n, TensorProto.INT64, tokens)
-                for n in ("input_ids", "attention_mask")
-            ],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", labels])],
-            list(self.constants.values()),
-            doc_string=description,
-        )
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
-        return helper.make_model(
-            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="pointsman"
-        )
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Self-attention but for its input.
+
+    Attributes:
+        maps: query, key and value stacked, (3 x inner, in).
+        count: how many heads.
+        shape: name of the input's shape, (batch, sequence, in).
+        mask: name of the mask, int32 (batch, sequence).
+    """
+
+    maps: Affine
+    count: int
+    shape: str
+    mask: str
 
 
 class Products(Protocol):
@@ -93,26 +69,12 @@ class Products(Protocol):
         """`x @ weight.T` for word vectors, in float32."""
         ...
 
-    def product(
-        self,
-        graph: GraphWriter,
-        x: str,
-        weight: Matrix,
-        name: str,
-        *,
-        bias: Vector | None = None,
-        residual: str = "",
-    ) -> str:
-        """`x @ weight.T + bias + residual`; x is (rows, in), weight (out, in), residual (rows, out)."""
+    def product(self, graph: GraphWriter, x: str, linear: Linear, name: str, residual: str = "") -> str:
+        """`x @ weight.T + bias + residual`; x is (rows, in), residual (rows, out)."""
         ...
 
-    def attention(
-        self, graph: GraphWriter, x: str, shape: str, mask: str, maps: Affine, heads: int, name: str
-    ) -> str:
-        """Self-attention of x (rows, in), reshaped to `shape`: (batch, sequence, inner).
-
-        `maps` stacks query, key and value, (3 x inner, in).
-        """
+    def attention(self, graph: GraphWriter, x: str, heads: Heads, name: str) -> str:
+        """Self-attention of x (rows, in), reshaped to (batch, sequence, inner)."""
         ...
 
     def activated(self, graph: GraphWriter, x: str, network: FoldedFeedForward, op: str, name: str) -> str:
@@ -131,40 +93,30 @@ class FloatProducts:
 
     def transformed_words(self, graph: GraphWriter, x: str, weight: Matrix, name: str) -> str:
         """One Gemm."""
-        return self.product(graph, x, weight, name)
+        return self.product(graph, x, Unbiased(weight), name)
 
-    def product(
-        self,
-        graph: GraphWriter,
-        x: str,
-        weight: Matrix,
-        name: str,
-        *,
-        bias: Vector | None = None,
-        residual: str = "",
-    ) -> str:
+    def product(self, graph: GraphWriter, x: str, linear: Linear, name: str, residual: str = "") -> str:
         """One Gemm; where there is a bias and a residual, an Add before it."""
-        inputs = [x, graph.constant(f"{name}.weight", weight.T)]
-        if bias is not None:
-            inputs.append(graph.constant(f"{name}.bias", bias))
-        if residual and bias is not None:
+        inputs = [x, graph.constant(f"{name}.weight", linear.weight.T)]
+        if linear.bias is not None:
+            inputs.append(graph.constant(f"{name}.bias", linear.bias))
+        if residual and linear.bias is not None:
             inputs[-1] = graph.node("Add", [residual, inputs[-1]], f"{name}.biased")
         elif residual:
             inputs.append(residual)
         return graph.node("Gemm", inputs, name)
 
-    def attention(
-        self, graph: GraphWriter, x: str, shape: str, mask: str, maps: Affine, heads: int, name: str
-    ) -> str:
+    def attention(self, graph: GraphWriter, x: str, heads: Heads, name: str) -> str:
         """One `Attention`: it projects straight to heads, so nothing is split or copied before."""
-        tokens = graph.node("Reshape", [x, shape], f"{name}.tokens")
-        weight = graph.constant(f"{name}.weight", maps.weight.T)
-        bias = graph.constant(f"{name}.bias", maps.bias)
-        return graph.node("Attention", [tokens, weight, bias, mask], name, domain=CONTRIB, num_heads=heads)
+        tokens = graph.node("Reshape", [x, heads.shape], f"{name}.tokens")
+        weight = graph.constant(f"{name}.weight", heads.maps.weight.T)
+        bias = graph.constant(f"{name}.bias", heads.maps.bias)
+        inputs = [tokens, weight, bias, heads.mask]
+        return graph.node("Attention", inputs, name, domain=CONTRIB, num_heads=heads.count)
 
     def activated(self, graph: GraphWriter, x: str, network: FoldedFeedForward, op: str, name: str) -> str:
         """A Gemm and its activation; ONNX Runtime fuses the two where it is a ReLU."""
-        linear = self.product(graph, x, network.up.weight, f"{name}.up", bias=network.up.bias)
+        linear = self.product(graph, x, network.up, f"{name}.up")
         return activation(graph, linear, op, f"{name}.act")
 
 
@@ -237,34 +189,28 @@ class _Emitter:
 
     def block(self, stream: str, block: FoldedBlock, name: str) -> str:
         """One block; (batch x sequence, hidden) to the same."""
-        make, maps = self.products, block.query_key_value
-        shape, heads = self._shape(self.hidden), self.folded.heads
-        context = make.attention(self.graph, stream, shape, self.mask, maps, heads, f"{name}.attention")
+        heads = Heads(block.query_key_value, self.folded.heads, self._shape(self.hidden), self.mask)
+        context = self.products.attention(self.graph, stream, heads, f"{name}.attention")
         start = stream
         if block.entry is not None:
-            start = make.product(
-                self.graph, stream, block.entry.weight, f"{name}.entry", bias=block.entry.bias
-            )
-        return self._after_attention(
-            self._rows(context, self.inner, f"{name}.context"), start, stream, block, name
-        )
+            start = self.products.product(self.graph, stream, block.entry, f"{name}.entry")
+        rows = self._rows(context, self.inner, f"{name}.context")
+        return self._after_attention(rows, start, stream, block, name)
 
     def last_block(self, stream: str, block: FoldedBlock, name: str) -> str:
         """The last block for the first token only; (batch x sequence, hidden) to (batch, hidden)."""
         g, inner, qkv = self.graph, self.inner, block.query_key_value
-        projected = self.products.product(g, stream, qkv.weight[inner:], f"{name}.kv", bias=qkv.bias[inner:])
-        key, value = g.split(
-            self._tokens(projected, 2 * inner, f"{name}.kv.tokens"), 2, 2, f"{name}.kv.parts"
-        )
+        key_value = Affine(qkv.weight[inner:], qkv.bias[inner:])
+        projected = self.products.product(g, stream, key_value, f"{name}.kv")
+        tokens = self._tokens(projected, 2 * inner, f"{name}.kv.tokens")
+        key, value = g.split(tokens, 2, 2, f"{name}.kv.parts")
         all_tokens = self._tokens(stream, self.hidden, f"{name}.tokens")
         first = g.node(
             "Gather", [all_tokens, g.constant("first", np.zeros((), np.int64))], f"{name}.first", axis=1
         )
-        maps = [qkv.weight[:inner]] + ([block.entry.weight] if block.entry else [])
-        biases = [qkv.bias[:inner]] + ([block.entry.bias] if block.entry else [])
-        one = self.products.product(
-            g, first, np.concatenate(maps), f"{name}.project", bias=np.concatenate(biases)
-        )
+        query_map = Affine(qkv.weight[:inner], qkv.bias[:inner])
+        together = stack([query_map, block.entry]) if block.entry else query_map
+        one = self.products.product(g, first, together, f"{name}.project")
         query, *entry = g.split(one, 2, 1, f"{name}.parts") if block.entry else [one]
         query = g.node("Unsqueeze", [query, g.integers(1)], f"{name}.query")
         context = g.node(
@@ -282,9 +228,9 @@ class _Emitter:
         g, folded = self.graph, self.folded
         floats = FloatProducts()
         if folded.pooler:
-            pooled = floats.product(g, first, folded.pooler.weight, "pooler", bias=folded.pooler.bias)
+            pooled = floats.product(g, first, folded.pooler, "pooler")
             first = g.node("Tanh", [pooled], "pooler.tanh")
-        floats.product(g, first, folded.classifier.weight, "logits", bias=folded.classifier.bias)
+        floats.product(g, first, folded.classifier, "logits")
 
     def _after_attention(self, context: str, start: str, stream: str, block: FoldedBlock, name: str) -> str:
         z = self._update(block.attention_output, context, start, f"{name}.attention_output")
@@ -298,7 +244,7 @@ class _Emitter:
         if update.gain is not None:
             gain = self.graph.constant(f"{name}.gain", update.gain)
             residual = self.graph.node("Mul", [residual, gain], f"{name}.gained")
-        return self.products.product(self.graph, x, update.weight, name, bias=update.bias, residual=residual)
+        return self.products.product(self.graph, x, update, name, residual)
 
     def _shape(self, width: int) -> str:
         """The shape (batch, sequence, width)."""

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pointsman.convert.algebra import Affine, Matrix, Vector
-from pointsman.convert.emit import CONTRIB, FloatProducts, GraphWriter
+from pointsman.convert.algebra import Matrix, Vector
+from pointsman.convert.emit import FloatProducts, Heads, Linear, Unbiased
 from pointsman.convert.fold import FoldedFeedForward, FoldedMobileBert
+from pointsman.convert.graph_writer import CONTRIB, GraphWriter
 from pointsman.convert.options import SAFE_LIMIT
 from pointsman.convert.word_rounding import round_words
 
@@ -111,48 +112,37 @@ class Int8Products:
         scale = np.tile(self._words.scale, weight.shape[1] // len(self._words.scale))
         one = graph.constant("words.scale", np.array(1.0, np.float32))
         self._known[x] = _Quantized(x, 1.0, one, graph.constant("words.zero", np.array(_WORD_ZERO, np.uint8)))
-        return self.product(graph, x, weight * scale, name)
+        return self.product(graph, x, Unbiased(weight * scale), name)
 
-    def product(
-        self,
-        graph: GraphWriter,
-        x: str,
-        weight: Matrix,
-        name: str,
-        *,
-        bias: Vector | None = None,
-        residual: str = "",
-    ) -> str:
+    def product(self, graph: GraphWriter, x: str, linear: Linear, name: str, residual: str = "") -> str:
         """One QGemm to float32, and the residual added in float32."""
         if name.removesuffix(".down") in self._kept_float:
-            return FloatProducts().product(graph, x, weight, name, bias=bias, residual=residual)
-        inputs = self._inputs(graph, x, weight, name, bias)
+            return FloatProducts().product(graph, x, linear, name, residual)
+        inputs = self._inputs(graph, x, linear, name)
         if not residual:
             return graph.node("QGemm", inputs, name, domain=CONTRIB)
         return graph.node(
             "Add", [graph.node("QGemm", inputs, f"{name}.product", domain=CONTRIB), residual], name
         )
 
-    def attention(
-        self, graph: GraphWriter, x: str, shape: str, mask: str, maps: Affine, heads: int, name: str
-    ) -> str:
+    def attention(self, graph: GraphWriter, x: str, heads: Heads, name: str) -> str:
         """One `QAttention`: projections in int8, the attention itself in float32."""
         if name in self._kept_float:
-            return FloatProducts().attention(graph, x, shape, mask, maps, heads, name)
+            return FloatProducts().attention(graph, x, heads, name)
         a = self._quantized(graph, x)
-        tokens = graph.node("Reshape", [a.name, shape], f"{name}.tokens")
-        scales, integers = quantize_weight(maps.weight, self._limit)
+        tokens = graph.node("Reshape", [a.name, heads.shape], f"{name}.tokens")
+        scales, integers = quantize_weight(heads.maps.weight, self._limit)
         inputs = [
             tokens,
             graph.constant(f"{name}.weight", integers.T),
-            graph.constant(f"{name}.bias", maps.bias),
+            graph.constant(f"{name}.bias", heads.maps.bias),
             a.scale_name,
             graph.constant(f"{name}.weight.scale", scales.astype(np.float32)),
-            mask,
+            heads.mask,
             a.zero_name,
             graph.constant(f"zeros.i8.{len(scales)}", np.zeros(len(scales), np.int8)),
         ]
-        return graph.node("QAttention", inputs, name, domain=CONTRIB, num_heads=heads)
+        return graph.node("QAttention", inputs, name, domain=CONTRIB, num_heads=heads.count)
 
     def activated(self, graph: GraphWriter, x: str, network: FoldedFeedForward, op: str, name: str) -> str:
         """For a ReLU one QGemm to uint8 with zero point 0: saturation at 0 is the ReLU, and costs nothing."""
@@ -166,24 +156,17 @@ class Int8Products:
             graph.constant(f"{out}.scale", np.array(scale, np.float32)),
             graph.constant("zero.u8", np.array(0, np.uint8)),
         )
-        inputs = self._inputs(graph, x, network.up.weight, f"{name}.up", network.up.bias, one_scale=True)
+        inputs = self._inputs(graph, x, network.up, f"{name}.up", one_scale=True)
         graph.node("QGemm", [*inputs, made.scale_name, made.zero_name], out, domain=CONTRIB)
         self._known[out] = made
         return out
 
     def _inputs(
-        self,
-        graph: GraphWriter,
-        x: str,
-        weight: Matrix,
-        name: str,
-        bias: Vector | None,
-        *,
-        one_scale: bool = False,
+        self, graph: GraphWriter, x: str, linear: Linear, name: str, *, one_scale: bool = False
     ) -> list[str]:
         """QGemm's inputs: A, its scale and zero point; B, its scales and zero points; C."""
         a = self._quantized(graph, x)
-        scales, integers = quantize_weight(weight, self._limit)
+        scales, integers = quantize_weight(linear.weight, self._limit)
         if one_scale and np.ptp(scales) <= 1e-9 * scales[0]:
             scales = scales[:1]
         inputs = [
@@ -194,14 +177,11 @@ class Int8Products:
             graph.constant(f"{name}.weight.scale", scales.astype(np.float32)),
             graph.constant(f"zeros.i8.{len(scales)}", np.zeros(len(scales), np.int8)),
         ]
-        steps = np.zeros(len(scales)) if bias is None else np.rint(bias / (a.scale * scales))
-        if bias is not None:
-            limit = np.iinfo(np.int32).max // 2
-            steps = np.clip(steps, -limit, limit)
-            inputs.append(graph.constant(f"{name}.bias", steps.astype(np.int32)))
-        else:
-            inputs.append("")
-        return inputs
+        if linear.bias is None:
+            return [*inputs, ""]
+        limit = np.iinfo(np.int32).max // 2
+        steps = np.clip(np.rint(linear.bias / (a.scale * scales)), -limit, limit)
+        return [*inputs, graph.constant(f"{name}.bias", steps.astype(np.int32))]
 
     def _quantized(self, graph: GraphWriter, x: str) -> _Quantized:
         if x not in self._known:

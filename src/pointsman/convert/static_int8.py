@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from pointsman.convert.activation_ranges import ranges_at, row_extremes
-from pointsman.convert.emit import CONTRIB
+from pointsman.convert.graph_writer import CONTRIB
 from pointsman.convert.int8 import Range, quantize_weight
 from pointsman.evaluation.parity import answers_alone
 from pointsman.runtime.probability import cloud_probability

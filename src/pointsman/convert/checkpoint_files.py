@@ -1,0 +1,124 @@
+"""The files of a checkpoint directory: which there must be, and what people have instead of them."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from pointsman.artifact.layout import CONFIG, TOKENIZER
+from pointsman.errors import CheckpointError
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_PICKLES = ("pytorch_model.bin", "model.pt", "pytorch_model.pt", "model.pth")
+_CONFIG_LIMIT_BYTES = 1 << 20
+
+
+def explain_other_directories(path: Path) -> None:
+    """One line that helps, for what people have instead of a checkpoint.
+
+    Raises:
+        CheckpointError: a LoRA adapter, a Trainer's output directory, or files that Git LFS did not fetch.
+    """
+    if (path / "adapter_config.json").is_file() and not (path / WEIGHTS).is_file():
+        raise CheckpointError(
+            f"{path} is a LoRA adapter without its base model. Merge the two and save the result: "
+            "AutoPeftModelForSequenceClassification.from_pretrained(directory)"
+            ".merge_and_unload().save_pretrained(merged), and the tokenizer beside it."
+        )
+    steps = [p for p in path.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", p.name)]
+    if steps and not (path / CONFIG).is_file():
+        last = max(steps, key=lambda step: int(step.name.partition("-")[2]))
+        raise CheckpointError(
+            f"{path} is a Trainer's output directory. Export one of its checkpoints: {last}."
+        )
+    for file in (*sorted(path.glob("*.safetensors")), path / TOKENIZER):
+        if (
+            file.is_file()
+            and file.stat().st_size < 1024
+            and file.read_bytes().startswith(b"version https://git-lfs")
+        ):
+            raise CheckpointError(
+                f"{file} is a pointer of Git LFS, not the file. Run `git lfs pull` in {path}."
+            )
+
+
+def require_safetensors(path: Path) -> None:
+    """Raise CheckpointError where the weights are not there, or are pickled."""
+    if (path / WEIGHTS).is_file():
+        return
+    if (path / INDEX).is_file():
+        missing = [file.name for file in weight_files(path) if not file.is_file()]
+        if missing:
+            raise CheckpointError(f"{path}: {INDEX} names {missing[0]}, which is not there. Copy it, too.")
+        return
+    pickles = [name for name in _PICKLES if (path / name).exists()]
+    if pickles:
+        raise CheckpointError(
+            f"{path} has {pickles[0]}, a pickle, which may run code when it is opened; it is refused. "
+            "Load it where you trust it and save it again: "
+            "model.save_pretrained(directory, safe_serialization=True)."
+        )
+    found = sorted(p.name for p in path.iterdir())[:10]
+    raise CheckpointError(f"{path}: expected {WEIGHTS}, found {found or 'an empty directory'}.")
+
+
+def weight_files(path: Path) -> list[Path]:
+    """The safetensors that hold the weights: one, or the shards that an index names.
+
+    Raises:
+        CheckpointError: an index that is not understood.
+    """
+    if (path / WEIGHTS).is_file():
+        return [path / WEIGHTS]
+    names = read_json(path / INDEX).get("weight_map")
+    if not isinstance(names, dict) or not all(
+        isinstance(n, str) and Path(n).name == n for n in names.values()
+    ):
+        raise CheckpointError(f"{path / INDEX}: weight_map: expected tensor names to file names.")
+    return [path / name for name in sorted(set(names.values()))]
+
+
+def check_tokenizer(path: Path, config: Mapping[str, Any]) -> None:
+    """Raise CheckpointError where the fast tokenizer is missing, unusable, or of another vocabulary."""
+    file = path / TOKENIZER
+    if not file.is_file():
+        raise CheckpointError(
+            f"{path}: {TOKENIZER} is missing. Save the fast tokenizer beside the weights: "
+            "tokenizer.save_pretrained(directory)."
+        )
+    try:
+        tokenizer = Tokenizer.from_buffer(file.read_bytes())
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        raise CheckpointError(f"{file} is not a usable tokenizer: {error}") from None
+    size = config.get("vocab_size")
+    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    if isinstance(size, int) and largest >= size:
+        raise CheckpointError(
+            f"{file} has token ids up to {largest}, but {CONFIG} says vocab_size {size}: another vocabulary. "
+            "Use the tokenizer that the model was trained with."
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of at most 1 MiB.
+
+    Raises:
+        CheckpointError: it cannot be read, or is something else.
+    """
+    try:
+        if path.stat().st_size > _CONFIG_LIMIT_BYTES:
+            raise CheckpointError(f"{path} is larger than 1 MiB; that is no configuration.")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not JSON: {error}.") from None
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, found {type(data).__name__}.")
+    return data

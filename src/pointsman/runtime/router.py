@@ -75,16 +75,11 @@ class Router:
         if variant not in manifest.variants:
             raise SettingsError(f"variant {variant!r}: {opened.path} has {sorted(manifest.variants)}.")
         encoder = TextEncoder(opened.read(TOKENIZER), _limits(manifest, settings), manifest.scripts)
-        model = opened.read_blocks(manifest.variants[variant])
         config = session or SessionConfig(threads=settings.threads)
-        return cls(
-            opened,
-            # MobileBERT's int8 file is this project's own, node by node: there is nothing left to fuse in it.
-            Session(model, config, optimize=(manifest.model_type, variant) != ("mobilebert", "int8")),
-            encoder,
-            policy or effective_policy(manifest.policy, settings),
-            variant,
-        )
+        # MobileBERT's int8 file is this project's own, node by node: there is nothing left to fuse in it.
+        optimize = (manifest.model_type, variant) != ("mobilebert", "int8")
+        running = Session(opened.read_blocks(manifest.variants[variant]), config, optimize=optimize)
+        return cls(opened, running, encoder, policy or effective_policy(manifest.policy, settings), variant)
 
     @property
     def manifest(self) -> Manifest:

@@ -122,46 +122,16 @@ class Session:
         wanted = resolve_providers(config)
         on_cpu = all(name == CPU for name, _ in wanted)
         self.threads = (config.threads or available_threads()) if on_cpu else 1
-        options = ort.SessionOptions()
-        # The scheduler runs batches side by side; threads inside one run would wait for each other.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        # Lengths vary from call to call: a memory plan per shape would only ever grow.
-        options.enable_mem_pattern = False
-        options.log_severity_level = 3
-        if not optimize:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        try:
-            with _source(model, wanted) as source:
-                self._session = ort.InferenceSession(
-                    source,
-                    sess_options=options,
-                    providers=[name for name, _ in wanted],
-                    provider_options=[dict(given) for _, given in wanted],
-                )
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises its own untyped exceptions
-            raise ArtifactError(f"ONNX Runtime {ort.__version__} does not take the model: {error}") from None
-        self._session.disable_fallback()
+        self._session = _opened(model, wanted, _options(optimize))
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
-        missing = [name for name, _ in wanted if name not in self.providers]
-        if missing and not config.allow_cpu_fallback:
+        if (missing := {name for name, _ in wanted} - {*self.providers}) and not config.allow_cpu_fallback:
             raise RuntimeUnavailableError(
-                f"asked for {missing}, but ONNX Runtime runs {list(self.providers)}: "
+                f"asked for {sorted(missing)}, but ONNX Runtime runs {list(self.providers)}: "
                 "the provider did not start. Install its runtime, or allow the CPU fallback."
             )
-        inputs = self._session.get_inputs()
-        strange = sorted({item.name for item in inputs} - _INPUTS)
-        if strange or "input_ids" not in {item.name for item in inputs}:
-            raise ArtifactError(
-                f"the model's inputs: expected input_ids and at most {sorted(_INPUTS)}, "
-                f"found {[item.name for item in inputs]}."
-            )
-        first = next(item.shape for item in inputs if item.name == "input_ids")
-        if len(first) != 2:
-            raise ArtifactError(f"the model's input_ids: expected (batch, length), found {first}.")
-        self._inputs = {item.name: _DTYPES.get(item.type, np.int64) for item in inputs}
-        self.fixed_shape = _fixed_shape(first)
-        self.output_shape: tuple[int | str | None, ...] = tuple(self._session.get_outputs()[0].shape)
+        inputs = _inputs(self._session)
+        self._inputs = {name: _DTYPES.get(item.type, np.int64) for name, item in inputs.items()}
+        self.fixed_shape = _fixed_shape(inputs["input_ids"].shape)
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits of one batch.
@@ -193,21 +163,61 @@ class Session:
         return np.concatenate(answers)
 
     def _run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        feed: dict[str, NDArray[Any]] = {}
-        for name, dtype in self._inputs.items():
-            if name == "input_ids":
-                value = input_ids
-            elif name == "attention_mask":
-                value = attention_mask
-            else:
-                value = np.zeros_like(input_ids)
-            feed[name] = value.astype(dtype, copy=False)
+        known = {"input_ids": input_ids, "attention_mask": attention_mask}
+        feed = {
+            name: (known[name] if name in known else np.zeros_like(input_ids)).astype(dtype, copy=False)
+            for name, dtype in self._inputs.items()
+        }
         try:
             answer = self._session.run(None, feed)[0]
         except Exception as error:  # noqa: BLE001 - ONNX Runtime raises its own untyped exceptions
             raise ArtifactError(f"the model cannot run: {error}") from None
         logits: NDArray[np.float32] = np.asarray(answer, dtype=np.float32)
         return logits
+
+
+def _options(optimize: bool) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    # The scheduler runs batches side by side; threads inside one run would wait for each other.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    # Lengths vary from call to call: a memory plan per shape would only ever grow.
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return options
+
+
+def _opened(
+    model: bytes | Path | list[bytes],
+    wanted: Sequence[tuple[str, Mapping[str, str]]],
+    options: ort.SessionOptions,
+) -> ort.InferenceSession:
+    try:
+        with _source(model, wanted) as source:
+            session = ort.InferenceSession(
+                source,
+                sess_options=options,
+                providers=[name for name, _ in wanted],
+                provider_options=[dict(given) for _, given in wanted],
+            )
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime raises its own untyped exceptions
+        raise ArtifactError(f"ONNX Runtime {ort.__version__} does not take the model: {error}") from None
+    session.disable_fallback()
+    return session
+
+
+def _inputs(session: ort.InferenceSession) -> dict[str, Any]:
+    """The model's inputs by name; raises ArtifactError where they are no tokens."""
+    inputs = {item.name: item for item in session.get_inputs()}
+    if inputs.keys() - _INPUTS or "input_ids" not in inputs:
+        raise ArtifactError(
+            f"the model's inputs: expected input_ids and at most {sorted(_INPUTS)}, found {[*inputs]}."
+        )
+    if len(shape := inputs["input_ids"].shape) != 2:
+        raise ArtifactError(f"the model's input_ids: expected (batch, length), found {shape}.")
+    return inputs
 
 
 def _source(

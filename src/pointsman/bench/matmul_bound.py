@@ -184,12 +184,12 @@ class _BareGraph:
             operands.append(self._constant(node.input[at], at) if 0 <= at < len(node.input) else "")
         while not operands[-1]:
             operands.pop()
-        operator, domain = form.bare or (node.op_type, node.domain)
+        operator = form.bare or (node.op_type, node.domain)
         attributes = node.attribute
         if form.bare:
             attributes = [item for item in attributes if item.name in _KEPT_ATTRIBUTES]
         columns = _columns(node, self._constants[node.input[form.right]])
-        self._add(operator, domain, operands, (*left.shape[:-1], columns), left.shape[-1], attributes)
+        self._add(operator, operands, (*left.shape[:-1], columns), left.shape[-1], attributes)
         self._outputs[-1].type.tensor_type.elem_type = self._result_type(node)
         self.constant_products += 1
 
@@ -203,9 +203,9 @@ class _BareGraph:
         left, right = (query[0], heads, query[1], width // heads), (query[0], heads, tokens, width // heads)
         turned = [helper.make_attribute("transB", 1)]
         self._add(
-            "FusedMatMul", CONTRIB, [*map(self._input, (left, right))], (*left[:3], tokens), left[3], turned
+            ("FusedMatMul", CONTRIB), [*map(self._input, (left, right))], (*left[:3], tokens), left[3], turned
         )
-        self._add("MatMul", "", [*map(self._input, ((*left[:3], tokens), right))], left, tokens, [])
+        self._add(("MatMul", ""), [*map(self._input, ((*left[:3], tokens), right))], left, tokens, [])
 
     def computed(self, node: onnx.NodeProto) -> None:
         """A product of two computed operands, as attention has them where nothing is fused."""
@@ -215,7 +215,7 @@ class _BareGraph:
         rows = left[-1] if flags.get("transA") else left[-2]
         columns = right[-2] if flags.get("transB") else right[-1]
         operands = [self._input(left), self._input(right)]
-        self._add(node.op_type, node.domain, operands, (*left[:-2], rows, columns), inner, node.attribute)
+        self._add((node.op_type, node.domain), operands, (*left[:-2], rows, columns), inner, node.attribute)
 
     def model(self, origin: onnx.ModelProto) -> onnx.ModelProto:
         """The graph, for the operator sets of the model that it comes from."""
@@ -228,15 +228,15 @@ class _BareGraph:
 
     def _add(
         self,
-        operator: str,
-        domain: str,
+        operator: tuple[str, str],
         operands: list[str],
         shape: tuple[int, ...],
         inner: int,
         attributes: Iterable[onnx.AttributeProto],
     ) -> None:
+        """Add a product; `operator` is its name and domain, `inner` the length of its sums."""
         name = f"product_{len(self.nodes)}"
-        node = helper.make_node(operator, operands, [name], name=name, domain=domain)
+        node = helper.make_node(operator[0], operands, [name], name=name, domain=operator[1])
         node.attribute.extend(attributes)
         self.nodes.append(node)
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))

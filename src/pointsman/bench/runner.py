@@ -112,6 +112,15 @@ class Inputs:
     queries: Path
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A scenario's rounds, the slices of each, and what a worker is asked for one slice."""
+
+    rounds: int
+    slices: int
+    slice: dict[str, Any]
+
+
 def measure_workers(
     workers: Sequence[Worker],
     scenarios: Iterable[Scenario],
@@ -127,10 +136,11 @@ def measure_workers(
         for process in range(effort.processes):
             progress(f"{threads} thread(s), start {process + 1} of {effort.processes}")
             with ExitStack() as stack:
-                opened = _open(stack, workers, group, threads, effort, measured)
+                takers = [worker for worker in workers if any(map(worker.takes, group))]
+                opened = _open(stack, takers, threads, effort.timeout_s, measured)
                 for scenario in group:
                     progress(f"  {scenario.name}")
-                    _measure_scenario(opened, scenario, process, inputs, effort, measured)
+                    _measure_scenario(opened, scenario, process, _job(scenario, inputs, effort), measured)
     return measured
 
 
@@ -166,19 +176,14 @@ def measure_programs(
 
 
 def _open(
-    stack: ExitStack,
-    workers: Sequence[Worker],
-    group: Sequence[Scenario],
-    threads: int,
-    effort: Effort,
-    measured: Measured,
+    stack: ExitStack, workers: Sequence[Worker], threads: int, timeout_s: float, measured: Measured
 ) -> list[tuple[Worker, WorkerProcess]]:
     opened = []
     for worker in workers:
-        if worker.backend in measured.failures or not any(worker.takes(scenario) for scenario in group):
+        if worker.backend in measured.failures:
             continue
         try:
-            process = WorkerProcess(worker.module, worker.settings, threads, effort.timeout_s)
+            process = WorkerProcess(worker.module, worker.settings, threads, timeout_s)
         except WorkerError as error:
             measured.failures[worker.backend] = str(error)
             continue
@@ -190,29 +195,25 @@ def _measure_scenario(
     opened: Sequence[tuple[Worker, WorkerProcess]],
     scenario: Scenario,
     process: int,
-    inputs: Inputs,
-    effort: Effort,
+    job: _Job,
     measured: Measured,
 ) -> None:
     """All rounds of one scenario; every round begins with the next backend, so none is always first."""
     takers = [pair for pair in opened if pair[0].takes(scenario)]
-    is_latency = scenario.kind is Kind.LATENCY
-    rounds, slices = (effort.rounds, SLICES) if is_latency else (effort.whole_rounds, 1)
-    job = _job(scenario, inputs, effort, slices)
-    for number in range(rounds):
+    for number in range(job.rounds):
         shift = number % max(1, len(takers))
         in_turn = takers[shift:] + takers[:shift]
         answers: dict[str, list[dict[str, Any]]] = {worker.backend: [] for worker, _ in in_turn}
-        for worker, running in in_turn * slices:
+        for worker, running in in_turn * job.slices:
             if worker.backend in measured.failures:
                 continue
             time.sleep(SETTLE_S)
             try:
-                answers[worker.backend].append(running.ask(job))
+                answers[worker.backend].append(running.ask(job.slice))
             except WorkerError as error:
                 measured.failures[worker.backend] = f"{scenario.name}: {error}"
         measured.runs += [
-            _run(backend, scenario, process * rounds + number, parts)
+            _run(backend, scenario, process * job.rounds + number, parts)
             for backend, parts in answers.items()
             if backend not in measured.failures
         ]
@@ -230,17 +231,18 @@ def _run(backend: str, scenario: Scenario, number: int, parts: Sequence[Mapping[
     )
 
 
-def _job(scenario: Scenario, inputs: Inputs, effort: Effort, slices: int) -> dict[str, Any]:
-    """One slice of a round."""
+def _job(scenario: Scenario, inputs: Inputs, effort: Effort) -> _Job:
     if scenario.kind is Kind.BULK:
-        return {"kind": "bulk", "queries": str(inputs.queries), "warmups": BULK_WARMUPS}
-    return {
+        bulk = {"kind": "bulk", "queries": str(inputs.queries), "warmups": BULK_WARMUPS}
+        return _Job(effort.whole_rounds, 1, bulk)
+    latency = {
         "kind": "latency",
         "batch": scenario.batch,
         "lengths": list(scenario.lengths),
         "vocab_size": inputs.vocab_size,
         "warmups": effort.warmups,
-        "min_calls": -(-effort.min_calls // slices),
-        "max_calls": -(-effort.max_calls // slices),
-        "min_time_s": effort.min_time_s / slices,
+        "min_calls": -(-effort.min_calls // SLICES),
+        "max_calls": -(-effort.max_calls // SLICES),
+        "min_time_s": effort.min_time_s / SLICES,
     }
+    return _Job(effort.rounds, SLICES, latency)

@@ -197,10 +197,7 @@ def _block(c: MobileBertConfig, source: "_Tensors", name: str) -> Block:
     inner, hidden = c.true_hidden_size, c.hidden_size
 
     def bottleneck(part: str) -> Affine:
-        prefix = f"{name}.bottleneck.{part}"
-        return absorb_norm(
-            source.affine(f"{prefix}.dense", inner, hidden), source.norm(f"{prefix}.LayerNorm", inner)
-        )
+        return absorb_norm(*source.normed(f"{name}.bottleneck.{part}", inner, hidden))
 
     entry = bottleneck("input") if c.use_bottleneck else None
     attention, value_input = entry, entry
@@ -212,31 +209,19 @@ def _block(c: MobileBertConfig, source: "_Tensors", name: str) -> Block:
         linear = source.affine(f"{name}.attention.self.{part}", inner, inner if before else hidden)
         return linear if before is None else compose(linear, before)
 
-    def feed_forward(up: str, down: str) -> FeedForward:
-        return FeedForward(
-            source.affine(f"{name}.{up}", c.intermediate_size, inner),
-            source.affine(f"{name}.{down}.dense", inner, c.intermediate_size),
-            source.norm(f"{name}.{down}.LayerNorm", inner),
-        )
+    def feed_forward(part: str) -> FeedForward:
+        up = source.affine(f"{name}.{part}intermediate.dense", c.intermediate_size, inner)
+        return FeedForward(up, *source.normed(f"{name}.{part}output", inner, c.intermediate_size))
 
-    earlier = [
-        feed_forward(f"ffn.{j}.intermediate.dense", f"ffn.{j}.output")
-        for j in range(c.num_feedforward_networks - 1)
-    ]
-    leave = f"{name}.output.bottleneck"
+    parts = (*(f"ffn.{j}." for j in range(c.num_feedforward_networks - 1)), "")
     return Block(
         query=projection("query", attention),
         key=projection("key", attention),
         value=projection("value", value_input),
         entry=entry,
-        attention_output=(
-            source.affine(f"{name}.attention.output.dense", inner, inner),
-            source.norm(f"{name}.attention.output.LayerNorm", inner),
-        ),
-        feed_forwards=(*earlier, feed_forward("intermediate.dense", "output")),
-        exit=(source.affine(f"{leave}.dense", hidden, inner), source.norm(f"{leave}.LayerNorm", hidden))
-        if c.use_bottleneck
-        else None,
+        attention_output=source.normed(f"{name}.attention.output", inner, inner),
+        feed_forwards=tuple(map(feed_forward, parts)),
+        exit=source.normed(f"{name}.output.bottleneck", hidden, inner) if c.use_bottleneck else None,
     )
 
 
@@ -261,6 +246,10 @@ class _Tensors:
     def affine(self, name: str, out: int | None, width: int) -> Affine:
         weight = self.tensor(f"{name}.weight", (out, width)).astype(np.float64)
         return Affine(weight, self.tensor(f"{name}.bias", (len(weight),)).astype(np.float64))
+
+    def normed(self, name: str, out: int, width: int) -> tuple[Affine, Norm]:
+        """A map and the norm after it."""
+        return self.affine(f"{name}.dense", out, width), self.norm(f"{name}.LayerNorm", out)
 
     def norm(self, name: str, channels: int) -> Norm:
         weight, bias = (

@@ -51,20 +51,7 @@ def fit_calibration(
     high, low = (positives + 1.0) / (positives + 2.0), 1.0 / (len(target) - positives + 2.0)
     target = low + (high - low) * target
     columns = [margin] if method == "temperature" else [margin, np.ones_like(margin)]
-    x = np.stack(columns, axis=1)
-    w = np.ones_like(margin) if weight is None else weight
-    beta = np.zeros(x.shape[1])
-    beta[0] = 1.0 / max(1.0, float(np.std(margin)))
-    for _ in range(_STEPS):
-        p = 0.5 * (1.0 + np.tanh(0.5 * (x @ beta)))
-        gradient = x.T @ (w * (p - target)) + _RIDGE * beta
-        hessian = (x.T * (w * p * (1.0 - p))) @ x + _RIDGE * np.eye(x.shape[1])
-        step = np.linalg.solve(hessian, gradient)
-        # Newton may overshoot far from the optimum; a step of at most 1 in each direction does not.
-        step /= max(1.0, float(np.abs(step).max()))
-        beta -= step
-        if float(np.abs(step).max()) < _SMALLEST_STEP:
-            break
+    beta = _logistic(np.stack(columns, axis=1), target, np.ones_like(margin) if weight is None else weight)
     if beta[0] < _SMALLEST_SLOPE:
         raise DataError(
             f"the router's margins do not point towards the labels (slope {beta[0]:.4f}): "
@@ -72,6 +59,23 @@ def fit_calibration(
         )
     offset = float(beta[1]) if method == "platt" else 0.0
     return Calibration(method, float(beta[0]), offset, data_sha256, len(margin))
+
+
+def _logistic(x: _Floats, target: _Floats, weight: _Floats) -> _Floats:
+    """Coefficients (columns,) of a logistic regression of targets (rows,) on x (rows, columns)."""
+    beta = np.zeros(x.shape[1])
+    beta[0] = 1.0 / max(1.0, float(np.std(x[:, 0])))
+    for _ in range(_STEPS):
+        p = 0.5 * (1.0 + np.tanh(0.5 * (x @ beta)))
+        gradient = x.T @ (weight * (p - target)) + _RIDGE * beta
+        hessian = (x.T * (weight * p * (1.0 - p))) @ x + _RIDGE * np.eye(x.shape[1])
+        step = np.linalg.solve(hessian, gradient)
+        # Newton may overshoot far from the optimum; a step of at most 1 in each direction does not.
+        step /= max(1.0, float(np.abs(step).max()))
+        beta -= step
+        if float(np.abs(step).max()) < _SMALLEST_STEP:
+            break
+    return beta
 
 
 def threshold_for_share(score: _Floats, share: float, *, at_most: bool = False) -> float:

@@ -13,6 +13,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -62,36 +63,13 @@ def read_characters(tokenizer_json: bytes) -> Characters:
     Raises:
         ArtifactError: it is a tokenizer of another kind, which this cannot express.
     """
-    described = json.loads(tokenizer_json)
-    kinds = [described[part] and described[part]["type"] for part in ("normalizer", "pre_tokenizer", "model")]
-    expected = ["BertNormalizer", "BertPreTokenizer", "WordPiece"]
-    if kinds != expected or described["model"]["continuing_subword_prefix"] != "##":
-        raise ArtifactError(
-            f"tokenizer.json: only a WordPiece tokenizer of BERT's kind can stand inside the graph: "
-            f"expected {expected} found {kinds}."
-        )
+    described = _described(tokenizer_json)
     tokenizer = Tokenizer.from_buffer(tokenizer_json)
-    ids = tokenizer.get_vocab(with_added_tokens=True)
-    vocabulary = sorted(ids, key=ids.__getitem__)
-    if [ids[piece] for piece in vocabulary] != list(range(len(vocabulary))):
-        raise ArtifactError(
-            "tokenizer.json: expected a vocabulary whose ids are 0, 1, 2, ... without a hole."
-        )
+    vocabulary = _vocabulary(tokenizer)
     known = {character for piece in vocabulary for character in piece.removeprefix("##")}
-    groups: dict[str, list[int]] = defaultdict(list)
-    for character, value in _written(tokenizer, known).items():
-        groups[value].append(ord(character))
-    groups.pop(UNKNOWN)
-    # The last of a class stands for it: the first may be NUL, which ends a string in the operators.
-    classes = {chr(codes[-1]): _ranges(codes) for codes in groups.values() if len(codes) > _MANY}
-    table = {
-        chr(code): value
-        for value, codes in groups.items()
-        for code in (codes if len(codes) <= _MANY else codes[-1:])
-    }
-    names = described["post_processor"]["special_tokens"]
+    table, classes = _table(_written(tokenizer, known))
     start, end = (item["SpecialToken"]["id"] for item in described["post_processor"]["single"][::2])
-    if set(names) != {start, end}:
+    if set(described["post_processor"]["special_tokens"]) != {start, end}:
         raise ArtifactError("tokenizer.json: expected a start and an end around the text, and no more.")
     return Characters(
         table=table,
@@ -102,6 +80,46 @@ def read_characters(tokenizer_json: bytes) -> Characters:
         start=start,
         end=end,
     )
+
+
+def _described(tokenizer_json: bytes) -> dict[str, Any]:
+    """The tokenizer's own description; raises ArtifactError where it is not of BERT's kind."""
+    described: dict[str, Any] = json.loads(tokenizer_json)
+    kinds = [described[part] and described[part]["type"] for part in ("normalizer", "pre_tokenizer", "model")]
+    expected = ["BertNormalizer", "BertPreTokenizer", "WordPiece"]
+    if kinds != expected or described["model"]["continuing_subword_prefix"] != "##":
+        raise ArtifactError(
+            f"tokenizer.json: only a WordPiece tokenizer of BERT's kind can stand inside the graph: "
+            f"expected {expected} found {kinds}."
+        )
+    return described
+
+
+def _vocabulary(tokenizer: Tokenizer) -> list[str]:
+    """The pieces in the order of their ids; raises ArtifactError where an id is left out."""
+    ids = tokenizer.get_vocab(with_added_tokens=True)
+    vocabulary = sorted(ids, key=ids.__getitem__)
+    if [ids[piece] for piece in vocabulary] != list(range(len(vocabulary))):
+        raise ArtifactError(
+            "tokenizer.json: expected a vocabulary whose ids are 0, 1, 2, ... without a hole."
+        )
+    return vocabulary
+
+
+def _table(written: Mapping[str, str]) -> tuple[dict[str, str], dict[str, list[Range]]]:
+    """`Characters.table` and `Characters.classes`."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for character, value in written.items():
+        groups[value].append(ord(character))
+    groups.pop(UNKNOWN)
+    # The last of a class stands for it: the first may be NUL, which ends a string in the operators.
+    classes = {chr(codes[-1]): _ranges(codes) for codes in groups.values() if len(codes) > _MANY}
+    table = {
+        chr(code): value
+        for value, codes in groups.items()
+        for code in (codes if len(codes) <= _MANY else codes[-1:])
+    }
+    return table, classes
 
 
 def _written(tokenizer: Tokenizer, known: Set[str]) -> dict[str, str]:

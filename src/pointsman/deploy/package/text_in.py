@@ -231,10 +231,8 @@ def compose(artifact: Artifact, model: "onnx.ModelProto") -> "onnx.ModelProto":
     text, ids, mask = tokenizer_graph(characters, limits.max_tokens, limits.max_chars)
     renamed = compose.add_prefix_graph(model.graph, "model.")
     inputs = {"model.input_ids": ids, "model.attention_mask": mask}
-    text.nodes += [_renamed(inputs[given.name], given.name) for given in renamed.input]
-    text.nodes.append(
-        helper.make_node("ReduceSum", [mask, text.constant([1])], ["tokens"], name="tokens", keepdims=0)
-    )
+    count = helper.make_node("ReduceSum", [mask, text.constant([1])], ["tokens"], name="tokens", keepdims=0)
+    text.nodes += [*(_renamed(inputs[given.name], given.name) for given in renamed.input), count]
     decision = decision_graph(manifest, renamed.output[0].name, ids, weights_of(artifact))
     kinds = {"p_local": "DOUBLE", "p_cloud": "DOUBLE", "label": "STRING", "target": "STRING"}
     values = {

@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     """Route the files."""
     from pointsman.datasets.chunks import CHUNK_ROWS, require_arrow
     from pointsman.datasets.sources import find_sources
+    from pointsman.deploy.batch.journal import BatchRun
     from pointsman.deploy.batch.options import FORMATS, BatchOptions
     from pointsman.deploy.batch.progress import Progress
     from pointsman.deploy.batch.run import run_batch, summary_json
@@ -91,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     )
     progress = Progress(sum(source.size for source in sources), quiet=args.quiet)
     with _engine(args, spec) as engine:
-        summary = run_batch(sources, args.output, spec, options, engine, progress)
+        summary = run_batch(BatchRun(sources, args.output, spec, options), engine, progress)
     print(summary_json(summary) if args.json else _readable(summary, options))
     return 0
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pointsman.datasets.sources import Source
@@ -13,14 +14,31 @@ from pointsman.errors import InputError, OutputExistsError
 RUN_FILE = "_run.json"
 
 
-def run_record(sources: Sequence[Source], spec: RouterSpec, options: BatchOptions) -> dict[str, Any]:
-    """Everything that decides what the output is. The engine and its workers do not."""
-    return {
-        "version": 1,
-        "inputs": [source.to_dict() for source in sources],
-        "router": spec.pinned,
-        "options": options.pinned,
-    }
+@dataclass(frozen=True, slots=True)
+class BatchRun:
+    """What a run is told.
+
+    Attributes:
+        sources: the inputs, in the order of their rows.
+        output: a directory of parts, or one file by its suffix.
+        spec: the router.
+        options: how to read and to write.
+    """
+
+    sources: Sequence[Source]
+    output: str
+    spec: RouterSpec
+    options: BatchOptions
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Everything that decides what the output is. The engine and its workers do not."""
+        return {
+            "version": 1,
+            "inputs": [source.to_dict() for source in self.sources],
+            "router": self.spec.pinned,
+            "options": self.options.pinned,
+        }
 
 
 def begin(store: Store, record: dict[str, Any]) -> set[str]:

@@ -6,21 +6,20 @@ process, under a name that its place in the input gives it, and what has that na
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pointsman.datasets.chunks import Chunk, read_chunks
 from pointsman.datasets.rows import BadRow, Rows, take
-from pointsman.datasets.sources import Source, format_of, is_remote, refuse_changed
+from pointsman.datasets.sources import format_of, is_remote, refuse_changed
 from pointsman.deploy.batch.agreement import agreement, check_labels
-from pointsman.deploy.batch.journal import RUN_FILE, begin, run_record
+from pointsman.deploy.batch.journal import RUN_FILE, BatchRun, begin
 from pointsman.deploy.batch.merging import merge
-from pointsman.deploy.batch.options import BatchOptions
 from pointsman.deploy.batch.progress import Progress
 from pointsman.deploy.batch.store import LocalStore, Store, open_store
-from pointsman.deploy.batch.worker import Answers, RouterSpec
+from pointsman.deploy.batch.worker import Answers
 from pointsman.deploy.batch.writing import Answer, bad_bytes, check_free, part_bytes
 from pointsman.errors import InputError, OutputExistsError
 from pointsman.labels import CLOUD
@@ -74,28 +73,26 @@ class _Walk:
     """The pass over the inputs: which parts there are, and which were there before."""
 
     store: Store
-    sources: Sequence[Source]
-    options: BatchOptions
+    run: BatchRun
     done: set[str]
     progress: Progress
     summary: Summary
     parts: list[str] = field(default_factory=list)
 
     def jobs(self) -> Iterator[tuple[Job, list[str]]]:
-        for number, source in enumerate(self.sources):
-            for chunk in read_chunks(
-                source, self.options.columns, number=number, size=self.options.chunk_rows
-            ):
-                name = f"{_part(chunk)}.{self.options.format}"
+        for number, source in enumerate(self.run.sources):
+            options = self.run.options
+            for chunk in read_chunks(source, options.columns, number=number, size=options.chunk_rows):
+                name = f"{_part(chunk)}.{options.format}"
                 self.parts.append(name)
                 if name in self.done:
                     self.summary.resumed += chunk.records
                     self.progress.skip(self._position(chunk))
                     continue
                 rows, bad = chunk.parse()
-                check_free(rows, self.options)
-                if self.options.compare and chunk.offset == 0:
-                    check_labels(rows, self.options.columns)
+                check_free(rows, options)
+                if options.compare and chunk.offset == 0:
+                    check_labels(rows, options.columns)
                 yield Job(chunk, rows, bad), rows.texts
 
     def finish(self, job: Job, answers: Answers) -> None:
@@ -107,22 +104,22 @@ class _Walk:
             bad += [BadRow(rows.file, line, reason) for line, reason in refused]
             rows = take(rows, kept)
         name = _part(job.chunk)
-        data = part_bytes(rows, good, self.options)
+        data = part_bytes(rows, good, self.run.options)
         if bad:
             # First the side file: the part's name is what says that the chunk is done.
             self.store.write(name + _BAD_PART, bad_bytes(sorted(bad, key=lambda row: row.line)))
-        self.store.write(f"{name}.{self.options.format}", data)
+        self.store.write(f"{name}.{self.run.options.format}", data)
         self.summary.routed += len(good)
         self.summary.cloud += sum(answer[0] == CLOUD for answer in good)
         self.summary.local = self.summary.routed - self.summary.cloud
-        if self.options.compare:
-            labelled, agreed = agreement(rows, good, self.options.columns)
+        if self.run.options.compare:
+            labelled, agreed = agreement(rows, good, self.run.options.columns)
             self.summary.labelled += labelled
             self.summary.agreed += agreed
         self.progress.add(len(good), self._position(job.chunk))
 
     def _position(self, chunk: Chunk) -> int:
-        before = sum(source.size for source in self.sources[: chunk.source])
+        before = sum(source.size for source in self.run.sources[: chunk.source])
         return before + chunk.position
 
 
@@ -131,14 +128,7 @@ def _part(chunk: Chunk) -> str:
     return f"part-{chunk.source:06d}-{chunk.offset:012d}"
 
 
-def run_batch(
-    sources: Sequence[Source],
-    output: str,
-    spec: RouterSpec,
-    options: BatchOptions,
-    engine: Engine,
-    progress: Progress,
-) -> Summary:
+def run_batch(run: BatchRun, engine: Engine, progress: Progress) -> Summary:
     """Route every row of the sources once; repeat the same call to go on after any end.
 
     Raises:
@@ -146,7 +136,7 @@ def run_batch(
         OutputExistsError: the output is something else.
         InputError: the output is another run's, is in use, or cannot be written.
     """
-    single = format_of(output) is not None
+    output, single = run.output, format_of(run.output) is not None
     parts_address = output + ".parts" if single else output
     if single and is_remote(output):
         raise InputError(f"{output}: one file can only be written here. Give a directory: {parts_address}")
@@ -154,9 +144,7 @@ def run_batch(
         raise OutputExistsError(f"{output} exists. Remove it, or give a new output.")
     store = open_store(parts_address)
     with _alone(store):
-        done = begin(store, run_record(sources, spec, options))
-        summary = Summary(output)
-        walk = _Walk(store, sources, options, done, progress, summary)
+        walk = _Walk(store, run, begin(store, run.record), progress, Summary(output))
         try:
             for job, answers in engine(walk.jobs()):
                 walk.finish(job, answers)
@@ -165,27 +153,28 @@ def run_batch(
             if store.names() <= {RUN_FILE}:
                 store.remove(RUN_FILE)
             raise
-        refuse_changed(sources)
-        _gather_bad(store, walk.parts, options, summary, single)
+        refuse_changed(run.sources)
+        _gather_bad(walk, single)
         if single and isinstance(store, LocalStore):
-            if not walk.parts:
-                store.write("part-empty." + options.format, _empty(options))
-                walk.parts.append("part-empty." + options.format)
-            merge(store, walk.parts, Path(output), options.format)
-            _remove(store.path)
-    return summary
+            _merge(walk, store)
+    return walk.summary
 
 
-def _empty(options: BatchOptions) -> bytes:
-    return part_bytes(Rows("", [], [], []), [], options)
+def _merge(walk: _Walk, store: LocalStore) -> None:
+    """The parts to the one file that was asked for."""
+    options = walk.run.options
+    if not walk.parts:
+        walk.parts.append("part-empty." + options.format)
+        store.write(walk.parts[0], part_bytes(Rows("", [], [], []), [], options))
+    merge(store, walk.parts, Path(walk.run.output), options.format)
+    _remove(store.path)
 
 
-def _gather_bad(
-    store: Store, parts: Sequence[str], options: BatchOptions, summary: Summary, single: bool
-) -> None:
+def _gather_bad(walk: _Walk, single: bool) -> None:
     """Put the side files together; they are bad rows only, so they are small."""
+    store, summary = walk.store, walk.summary
     there = store.names()
-    names = [part.removesuffix("." + options.format) + _BAD_PART for part in parts]
+    names = [part.removesuffix("." + walk.run.options.format) + _BAD_PART for part in walk.parts]
     pieces = [store.read(name) for name in names if name in there]
     if not pieces:
         return

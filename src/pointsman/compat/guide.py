@@ -9,12 +9,9 @@ and label, an opset is what was asked for, sizes and speeds are measured.
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from pointsman.artifact.layout import (
     GUIDE_ARTIFACT,
@@ -29,16 +26,13 @@ from pointsman.artifact.layout import (
     VARIANTS,
 )
 from pointsman.artifact.store import Artifact
-from pointsman.bench.results import Kind, Scenario
-from pointsman.bench.runner import Effort, Inputs, Worker, measure_workers
-from pointsman.bench.statistics import summarize
+from pointsman.compat.guide_figures import ROUNDS, TOKENS, compared, measured, say
 from pointsman.convert.build import export
 from pointsman.convert.checkpoint import read_checkpoint
 from pointsman.convert.options import ExportOptions, Shape
 from pointsman.datasets.reading import project_queries
 from pointsman.errors import ArtifactError, InputError
-from pointsman.evaluation.parity import ACCEPTABLE, answers_alone, in_words
-from pointsman.runtime.probability import softmax
+from pointsman.evaluation.parity import answers_alone, in_words
 from pointsman.runtime.router import Router
 from pointsman.runtime.session import available_threads
 from pointsman.settings import Settings
@@ -47,8 +41,6 @@ DEFAULT_PATHS = ("./notebooks/mobilebert_query_router_trained", "./notebooks/mob
 """Where a checkpoint is looked for by default: the right spelling, and the guide's."""
 
 _GUIDE_NAMES = {"plain": GUIDE_PLAIN, "folded": GUIDE_FOLDED, "int8": GUIDE_INT8}
-_BENCHMARK_LENGTH = 16
-_ROUNDS = 5
 
 
 class MobileBertONNXConverter:
@@ -109,16 +101,15 @@ class MobileBertONNXConverter:
         dynamic_axes: bool = True,
         optimize: bool = True,
     ) -> str:
-        """Convert, prove, and write the artifact and the guide's files; an earlier conversion is replaced.
+        """Convert, prove, and write the artifact and the guide's files; returns the path of the plain file.
+
+        An earlier conversion is replaced.
 
         Args:
             opset_version: of the plain file, 14..23.
             max_length: tokens read of a text.
             dynamic_axes: any batch and length; False fixes the plain file to 1 x max_length.
             optimize: write the folded and the int8 file, too.
-
-        Returns:
-            The path of the plain file.
 
         Raises:
             CheckpointError, ConversionError, ParityError: see `pointsman.convert.build.export`; an earlier
@@ -138,8 +129,7 @@ class MobileBertONNXConverter:
             raise ArtifactError(f"{self.output_dir} cannot be made: {error.strerror}.") from None
         fresh = self.output_dir / f".{GUIDE_ARTIFACT}-{secrets.token_hex(4)}"
         try:
-            exported = export(self.model_path, fresh, options, _say)
-            self._publish(exported.artifact)
+            self._publish(export(self.model_path, fresh, options, say).artifact)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         return str(self.output_dir / GUIDE_PLAIN)
@@ -167,22 +157,11 @@ class MobileBertONNXConverter:
         router = Router.open(self.artifact, variant="plain", settings=Settings())
         tokens = [encoding.ids for encoding in router.encode(queries)]
         model = self.load_pytorch_model() if self.model is None else self.model
-        wanted = answers_alone(TorchBackend(model), tokens)
-        found = answers_alone(router.session, tokens)
-        p_wanted, p_found = softmax(wanted), softmax(found)
-        names = router.labels.names
-        details: list[dict[str, Any]] = [
-            {
-                "query": query,
-                "pytorch": names[int(before.argmax())],
-                "onnx": names[int(after.argmax())],
-                "difference": float(np.abs(logits).max()),
-                "probability_difference": float(np.abs(before - after).max()),
-            }
-            for query, before, after, logits in zip(queries, p_wanted, p_found, found - wanted, strict=True)
+        wanted, found = (answers_alone(of, tokens) for of in (TorchBackend(model), router.session))
+        details = [
+            compared(router.labels.names, query, *logits)
+            for query, *logits in zip(queries, wanted, found, strict=True)
         ]
-        for one in details:
-            one["passed"] = one["pytorch"] == one["onnx"] and one["probability_difference"] < ACCEPTABLE
         largest = max(one["probability_difference"] for one in details)
         return {
             "passed": sum(one["passed"] for one in details),
@@ -211,33 +190,10 @@ class MobileBertONNXConverter:
             InputError: too few iterations.
             ArtifactError: a backend did not run.
         """
-        if num_iterations < _ROUNDS:
-            raise InputError(f"num_iterations: expected at least {_ROUNDS}, found {num_iterations}.")
+        if num_iterations < ROUNDS:
+            raise InputError(f"num_iterations: expected at least {ROUNDS}, found {num_iterations}.")
         artifact, threads = self.artifact, available_threads()
-        calls = -(-num_iterations // _ROUNDS)
-        effort = Effort(1, _ROUNDS, 1, 0, 3, calls, calls, 0.0, 600.0)
-        torch_settings = {"checkpoint": str(self.model_path), "compile": False}
-        workers = [Worker("pytorch", "pointsman.bench.worker_torch", torch_settings)] + [
-            Worker(
-                name,
-                "pointsman.bench.worker_router",
-                {"artifact": str(artifact.path), "variant": name},
-            )
-            for name in artifact.manifest.variants
-        ]
-        scenario = Scenario(Kind.LATENCY, threads, 1, (_BENCHMARK_LENGTH,))
-        vocabulary = read_checkpoint(self.model_path).config["vocab_size"]
-        with tempfile.TemporaryDirectory() as folder:
-            inputs = Inputs(int(vocabulary), Path(folder) / "unused.jsonl")
-            measured = measure_workers(workers, [scenario], inputs, effort, _say)
-        if measured.failures:
-            raise ArtifactError(f"benchmark: {measured.failures}")
-        tables = {
-            worker.backend: _milliseconds(
-                [ns for run in measured.runs if run.backend == worker.backend for ns in run.calls_ns]
-            )
-            for worker in workers
-        }
+        tables = measured(self.model_path, artifact, threads, -(-num_iterations // ROUNDS))
         default = artifact.manifest.default_variant
         return {
             **tables,
@@ -245,7 +201,7 @@ class MobileBertONNXConverter:
             "speedup": tables["pytorch"]["avg_time_ms"] / tables[default]["avg_time_ms"],
             "default_variant": default,
             "threads": threads,
-            "tokens": _BENCHMARK_LENGTH,
+            "tokens": TOKENS,
         }
 
     def export_for_production(
@@ -303,18 +259,3 @@ def _default_model_path() -> Path:
         return named
     there = [Path(path) for path in DEFAULT_PATHS if Path(path).is_dir()]
     return there[0] if there else Path(DEFAULT_PATHS[0])
-
-
-def _milliseconds(calls_ns: Sequence[int]) -> dict[str, float]:
-    figures = summarize(calls_ns)
-    return {
-        "avg_time_ms": figures.mean / 1e6,
-        "p50_ms": figures.p50 / 1e6,
-        "p95_ms": figures.p95 / 1e6,
-        "p99_ms": figures.p99 / 1e6,
-        "n": figures.n,
-    }
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

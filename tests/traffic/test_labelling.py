@@ -10,6 +10,7 @@ from tests.support.fake_models import is_hard, local_says
 from tests.traffic.conftest import rows
 
 from pointsman.traffic.agreement import agreement
+from pointsman.traffic.judged import write_rows
 from pointsman.traffic.labelling import Labelling, serve_page
 from pointsman.traffic.work import Work
 
@@ -25,7 +26,7 @@ class Page:
             with Work.open(Path("work")) as opened:
                 self.session = Labelling.over(opened)
                 serve_page(self.session, 0, lambda address: (setattr(self, "address", address), ready.set()))
-                opened.write_rows()
+                write_rows(opened)
                 self.agreement = agreement(opened)
 
         self.thread = threading.Thread(target=work)

@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check or judge, and write the rows."""
+    from pointsman.traffic.judged import write_rows
     from pointsman.traffic.judging import judge_by_check, pairs_of
     from pointsman.traffic.prompts import load_prompt
     from pointsman.traffic.work import Work
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
             judge_by_check(work, pairs, args.check, args.expected, report)
         else:
             complete = _by_judge(args, work, pairs, report)
-        facts = {**report.facts(), "rows": work.write_rows()}
+        facts = {**report.facts(), "rows": write_rows(work)}
         work.set_fact("judging", facts)
     print(json.dumps(facts) if args.json else _readable(facts, args.work))
     return 0 if complete else INCOMPLETE

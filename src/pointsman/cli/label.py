@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve the page until it is ended; then compare with the judge."""
     from pointsman.errors import InputError
     from pointsman.traffic.agreement import agreement
+    from pointsman.traffic.judged import write_rows
     from pointsman.traffic.labelling import Labelling, serve_page
     from pointsman.traffic.work import Work
 
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
             serve_page(session, args.port, lambda address: tell(f"open {address} (Ctrl-C ends it, too)"))
         except KeyboardInterrupt:
             tell("")
-        rows = work.write_rows()
+        rows = write_rows(work)
         found = agreement(work)
     if args.json:
         print(json.dumps({"rows": rows, "agreement": None if found is None else asdict(found)}))

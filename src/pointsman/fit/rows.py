@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
 from pointsman.errors import DataError
-from pointsman.traffic.work import Work, judged_rows
+from pointsman.traffic.judged import judged_rows
+from pointsman.traffic.work import Work
 
 TRAIN, CALIBRATE, TEST = "train", "calibrate", "test"
 _UNTIL = ((0.65, TRAIN), (0.8, CALIBRATE), (1.01, TEST))

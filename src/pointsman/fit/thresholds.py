@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pointsman.decision import Reason
 from pointsman.errors import DataError
 from pointsman.evaluation.bootstrap import Bootstrap, Interval
 from pointsman.evaluation.bootstrap import Rows as Drawn
+from pointsman.evaluation.quality import router_scores
 from pointsman.fit.rows import Floats, Rows
-from pointsman.labels import CLOUD
 from pointsman.runtime.router import Router
 
 _SHARES = np.linspace(0.0, 1.0, 11)
@@ -55,12 +54,7 @@ class ThresholdRow:
 
 def served_scores(router: Router, queries: Sequence[str]) -> Floats:
     """p_cloud of queries as it is served, float64 (queries,): 1 for what always goes to the cloud."""
-    unread = (Reason.EMPTY_TEXT, Reason.UNREADABLE_TEXT)
-    found = [
-        float(router.policy.safe_target == CLOUD) if decision.reason in unread else decision.p_cloud
-        for decision in router.route_many(queries)
-    ]
-    return np.array(found, np.float64)
+    return np.clip(router_scores(router, queries), 0.0, 1.0)
 
 
 def costs_of(rows: Rows) -> Costs:

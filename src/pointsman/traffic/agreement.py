@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from pointsman.errors import DataError
 from pointsman.evaluation.bootstrap import Bootstrap, Rows
-from pointsman.traffic.work import SCORES, Work
+from pointsman.traffic.judged import SCORES
+from pointsman.traffic.work import Work
 
 GATE = 0.4
 """Below this kappa (Landis and Koch 1977: fair, or worse) `fit` refuses unless told."""

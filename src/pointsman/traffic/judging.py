@@ -15,8 +15,9 @@ from pointsman.errors import DataError
 from pointsman.runtime.chat import text_of_messages
 from pointsman.traffic.checks import check
 from pointsman.traffic.endpoint import Call, Endpoint
+from pointsman.traffic.judged import SCORES
 from pointsman.traffic.prompts import PAIRWISE, REFERENCE, Prompt, asked_again
-from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE, SCORES, Answer, Query, Work
+from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE, Answer, Query, Work
 
 _LOCAL_FIRST, _CLOUD_FIRST = "local first", "cloud first"
 _PARAMETERS = {"temperature": 0}

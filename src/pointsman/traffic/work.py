@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pointsman.artifact.atomic import atomic_write
 from pointsman.errors import DataError, InputError
 
 FORMAT = 1
 FILE = "work.db"
-ROWS = "judged.jsonl"
 LOCAL_ROLE, CLOUD_ROLE = "local", "cloud"
 
 _TABLES = """
@@ -144,7 +142,7 @@ class Work:
         """Add queries; one that is there gets the new number of occurrences and the new weight."""
         start = self._db.execute("SELECT COUNT(*) FROM queries").fetchone()[0]
         rows = (
-            (q.id, start + at, q.text, _json(q.messages), _json(q.columns), q.occurrences, q.weight)
+            (q.id, start + at, q.text, as_json(q.messages), as_json(q.columns), q.occurrences, q.weight)
             for at, q in enumerate(queries)
         )
         self._db.executemany(
@@ -207,7 +205,7 @@ class Work:
     def judge(self, query: str, weak: float, strong: float, detail: Mapping[str, Any]) -> None:
         """Keep a query's judgement, in place of the one before."""
         self._db.execute(
-            "INSERT OR REPLACE INTO judgements VALUES (?, ?, ?, ?)", (query, weak, strong, _json(detail))
+            "INSERT OR REPLACE INTO judgements VALUES (?, ?, ?, ?)", (query, weak, strong, as_json(detail))
         )
 
     def judgements(self) -> dict[str, tuple[float, float, dict[str, Any]]]:
@@ -235,58 +233,6 @@ class Work:
         found = self._db.execute("SELECT query, verdict FROM labels ORDER BY number")
         return dict(found.fetchall())
 
-    def write_rows(self) -> int:
-        """Write `judged.jsonl`, which `train`, `calibrate` and `evaluate` read; returns the number of rows.
-
-        A person's verdict stands before the judge's.
-        """
-        rows = list(judged_rows(self))
-        with atomic_write(self.directory / ROWS, self.directory / f"{ROWS}.partial") as stream:
-            for row in rows:
-                stream.write(_json(row).encode("utf-8", "replace") + b"\n")
-        return len(rows)
-
-
-SCORES = {"local": (1.0, 0.0), "cloud": (0.0, 1.0), "tie": (1.0, 1.0)}
-"""Weak and strong score of a verdict: 1 for an answer that is at least as good as the other one."""
-
-
-def judged_rows(work: Work) -> Iterator[dict[str, Any]]:
-    """The rows that have scores, in the order of the log, as plain values."""
-    local, cloud = work.answers(LOCAL_ROLE), work.answers(CLOUD_ROLE)
-    judged, labels = work.judgements(), work.verdicts()
-    for query in work.queries(sampled=True):
-        verdict = labels.get(query.id, "")
-        if verdict in SCORES:
-            weak, strong = SCORES[verdict]
-            detail: dict[str, Any] = {"by": "person"}
-        elif query.id in judged:
-            weak, strong, detail = judged[query.id]
-        else:
-            continue
-        row = {
-            "query": query.text,
-            "weak_score": weak,
-            "strong_score": strong,
-            "weight": query.weight,
-            "columns": query.columns,
-            "judgement": detail,
-        }
-        for role, answers in (("local", local.get(query.id)), ("cloud", cloud.get(query.id))):
-            row[role] = {} if not answers else _means(answers)
-        yield row
-
-
-def _means(answers: list[Answer]) -> dict[str, float | None]:
-    """Tokens, cost and seconds of one answer: the mean over the samples."""
-    costs = [a.cost for a in answers if a.cost is not None]
-    return {
-        "tokens_in": sum(a.tokens_in for a in answers) / len(answers),
-        "tokens_out": sum(a.tokens_out for a in answers) / len(answers),
-        "seconds": sum(a.seconds for a in answers) / len(answers),
-        "cost": sum(costs) / len(costs) if costs else None,
-    }
-
 
 def _prepare(db: sqlite3.Connection, directory: Path) -> None:
     """Make the tables of a new database, and take the lock.
@@ -308,5 +254,6 @@ def _prepare(db: sqlite3.Connection, directory: Path) -> None:
     db.execute("COMMIT")
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """A value as one line of JSON; what JSON has no form for as its text."""
     return json.dumps(value, ensure_ascii=False, default=str)

@@ -44,14 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from pointsman.artifact.address import open_artifact
     from pointsman.artifact.store import refuse_existing
     from pointsman.fit.rows import CALIBRATE, TEST, read_rows
-    from pointsman.fit.thresholds import (
-        costs_of,
-        pick,
-        served_scores,
-        threshold_row,
-        thresholds_for,
-        wrong_decisions,
-    )
+    from pointsman.fit.thresholds import costs_of, pick, served_scores, threshold_table, wrong_decisions
     from pointsman.runtime.router import Router
     from pointsman.traffic.work import Work
 
@@ -70,8 +63,7 @@ def run(args: argparse.Namespace) -> int:
         rows = rows.only(CALIBRATE, TEST)
     router = Router.open(artifact)
     p_cloud = served_scores(router, rows.queries)
-    costs = costs_of(rows)
-    table = [threshold_row(rows, p_cloud, t, costs, args.per_month) for t in thresholds_for(rows, p_cloud)]
+    table = threshold_table(rows, p_cloud, costs_of(rows), args.per_month)
     chosen = None if record and not record["recommended"] and not wish else pick(table, **wish)
     wrong = {} if chosen is None else wrong_decisions(rows, p_cloud, chosen.threshold)
     found: dict[str, Any] = {

@@ -13,7 +13,7 @@ from pointsman.fit.comparison import FITTED
 from pointsman.fit.rows import CALIBRATE, TEST, Floats, Rows
 from pointsman.fit.run import Fitted
 from pointsman.fit.stack import ROUTER
-from pointsman.fit.thresholds import Costs, costs_of, pick, threshold_row, thresholds_for, wrong_decisions
+from pointsman.fit.thresholds import Costs, costs_of, pick, threshold_table, wrong_decisions
 
 _WIDTH, _HEIGHT, _MARGIN = 560, 300, 48
 _COLOURS = ("var(--ours)", "var(--other)", "var(--aim)", "var(--bad)")
@@ -78,7 +78,6 @@ def _curves(fitted: Fitted, rows: Rows, costs: Costs, currency: str) -> str:
 
 
 def _thresholds(rows: Rows, p_cloud: Floats, costs: Costs, currency: str) -> str:
-    made = [threshold_row(rows, p_cloud, t, costs, _PER) for t in thresholds_for(rows, p_cloud)]
     found = [
         (
             f"{row.threshold:.3f}",
@@ -87,7 +86,7 @@ def _thresholds(rows: Rows, p_cloud: Floats, costs: Costs, currency: str) -> str
             "-" if row.month is None else f"{row.month:,.3f}",
             "-" if row.saved is None else f"{row.saved:.0%}",
         )
-        for row in made
+        for row in threshold_table(rows, p_cloud, costs, _PER)
     ]
     heads = ("threshold", "to the cloud", "quality", f"{currency} per {_PER:,.0f} queries", "saved")
     return _table(heads, found)
@@ -103,7 +102,7 @@ def _reliability(rows: Rows, p_cloud: Floats) -> str:
 
 
 def _wrong(rows: Rows, p_cloud: Floats) -> str:
-    table = [threshold_row(rows, p_cloud, t, Costs(None, None), _PER) for t in thresholds_for(rows, p_cloud)]
+    table = threshold_table(rows, p_cloud, Costs(None, None), _PER)
     at = pick(table, share=float(np.average(rows.gain > 0, weights=rows.weight)))
     parts = [_note(f"At a threshold of {at.threshold:.3f}, {at.share:.0%} of the queries to the cloud.")]
     for kind, queries in wrong_decisions(rows, p_cloud, at.threshold).items():

@@ -110,6 +110,11 @@ def threshold_row(
     )
 
 
+def threshold_table(rows: Rows, p_cloud: Floats, costs: Costs, per_month: float) -> list[ThresholdRow]:
+    """What each of `thresholds_for` does."""
+    return [threshold_row(rows, p_cloud, t, costs, per_month) for t in thresholds_for(rows, p_cloud)]
+
+
 def pick(
     table: Sequence[ThresholdRow],
     *,

@@ -22,7 +22,6 @@ INT8 = "onnx/model_quantized.onnx"
 FP16 = "onnx/model_fp16.onnx"
 
 PARITY_REPORT = "reports/parity.json"
-BENCHMARK_REPORT = "reports/benchmark.json"
 
 VARIANTS = {"plain": PLAIN, "folded": FOLDED, "int8": INT8, "fp16": FP16}
 """What a variant's file is called; an artifact holds at least one of them."""

@@ -19,7 +19,6 @@ from pointsman.artifact.store import Artifact, copy_artifact
 from pointsman.errors import ArtifactError, ArtifactNotFoundError, InputError, MissingExtraError
 from pointsman.runtime.router import Router
 
-FLAVORS = ("pyfunc", "onnx")
 ARTIFACT_TAG = "pointsman.artifact"
 """Tag of a model version: the artifact's id."""
 COLUMN = "query"
@@ -68,7 +67,7 @@ def register(artifact: Artifact, name: str, alias: str | None = None, flavor: st
         artifact: what to register.
         name: of the registered model; it is made where it is not.
         alias: pointed at the version when it is there, for example `stable`.
-        flavor: one of `FLAVORS`.
+        flavor: `pyfunc` or `onnx`.
     """
     mlflow = _mlflow()
     address = log(artifact, flavor)

@@ -59,12 +59,6 @@ def brier(is_true: _Bools, p: _Floats) -> float:
     return float(np.mean((p - is_true) ** 2))
 
 
-def log_loss(is_true: _Bools, p: _Floats) -> float:
-    """Mean negative log-likelihood in nats, lower is better."""
-    kept = np.clip(p, 1e-12, 1.0 - 1e-12)
-    return float(-np.mean(np.where(is_true, np.log(kept), np.log1p(-kept))))
-
-
 def reliability(is_true: _Bools, p: _Floats, bins: int = CALIBRATION_BINS) -> tuple[ReliabilityBin, ...]:
     """Bins of equal width over 0..1, as a reliability diagram shows them."""
     place = np.minimum((p * bins).astype(np.int64), bins - 1)

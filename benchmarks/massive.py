@@ -29,7 +29,8 @@ from safetensors.numpy import load_file, save_file
 
 from pointsman.artifact.manifest import Limits
 from pointsman.bench.environment import capture_environment
-from pointsman.convert.checkpoint import WEIGHTS, Checkpoint, read_checkpoint
+from pointsman.convert.checkpoint import Checkpoint, read_checkpoint
+from pointsman.convert.checkpoint_files import WEIGHTS
 from pointsman.convert.emit import FloatProducts, emit
 from pointsman.convert.fold import fold
 from pointsman.convert.inputs import ProofTexts, proof_texts

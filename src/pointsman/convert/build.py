@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pointsman.artifact.store import Artifact, refuse_existing
 from pointsman.convert.artifact_files import write_artifact
-from pointsman.convert.candidates import fold_candidate, int8_candidate
+from pointsman.convert.candidates import TorchSide, fold_candidate, int8_candidate
 from pointsman.convert.inputs import read_inputs
 from pointsman.convert.options import ExportOptions
 from pointsman.convert.validation import judge
@@ -35,12 +35,12 @@ def export(checkpoint_path: Path, output: Path, options: ExportOptions, progress
     refuse_existing(output)
     inputs = read_inputs(checkpoint_path, options, progress)
     folded, fold = fold_candidate(inputs)
-    plain, candidates, reference = None, (), None
+    torch = TorchSide(None, (), None)
     if options.plain or options.validate or options.half or folded is None:
-        # torch is imported only where something asks for it.
+        # torch itself is imported only where something asks for it.
         from pointsman.convert.torch_candidates import torch_side
 
-        plain, candidates, reference = torch_side(inputs, is_folded=folded is not None)
-    made = (fold, *candidates, *int8_candidate(inputs, folded, plain))
-    judged, comparisons = judge(inputs, made, reference) if reference else (made, {})
+        torch = torch_side(inputs, is_folded=folded is not None)
+    made = (fold, *torch.candidates, *int8_candidate(inputs, folded, torch.plain))
+    judged, comparisons = judge(inputs, made, torch.reference) if torch.reference else (made, {})
     return Exported(write_artifact(inputs, judged, comparisons, output), comparisons)

@@ -14,6 +14,7 @@ from pointsman.convert.mobilebert import MobileBertConfig, mobilebert_from_weigh
 from pointsman.convert.quantize import QuantizationReport, quantize
 from pointsman.convert.static_int8 import quantize_static
 from pointsman.errors import ConversionError, PointsmanError, UnsupportedModelError
+from pointsman.evaluation.parity import Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,21 @@ class Candidate:
     def refused(self, reasons: Iterable[str]) -> "Candidate":
         """The same without its graph, with the reasons on record."""
         return replace(self, model=None, record={**self.record, "refused": "; ".join(reasons)})
+
+
+@dataclass(frozen=True, slots=True)
+class TorchSide:
+    """What only torch can make.
+
+    Attributes:
+        plain: the graph by torch's exporter; None where nothing asks for it.
+        candidates: that graph, and what is made of it.
+        reference: the checkpoint's answers; None without validation.
+    """
+
+    plain: onnx.ModelProto | None
+    candidates: tuple[Candidate, ...]
+    reference: Reference | None
 
 
 def fold_candidate(inputs: ExportInputs) -> tuple[FoldedMobileBert | None, Candidate]:

@@ -5,19 +5,16 @@ import time
 import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from pointsman.convert.candidates import Candidate
+from pointsman.convert.candidates import Candidate, TorchSide
 from pointsman.convert.inputs import ExportInputs
 from pointsman.convert.optimize import fuse
 from pointsman.convert.reference import same_tokens, torch_reference
 from pointsman.convert.torch_export import export_plain, load_model
 from pointsman.errors import ConversionError
-from pointsman.evaluation.parity import Reference
-
-TorchSide = tuple[onnx.ModelProto | None, tuple[Candidate, ...], Reference | None]
 
 
 def torch_side(inputs: ExportInputs, *, is_folded: bool) -> TorchSide:
-    """The plain graph, the candidates that are made of it, and the checkpoint's answers; None where unasked.
+    """Everything that needs torch, as far as the options ask for it.
 
     Args:
         inputs: of the export.
@@ -48,7 +45,7 @@ def torch_side(inputs: ExportInputs, *, is_folded: bool) -> TorchSide:
     if options.validate:
         inputs.progress(f"reference: {len(inputs.proof.tokens)} texts through PyTorch in float32 and float64")
         reference = torch_reference(model, inputs.proof, inputs.checkpoint.labels.cloud_index)
-    return plain, tuple(candidates), reference
+    return TorchSide(plain, tuple(candidates), reference)
 
 
 def _fused(inputs: ExportInputs, plain: onnx.ModelProto) -> Candidate:

@@ -21,7 +21,8 @@ from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from pointsman.artifact.layout import CONFIG
-from pointsman.convert.checkpoint import WEIGHTS, Checkpoint
+from pointsman.convert.checkpoint import Checkpoint
+from pointsman.convert.checkpoint_files import WEIGHTS
 from pointsman.convert.options import Shape
 from pointsman.errors import CheckpointError, ConversionError
 

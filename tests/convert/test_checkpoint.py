@@ -10,7 +10,8 @@ from safetensors.numpy import load_file, save_file
 from tests.convert.tiny_checkpoint import write_checkpoint
 
 from pointsman.cli.export import parse_labels
-from pointsman.convert.checkpoint import INDEX, WEIGHTS, read_checkpoint
+from pointsman.convert.checkpoint import read_checkpoint
+from pointsman.convert.checkpoint_files import INDEX, WEIGHTS
 from pointsman.convert.torch_export import load_model
 from pointsman.errors import CheckpointError, SettingsError
 

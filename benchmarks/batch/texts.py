@@ -10,12 +10,19 @@ SHORT_WORDS = 12
 """Words of a short query at most, before it is edited."""
 
 
+def own_queries(seed: int | None = None) -> list[str]:
+    """The project's own queries, of every length; with a seed, shuffled by it."""
+    text = (files("pointsman") / "datasets" / "queries.jsonl").read_text(encoding="utf-8")
+    own = [query for line in text.splitlines() if (query := json.loads(line)["query"]).strip()]
+    if seed is not None:
+        random.Random(seed).shuffle(own)
+    return own
+
+
 def short_queries(seed: int) -> Iterator[str]:
     """Without an end: a query of the project's, edited once or twice."""
     chance = random.Random(seed)
-    text = (files("pointsman") / "datasets" / "queries.jsonl").read_text(encoding="utf-8")
-    own = [query for line in text.splitlines() if (query := json.loads(line)["query"]).strip()]
-    short = [query for query in own if len(query.split()) <= SHORT_WORDS]
+    short = [query for query in own_queries() if len(query.split()) <= SHORT_WORDS]
     words = sorted({word for query in short for word in query.split()})
     edits = _edits(chance, words)
     while True:

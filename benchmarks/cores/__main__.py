@@ -1,0 +1,59 @@
+"""Measure what the second core is worth: side by side against one thread, free and beside a busy core.
+
+    python -m benchmarks.cores                                   # the library: some minutes
+    python -m benchmarks.cores --part gateway --base CHECKOUT    # `/predict` against another checkout's; needs wrk
+
+Ratios are taken within a round, and rounds alternate. Timings go to results/cores/cores.json, and
+docs/benchmarking.md shows what `python -m benchmarks.render` makes of them.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cores import gateway, library
+from benchmarks.cores.page import RESULT, measured_table
+
+from pointsman.bench.environment import capture_environment
+
+PARTS = {
+    "many": library.many,
+    "many_beside_busy": library.many_beside_busy,
+    "one_by_one": library.one_by_one,
+    "callers": library.callers,
+    "stages": library.stages,
+    "gateway": gateway.gateway,
+}
+"""In the order in which they run."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--part", action="append", choices=tuple(PARTS), help="only these; the others stay in the result"
+    )
+    parser.add_argument("--artifact", type=Path, help="default: the shipped router")
+    parser.add_argument("--base", type=Path, help="an older checkout, for the part `gateway`")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--output", type=Path, default=RESULT)
+    args = parser.parse_args()
+    environment = capture_environment().to_dict()
+    command = " ".join(["python", "-m", "benchmarks.cores", *(f"--part {name}" for name in args.part or ())])
+    result: dict[str, Any] = {"schema": 1, "parts": {}}
+    if args.output.is_file():
+        result = json.loads(args.output.read_text(encoding="utf-8"))
+    for name in args.part or [name for name in PARTS if name != "gateway" or args.base]:
+        measured = PARTS[name](args)
+        result["parts"][name] = {"command": command, "environment": environment, **measured}
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        args.output.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    print(measured_table(result["parts"]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

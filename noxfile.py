@@ -230,11 +230,16 @@ def _node_runtimes(session: nox.Session) -> None:
 
 @nox.session(python=False, default=False)
 def peers(session: nox.Session) -> None:
-    """Install what S3 compares the gateway with, and what G1 and G4 fuzz it with."""
+    """Install what S3 compares the gateway with, what G1 and G4 fuzz it with, and OpenVINO with NNCF.
+
+    `.peers/openvino/bin/python -m pointsman bench ...` then has their rows, and so has `benchmarks.massive`.
+    """
     _environment(session, PEERS / "litserve", "litserve", "onnxruntime", "tokenizers", "numpy")
     _environment(session, PEERS / "schemathesis", "schemathesis")
     atheris = ("--constraint", "constraints.txt", "--editable", ".[serve]", "atheris")
     _environment(session, PEERS / "atheris", *atheris)
+    openvino = ("--constraint", "constraints.txt", "--editable", ".[export]", "openvino", "nncf", "pytest")
+    _environment(session, PEERS / "openvino", *openvino)
 
 
 @nox.session(python=False, default=False)

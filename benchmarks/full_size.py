@@ -1,6 +1,7 @@
 """Measure the full-size model, 24 blocks and 24.8 million parameters: every row of the figures to reach.
 
     python -m benchmarks.full_size --tokenizer DIR [--queries FILE] [--output DIR] [--quick]
+    python -m benchmarks.full_size --tokenizer DIR --bert --quick     # BERT-base's shape: 12 layers of 768
 
 The weights are random, from a seed, with norm scales around 1: right for speed, which does not depend on
 their values, and for nothing else. The checkpoint lives in a temporary folder, says so in its name, is
@@ -17,37 +18,39 @@ import tempfile
 from pathlib import Path
 
 SEED = 0
-NAME = "random-weights-24-blocks"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--tokenizer", type=Path, required=True, help="a folder with tokenizer.json")
     parser.add_argument("--queries", type=Path, help="JSONL with a `query` a line; default: the shipped ones")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/full-size"))
-    parser.add_argument("--blocks", type=int, default=24, help="fewer, to try the script")
+    parser.add_argument("--output", type=Path, help="default: benchmarks/results/full-size, or bert-base")
+    parser.add_argument("--bert", action="store_true", help="BERT-base's shape instead of MobileBERT's")
+    parser.add_argument("--blocks", type=int, help="fewer, to try the script")
     parser.add_argument("--quick", action="store_true", help="fewer shapes and calls")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint, artifact = Path(folder) / NAME, Path(folder) / "artifact"
-        write_checkpoint(checkpoint, args.tokenizer, args.blocks)
+        blocks = args.blocks or (12 if args.bert else 24)
+        checkpoint = Path(folder) / f"random-weights-{blocks}-blocks"
+        artifact = Path(folder) / "artifact"
+        write_checkpoint(checkpoint, args.tokenizer, blocks, bert=args.bert)
         pointsman("export", checkpoint, "--output", artifact, "--no-validate")
         options = ["--quick"] if args.quick else []
         options += ["--queries", args.queries] if args.queries else []
-        pointsman("bench", artifact, "--reference", checkpoint, "--output", args.output, *options)
+        output = args.output or Path("benchmarks/results") / ("bert-base" if args.bert else "full-size")
+        pointsman("bench", artifact, "--reference", checkpoint, "--output", output, *options)
     return 0
 
 
-def write_checkpoint(path: Path, tokenizer: Path, blocks: int) -> None:
-    """A MobileBERT of the published sizes with random weights."""
+def write_checkpoint(path: Path, tokenizer: Path, blocks: int, *, bert: bool = False) -> None:
+    """A MobileBERT or a BERT of the published sizes with random weights."""
     import torch
-    from transformers import MobileBertConfig, MobileBertForSequenceClassification
+    from transformers import AutoModelForSequenceClassification, BertConfig, MobileBertConfig
 
     torch.manual_seed(SEED)
-    config = MobileBertConfig(
-        num_hidden_layers=blocks, id2label={0: "local", 1: "cloud"}, label2id={"local": 0, "cloud": 1}
-    )
-    model = MobileBertForSequenceClassification(config).eval()
+    labels = {"id2label": {0: "local", 1: "cloud"}, "label2id": {"local": 0, "cloud": 1}}
+    config = (BertConfig if bert else MobileBertConfig)(num_hidden_layers=blocks, **labels)
+    model = AutoModelForSequenceClassification.from_config(config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "LayerNorm.weight" in name:

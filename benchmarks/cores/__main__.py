@@ -1,10 +1,10 @@
 """Measure what the second core is worth: side by side against one thread, free and beside a busy core.
 
     python -m benchmarks.cores                                   # the library: some minutes
-    python -m benchmarks.cores --part gateway --base CHECKOUT    # `/predict` against another checkout's; needs wrk
+    python -m benchmarks.cores --part gateway --base CHECKOUT    # `/predict` against another's; needs wrk
 
 Ratios are taken within a round, and rounds alternate. Timings go to results/cores/cores.json, and
-docs/benchmarking.md shows what `python -m benchmarks.render` makes of them.
+docs/benchmarking.md shows the figures that follow from them.
 """
 
 import argparse
@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cores import gateway, library
-from benchmarks.cores.page import RESULT, measured_table
+from benchmarks.cores.figures import measured, modelled
+from benchmarks.figures import FOLDER, record
 
 from pointsman.bench.environment import capture_environment
 
+RESULT = FOLDER.parent / "cores" / "cores.json"
 PARTS = {
     "many": library.many,
     "many_beside_busy": library.many_beside_busy,
@@ -41,17 +43,19 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--output", type=Path, default=RESULT)
     args = parser.parse_args()
-    environment = capture_environment().to_dict()
-    command = " ".join(["python", "-m", "benchmarks.cores", *(f"--part {name}" for name in args.part or ())])
+    environment = capture_environment()
+    command = "python -m benchmarks.cores --base CHECKOUT"
     result: dict[str, Any] = {"schema": 1, "parts": {}}
     if args.output.is_file():
         result = json.loads(args.output.read_text(encoding="utf-8"))
     for name in args.part or [name for name in PARTS if name != "gateway" or args.base]:
-        measured = PARTS[name](args)
-        result["parts"][name] = {"command": command, "environment": environment, **measured}
+        result["parts"][name] = PARTS[name](args)
         args.output.parent.mkdir(parents=True, exist_ok=True)
         args.output.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    print(measured_table(result["parts"]))
+    figures = [*measured(result["parts"]), *modelled(result["parts"])]
+    if args.output == RESULT:
+        record("cores", command, figures, environment)
+    print("\n".join(f"{figure.what}: {figure.shown()}" for figure in figures))
     return 0
 
 

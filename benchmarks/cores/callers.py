@@ -1,6 +1,6 @@
 """One process that runs the model on N threads side by side, and prints the bytes that it then holds.
 
-What a run took, its arena keeps; the peak of the whole process is that of opening the model, which would hide it.
+What a run took, its arena keeps. The peak of the process says less: opening the model reached it.
 """
 
 import sys

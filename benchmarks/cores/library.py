@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
@@ -46,7 +47,9 @@ def one_by_one(args: argparse.Namespace) -> dict[str, Any]:
     one, default = _router(args, 1), _router(args, None)
     texts = queries(SINGLE)
     rounds = _in_turns(
-        args.rounds, lambda: [one.route(text) for text in texts], lambda: [default.route(text) for text in texts]
+        args.rounds,
+        lambda: [one.route(text) for text in texts],
+        lambda: [default.route(text) for text in texts],
     )
     return {"texts": len(texts), "threads": default.session.threads, "rounds": rounds}
 
@@ -67,10 +70,8 @@ def stages(args: argparse.Namespace) -> dict[str, Any]:
         encodings = router.encode(texts)
         encoded = time.perf_counter() - started
         batches = list(plan_batches([len(encoding.ids) for encoding in encodings]))[::-1]
-        runs = [
-            _timed(lambda ids=[encodings[index].ids for index in batch]: router.session.run(*pad(ids, pad_id=0)))
-            for batch in batches
-        ]
+        feeds = [pad([encodings[index].ids for index in batch], pad_id=0) for batch in batches]
+        runs = [_timed(partial(router.session.run, *feed)) for feed in feeds]
         rounds.append({"whole": whole, "encode": encoded, "runs": runs})
     return {"texts": len(texts), "rounds": rounds}
 

@@ -9,7 +9,7 @@ from typing import Any
 from pointsman.bench.worker import Subject, serve
 
 
-class Fake:
+class Fake(Subject):
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.mode = settings.get("mode", "")
         self.name, self.log = settings.get("name", ""), settings.get("log")

@@ -74,6 +74,16 @@ def test_what_is_left_out_is_not_even_made(artifact: Artifact, tmp_path: Path) -
     assert "folded" not in {worker.backend for worker in plan.workers}
 
 
+def test_a_peer_that_is_not_installed_says_how_to_get_it(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    plan = planned(artifact, tmp_path / "made")
+    reasons = {backend.name: backend.skipped for backend in plan.backends}
+    for name in ("openvino", "openvino_nncf", "openvino_nncf_rate"):
+        assert "openvino and nncf: not installed; `nox -s peers`" in reasons[name]
+
+
 def test_products_are_measured_where_they_were_made(artifact: Artifact, tmp_path: Path) -> None:
     plan = planned(artifact, tmp_path / "made")
     worker = next(worker for worker in plan.workers if worker.backend == "folded_products")

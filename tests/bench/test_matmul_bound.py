@@ -106,7 +106,7 @@ def test_the_worker_runs_bare_products_by_shape(tmp_path: Path, make: object) ->
     subject.run(ids, ids)
     with pytest.raises(KeyError):
         subject.run(ids[:1], ids[:1])
-    with pytest.raises(InputError, match="no texts"):
+    with pytest.raises(InputError, match="tokens only"):
         subject.bulk(["a"])
 
 

@@ -42,10 +42,11 @@ def test_what_is_not_understood_is_refused(text: str) -> None:
 
 
 def test_names_say_shape_and_threads() -> None:
-    names = [scenario.name for scenario in (SHORT, MIX, BATCH, BULK, COLD)]
+    rate = Scenario(Kind.RATE, 2, 1, (16,))
+    names = [scenario.name for scenario in (SHORT, MIX, BATCH, BULK, COLD, rate)]
     assert names == [
         "1x8, 1 thread", "1xmix, 1 thread", "32x32, 2 threads", "300 texts, 2 threads",
-        "cold start, 2 threads",
+        "cold start, 2 threads", "1x16 side by side, 2 threads",
     ]  # fmt: skip
 
 
@@ -56,6 +57,7 @@ def test_names_say_shape_and_threads() -> None:
         (Kind.LATENCY, 1, 0, (8,)),
         (Kind.LATENCY, 1, 1, ()),
         (Kind.LATENCY, 1, 1, (1,)),
+        (Kind.RATE, 1, 1, ()),
         (Kind.BULK, 1, 1, (8,)),
     ],
 )

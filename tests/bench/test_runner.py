@@ -7,6 +7,7 @@ import pytest
 
 from pointsman.bench.results import Kind, Scenario
 from pointsman.bench.runner import (
+    SIDE_BY_SIDE,
     SLICES,
     Effort,
     Inputs,
@@ -91,6 +92,15 @@ def test_a_backend_that_fails_leaves_the_others_be(inputs: Inputs) -> None:
     assert [(run.backend, run.scenario) for run in measured.runs] == [
         ("good", SHORT.name), ("dies", SHORT.name), ("good", LONG.name),
     ]  # fmt: skip
+
+
+def test_a_rate_is_a_batch_among_others_side_by_side(inputs: Inputs, tmp_path: Path) -> None:
+    log, effort = tmp_path / "calls", replace(EFFORT, processes=1, rounds=1)
+    worker = Worker("rate", FAKE, {"name": "run", "log": str(log)})
+    measured = measure_workers([worker], [Scenario(Kind.RATE, 2, 1, (8,))], inputs, effort, lambda line: None)
+    (run,) = measured.runs
+    batches = len(log.read_text().splitlines())
+    assert batches == (len(run.warmups_ns) + len(run.calls_ns)) * 2 * SIDE_BY_SIDE
 
 
 def test_a_backend_takes_its_own_scenarios(inputs: Inputs) -> None:

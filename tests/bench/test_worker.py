@@ -1,13 +1,14 @@
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pointsman.bench.worker import LatencyJob, measure_bulk, measure_latency, read_texts
+from pointsman.bench.worker import LatencyJob, Subject, measure_bulk, measure_latency, read_texts
 
 
-class Recorder:
+class Recorder(Subject):
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
         self.ids: list[Any] = []
@@ -36,6 +37,14 @@ def test_warmups_stand_apart() -> None:
     assert (len(timings.warmups_ns), len(timings.calls_ns)) == (2, 5)
     assert len(subject.shapes) == 7
     assert all(timing > 0 for timing in timings.warmups_ns + timings.calls_ns)
+
+
+def test_batches_side_by_side_share_the_time_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, clock = Recorder(), iter(range(0, 10**6, 400))
+    monkeypatch.setattr(time, "perf_counter_ns", lambda: next(clock))
+    timings = measure_latency(subject, job(side_by_side=4, warmups=1, min_calls=1))
+    assert (timings.warmups_ns, timings.calls_ns) == ([100], [100])
+    assert len(subject.shapes) == 8
 
 
 def test_a_mix_is_measured_in_whole_turns() -> None:

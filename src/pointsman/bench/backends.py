@@ -7,9 +7,10 @@ optimizer, the usual dynamic quantization, bare matrix products) live in a folde
 import importlib.util
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from pointsman.artifact.layout import CONFIG, PLAIN
 from pointsman.artifact.store import Artifact
 from pointsman.bench.cold_start import CONVERT, ROUTER, TORCH
 from pointsman.bench.matmul_bound import write_products
+from pointsman.bench.nncf_peer import quantize_by_nncf
 from pointsman.bench.results import Backend, Kind, Scenario
 from pointsman.bench.runner import Program, Worker
 from pointsman.errors import PointsmanError
 
 STOCK = "pointsman.bench.worker_onnx"
+OPENVINO = "pointsman.bench.worker_openvino"
 EAGER = "pointsman.bench.worker_torch"
 OURS = "pointsman.bench.worker_router"
 
@@ -94,7 +97,9 @@ def _stock(plan: Plan, artifact: Artifact, folder: Path, leave_out: Sequence[str
         "plain": "plain ONNX export",
         "ort_optimized": "ONNX Runtime's optimizer",
         "guide_quantized": "quantize_dynamic, QUInt8",
-        "openvino": "OpenVINO",
+        "openvino": "OpenVINO, float32",
+        "openvino_nncf": "OpenVINO, int8 by NNCF",
+        "openvino_nncf_rate": "OpenVINO, int8 by NNCF, throughput hint",
     }
     if "plain" not in artifact.manifest.variants:
         for name, title in titles.items():
@@ -104,25 +109,52 @@ def _stock(plan: Plan, artifact: Artifact, folder: Path, leave_out: Sequence[str
     _add_stock(plan, "plain", titles["plain"], plain)
     for name, make in (("ort_optimized", _optimize), ("guide_quantized", _quantize)):
         path = folder / f"{name}.onnx"
-        if name in leave_out:
-            plan.skip(name, titles[name], LEFT_OUT)
-            continue
-        try:
-            with _quiet():
-                plan.facts[name] = make(plain, path, artifact)
-        except Exception as error:  # noqa: BLE001 - the tools raise whatever they like; the table says it
-            plan.skip(name, titles[name], f"the tool failed: {type(error).__name__}: {error}"[:200])
-            continue
-        _add_stock(plan, name, titles[name], path)
-    if importlib.util.find_spec("openvino") is None:
-        plan.skip("openvino", titles["openvino"], "OpenVINO is not installed")
-    else:
-        _add_stock(plan, "openvino", titles["openvino"], plain, kind="openvino")
+        reason = LEFT_OUT if name in leave_out else _make(plan, name, partial(make, plain, path, artifact))
+        if reason:
+            plan.skip(name, titles[name], reason)
+        else:
+            _add_stock(plan, name, titles[name], path)
+    _openvino(plan, titles, artifact, folder, leave_out)
 
 
-def _add_stock(plan: Plan, name: str, title: str, path: Path, kind: str = "onnx") -> None:
+def _openvino(
+    plan: Plan, titles: Mapping[str, str], artifact: Artifact, folder: Path, leave_out: Sequence[str]
+) -> None:
+    """OpenVINO on the plain file, and on what NNCF makes of it, by both of its hints."""
+    plain, int8 = artifact.path / PLAIN, folder / "nncf.xml"
+    missing = [name for name in ("openvino", "nncf") if importlib.util.find_spec(name) is None]
+    no_int8 = f"{' and '.join(missing)}: not installed; `nox -s peers` makes an environment with both"
+    if not missing:
+        wanted = {"openvino_nncf", "openvino_nncf_rate"} - set(leave_out)
+        quantize = partial(quantize_by_nncf, plain, int8, artifact)
+        no_int8 = _make(plan, "openvino_nncf", quantize) if wanted else LEFT_OUT
+    no_float32 = no_int8 if "openvino" in missing else ""
+    for name, reason, file, hint in (
+        ("openvino", no_float32, plain, "LATENCY"),
+        ("openvino_nncf", no_int8, int8, "LATENCY"),
+        ("openvino_nncf_rate", no_int8, int8, "THROUGHPUT"),
+    ):
+        if reason:
+            plan.skip(name, titles[name], reason)
+            continue
+        size = sum(path.stat().st_size for path in {file, file.with_suffix(".bin")} if path.is_file())
+        plan.backends.append(Backend(name, titles[name], size))
+        plan.workers.append(Worker(name, OPENVINO, {"model": str(file), "hint": hint}))
+
+
+def _make(plan: Plan, name: str, make: Callable[[], Mapping[str, Any]]) -> str:
+    """Make a file with somebody else's tool and keep its facts; why it failed, or nothing."""
+    try:
+        with _quiet():
+            plan.facts[name] = make()
+    except Exception as error:  # noqa: BLE001 - the tools raise whatever they like; the table says it
+        return f"the tool failed: {type(error).__name__}: {error}"[:200]
+    return ""
+
+
+def _add_stock(plan: Plan, name: str, title: str, path: Path) -> None:
     plan.backends.append(Backend(name, title, path.stat().st_size))
-    plan.workers.append(Worker(name, STOCK, {"kind": kind, "model": str(path)}))
+    plan.workers.append(Worker(name, STOCK, {"kind": "onnx", "model": str(path)}))
 
 
 def _ours(plan: Plan, artifact: Artifact) -> None:

@@ -22,6 +22,8 @@ class Kind(StrEnum):
 
     LATENCY = "latency"
     """One batch of token ids through the model."""
+    RATE = "rate"
+    """One batch of several that run side by side: its share of the time."""
     BULK = "bulk"
     """Many texts to decisions, with tokenization and batching."""
     COLD_START = "cold_start"
@@ -39,7 +41,7 @@ class Scenario:
         threads: threads of the model, at least 1.
         batch: rows of one call; texts of one call where `kind` is bulk; at least 1.
         lengths: tokens per row, at least 2; calls take them in turn. More than one is a mix. Empty unless
-            `kind` is latency.
+            `kind` is latency or rate, which has one length.
     """
 
     kind: Kind
@@ -50,9 +52,10 @@ class Scenario:
     def __post_init__(self) -> None:
         if self.threads < 1 or self.batch < 1:
             raise DataError(f"scenario: expected threads and batch of at least 1, found {self}.")
-        if bool(self.lengths) != (self.kind is Kind.LATENCY) or any(length < 2 for length in self.lengths):
+        has_lengths = self.kind in (Kind.LATENCY, Kind.RATE)
+        if bool(self.lengths) != has_lengths or any(length < 2 for length in self.lengths):
             raise DataError(
-                f"scenario: lengths of at least 2 belong to latency, and only there, found {self}."
+                f"scenario: lengths of at least 2 belong to latency and rate, and only there, found {self}."
             )
 
     @property
@@ -65,6 +68,8 @@ class Scenario:
         """Batch and length in short: `1x16`, `1xmix`, `2000 texts`, or the kind."""
         if self.kind is Kind.LATENCY:
             return f"{self.batch}x{'mix' if self.is_mix else self.lengths[0]}"
+        if self.kind is Kind.RATE:
+            return f"{self.batch}x{self.lengths[0]} side by side"
         return f"{self.batch} texts" if self.kind is Kind.BULK else self.kind.value.replace("_", " ")
 
     @property

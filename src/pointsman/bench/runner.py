@@ -20,6 +20,8 @@ from pointsman.progress import Progress
 BULK_WARMUPS = 64
 SLICES = 3
 """Turns of a round of latencies: every backend gives a third of its calls, then the next third."""
+SIDE_BY_SIDE = 4
+"""Batches a thread of a call that measures a rate."""
 SETTLE_S = 0.02
 """Thread pools of the backend before stop spinning within this many seconds."""
 
@@ -75,7 +77,7 @@ class Worker:
     backend: str
     module: str
     settings: Mapping[str, Any]
-    kinds: frozenset[Kind] = frozenset({Kind.LATENCY})
+    kinds: frozenset[Kind] = frozenset({Kind.LATENCY, Kind.RATE})
     scenarios: frozenset[str] = frozenset()
 
     def takes(self, scenario: Scenario) -> bool:
@@ -130,7 +132,7 @@ def measure_workers(
 ) -> Measured:
     """Measure worker backends in scenarios, grouped by threads: a process has one number of threads."""
     measured = Measured()
-    scenarios = [scenario for scenario in scenarios if scenario.kind in (Kind.LATENCY, Kind.BULK)]
+    scenarios = [scenario for scenario in scenarios if scenario.kind in (Kind.LATENCY, Kind.RATE, Kind.BULK)]
     for threads in dict.fromkeys(scenario.threads for scenario in scenarios):
         group = [scenario for scenario in scenarios if scenario.threads == threads]
         for process in range(effort.processes):
@@ -235,14 +237,16 @@ def _job(scenario: Scenario, inputs: Inputs, effort: Effort) -> _Job:
     if scenario.kind is Kind.BULK:
         bulk = {"kind": "bulk", "queries": str(inputs.queries), "warmups": BULK_WARMUPS}
         return _Job(effort.whole_rounds, 1, bulk)
+    is_rate = scenario.kind is Kind.RATE
     latency = {
         "kind": "latency",
         "batch": scenario.batch,
         "lengths": list(scenario.lengths),
         "vocab_size": inputs.vocab_size,
-        "warmups": effort.warmups,
-        "min_calls": -(-effort.min_calls // SLICES),
+        "warmups": 1 if is_rate else effort.warmups,
+        "min_calls": 1 if is_rate else -(-effort.min_calls // SLICES),
         "max_calls": -(-effort.max_calls // SLICES),
         "min_time_s": effort.min_time_s / SLICES,
+        "side_by_side": SIDE_BY_SIDE * scenario.threads if is_rate else 1,
     }
     return _Job(effort.rounds, SLICES, latency)

@@ -62,7 +62,7 @@ class Preset:
             count = threads or written
             if kind is Kind.BULK:
                 return Scenario(kind, count, batch=len(lengths))
-            if kind is not Kind.LATENCY:
+            if kind not in (Kind.LATENCY, Kind.RATE):
                 return Scenario(kind, count)
             drawn = _draw(lengths, int(item["mix"])) if "mix" in item else (int(item["length"]),)
             return Scenario(kind, count, int(item["batch"]), drawn)

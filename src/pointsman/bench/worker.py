@@ -9,7 +9,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -18,6 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointsman.bench.environment import peak_rss_bytes
+from pointsman.errors import InputError
+
+Feed = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Token ids and mask of one batch."""
 
 SEED = 20260101
 WARM_SHARE = 0.25
@@ -26,13 +31,19 @@ FIRST_TOKEN = 1
 
 
 class Subject(Protocol):
-    """An opened backend."""
+    """An opened backend; it inherits what it does not do in a way of its own."""
 
+    @abstractmethod
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> object:
         """One batch through the model: int64 (batch, length), twice."""
 
+    def many(self, feeds: Sequence[Feed]) -> object:
+        """Several batches, side by side where the backend can, or else one after the other."""
+        return [self.run(*feed) for feed in feeds]
+
     def bulk(self, texts: list[str]) -> object:
         """Texts to decisions."""
+        raise InputError("bulk: this backend is measured on batches of tokens only.")
 
 
 Opener = Callable[[Mapping[str, Any]], Subject]
@@ -50,6 +61,7 @@ class LatencyJob:
         min_calls: calls that count, at least this many and at least 1.
         max_calls: no further turn is begun after this many.
         min_time_s: calls go on for at least this long, in seconds.
+        side_by_side: batches of a call; 1 runs one batch at a time. A timing is a batch's share.
     """
 
     batch: int
@@ -59,6 +71,7 @@ class LatencyJob:
     min_calls: int
     max_calls: int
     min_time_s: float
+    side_by_side: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +91,9 @@ def measure_latency(subject: Subject, job: LatencyJob) -> Timings:
         feeds.append((ids, np.ones_like(ids)))
 
     def turn() -> list[int]:
+        if job.side_by_side > 1:
+            batches = feeds * job.side_by_side
+            return [max(1, _timed(lambda: subject.many(batches)) // len(batches))]
         return [_timed(lambda feed=feed: subject.run(*feed)) for feed in feeds]  # type: ignore[misc]
 
     warmups = turn()

@@ -2,7 +2,7 @@
 
 `kind` says what to open: `onnx` (a session with nothing set but the threads), `loop` (the usual batch
 loop: the transformers tokenizer, 32 texts in arrival order, padded to the longest), `products` (a graph
-of bare matrix products, buffers bound before the clock starts), `openvino`.
+of bare matrix products, buffers bound before the clock starts).
 """
 
 import importlib
@@ -21,7 +21,7 @@ BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
-class StockSubject:
+class StockSubject(Subject):
     """A session with stock options, and a tokenizer where there are texts to read."""
 
     infer: Callable[[dict[str, NDArray[Any]]], Any]
@@ -58,7 +58,7 @@ class StockSubject:
 
 
 @dataclass(frozen=True, slots=True)
-class ProductsSubject:
+class ProductsSubject(Subject):
     """A graph of bare matrix products with its buffers bound; what it is fed does not matter."""
 
     session: ort.InferenceSession
@@ -68,13 +68,9 @@ class ProductsSubject:
         """All products once."""
         return self.session.run_with_iobinding(self.binding)
 
-    def bulk(self, texts: list[str]) -> object:
-        """Products read no texts."""
-        raise InputError("bulk: bare matrix products read no texts.")
-
 
 @dataclass(frozen=True, slots=True)
-class AnyProducts:
+class AnyProducts(Subject):
     """The products of several shapes: the one that fits the batch is run."""
 
     by_shape: Mapping[tuple[int, ...], ProductsSubject]
@@ -82,10 +78,6 @@ class AnyProducts:
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> object:
         """All products of a batch of this shape, once."""
         return self.by_shape[input_ids.shape].run(input_ids, attention_mask)
-
-    def bulk(self, texts: list[str]) -> object:
-        """Products read no texts."""
-        raise InputError("bulk: bare matrix products read no texts.")
 
 
 def open_stock(settings: Mapping[str, Any]) -> Subject:
@@ -95,8 +87,6 @@ def open_stock(settings: Mapping[str, Any]) -> Subject:
         files: Mapping[str, str] = settings["files"]
         shapes = {tuple(int(size) for size in name.split("x")): path for name, path in files.items()}
         return AnyProducts({shape: _open_products(path, threads) for shape, path in shapes.items()})
-    if kind == "openvino":
-        return _open_openvino(settings["model"], threads)
     session = _session(settings["model"], threads)
     inputs = tuple(item.name for item in session.get_inputs())
     tokenizer = _tokenizer(settings["checkpoint"]) if kind == "loop" else None
@@ -138,19 +128,6 @@ def _open_products(path: str, threads: int) -> ProductsSubject:
             shared[key] = ort.OrtValue.ortvalue_from_numpy(np.zeros(item.shape, dtype))
         binding.bind_ortvalue_output(item.name, shared[key])
     return ProductsSubject(session, binding)
-
-
-def _open_openvino(path: str, threads: int) -> Subject:
-    openvino = importlib.import_module("openvino")
-    options = {
-        "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-    }
-    compiled = openvino.Core().compile_model(path, "CPU", options)
-    request = compiled.create_infer_request()
-    names = tuple(item.get_any_name() for item in compiled.inputs)
-    return StockSubject(lambda feed: request.infer(feed)[0].copy(), names, None, 0)
 
 
 _DTYPES: dict[str, np.dtype[Any]] = {

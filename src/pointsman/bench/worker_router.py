@@ -3,14 +3,14 @@
 `python -m pointsman.bench.worker_router`, driven over standard input by `bench.runner`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pointsman.bench.worker import Subject, serve
+from pointsman.bench.worker import Feed, Subject, serve
 from pointsman.runtime.batching import MAX_BATCH_TOKENS
 from pointsman.runtime.router import Router
 from pointsman.runtime.session import SessionConfig
@@ -18,7 +18,7 @@ from pointsman.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class RouterSubject:
+class RouterSubject(Subject):
     """A router, as a benchmark sees it."""
 
     router: Router
@@ -32,6 +32,10 @@ class RouterSubject:
             lambda part: session.run(input_ids[part], attention_mask[part]), parts
         )
         return np.concatenate(answers) if len(answers) > 1 else answers[0]
+
+    def many(self, feeds: Sequence[Feed]) -> object:
+        """Batches side by side, as `route_many` runs them."""
+        return self.router.scheduler.map(lambda feed: self.router.session.run(*feed), feeds)
 
     def bulk(self, texts: list[str]) -> object:
         """Texts to decisions."""

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification
 
 from pointsman.bench.worker import Subject, serve
-from pointsman.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
-class TorchSubject:
+class TorchSubject(Subject):
     """A checkpoint in PyTorch, as a benchmark sees it."""
 
     model: Callable[..., Any]
@@ -29,10 +28,6 @@ class TorchSubject:
             return self.model(
                 input_ids=torch.from_numpy(input_ids), attention_mask=torch.from_numpy(attention_mask)
             ).logits.numpy()
-
-    def bulk(self, texts: list[str]) -> object:
-        """Not measured: the usual loop to be faster than runs over an ONNX file."""
-        raise InputError("bulk: PyTorch is measured on batches of tokens only.")
 
 
 def open_checkpoint(settings: Mapping[str, Any]) -> Subject:

@@ -56,19 +56,20 @@ def ratio_in_words(found: Ratio | None, unit: str = "x") -> str:
 def latency_tables(benchmark: Benchmark) -> tuple[Table, ...]:
     """Median milliseconds per shape, one table per number of threads, against the first backend measured."""
     tables = []
-    latency = [one for one in benchmark.scenarios if one.kind is Kind.LATENCY]
-    for threads in dict.fromkeys(one.threads for one in latency):
-        columns = [one for one in latency if one.threads == threads]
-        backends = [one for one in _measured(benchmark, columns) if not one.name.endswith("_products")]
-        if not backends:
-            continue
-        rows = [_latency_row(benchmark, backends[0], backend, columns) for backend in backends]
-        title = f"Median time of one call, {threads} thread{'s' if threads > 1 else ''}"
-        note = (
-            f"Batch x tokens. In brackets: how many times faster than {backends[0].title}, "
-            "median of the rounds. A mix holds the lengths of real queries; its figure is the mean."
-        )
-        tables.append(Table(title, ("", *(one.shape for one in columns)), tuple(rows), note))
+    for kind, what in ((Kind.LATENCY, "one call"), (Kind.RATE, "a batch among batches side by side")):
+        found = [one for one in benchmark.scenarios if one.kind is kind]
+        for threads in dict.fromkeys(one.threads for one in found):
+            columns = [one for one in found if one.threads == threads]
+            backends = [one for one in _measured(benchmark, columns) if not one.name.endswith("_products")]
+            if not backends:
+                continue
+            rows = [_latency_row(benchmark, backends[0], backend, columns) for backend in backends]
+            title = f"Median time of {what}, {threads} thread{'s' if threads > 1 else ''}"
+            note = (
+                f"Batch x tokens. In brackets: how many times faster than {backends[0].title}, "
+                "median of the rounds. A mix holds the lengths of real queries; its figure is the mean."
+            )
+            tables.append(Table(title, ("", *(one.shape for one in columns)), tuple(rows), note))
     return tuple(tables)
 
 
@@ -135,7 +136,7 @@ def whole_table(benchmark: Benchmark) -> Table:
     """Many texts, whole processes and conversion: time, memory, against the first of its kind."""
     rows = []
     for scenario in benchmark.scenarios:
-        if scenario.kind is Kind.LATENCY:
+        if scenario.kind in (Kind.LATENCY, Kind.RATE):
             continue
         backends = _measured(benchmark, [scenario])
         for backend in backends:

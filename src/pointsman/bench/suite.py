@@ -14,6 +14,7 @@ from pointsman.artifact.layout import CONFIG, TOKENIZER
 from pointsman.artifact.store import Artifact
 from pointsman.bench.backends import Plan, make_plan
 from pointsman.bench.environment import capture_environment
+from pointsman.bench.profile import profile_run
 from pointsman.bench.results import Backend, Benchmark
 from pointsman.bench.runner import (
     Inputs,
@@ -28,6 +29,9 @@ from pointsman.progress import Progress
 from pointsman.runtime.session import available_threads
 from pointsman.runtime.tokenize import TextEncoder
 
+PROFILED = ((1, 16), (1, 128), (32, 32))
+"""Batch and tokens of the profiled runs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -40,6 +44,7 @@ class Request:
         queries: a file of queries, JSONL or one a line; None takes the ones that come with the package.
         threads: threads of every scenario; None leaves what the scenarios say.
         command: the command that measures this again, without paths.
+        profile: whether to say where the time of a run goes, per operator and block.
     """
 
     artifact: Artifact
@@ -48,6 +53,7 @@ class Request:
     queries: Path | None = None
     threads: int | None = None
     command: str = ""
+    profile: bool = False
 
 
 def measure(request: Request, progress: Progress) -> Benchmark:
@@ -75,6 +81,9 @@ def measure(request: Request, progress: Progress) -> Benchmark:
         inputs = Inputs(_vocab_size(artifact), queries)
         effort = request.preset.effort
         measured = measure_workers(plan.workers, scenarios, inputs, effort, progress)
+        if request.profile:
+            progress("  profile")
+            plan.facts["profile"] = profile_run(artifact, PROFILED)
         whole = measure_programs(plan.programs, scenarios, effort, progress)
     return Benchmark(
         subject=f"{artifact.manifest.name} ({artifact.manifest.model_type})",

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--queries", metavar="FILE", type=Path, help="queries, JSONL or one a line; default: the shipped ones"
     )
+    parser.add_argument("--profile", action="store_true", help="say where the time of a run goes, too")
     parser.add_argument("--json", action="store_true", help="print benchmark.json to standard output")
 
 
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         queries=args.queries,
         threads=args.threads,
         command=_command(args),
+        profile=args.profile,
     )
     _writable(args.output)
     begin = time.perf_counter_ns()
@@ -87,6 +89,7 @@ def _command(args: argparse.Namespace) -> str:
     parts += [f"--threads {args.threads}"] if args.threads else []
     parts += ["--queries FILE"] if args.queries else []
     parts += ["--quick"] if args.quick else []
+    parts += ["--profile"] if args.profile else []
     return " ".join(parts)
 
 

@@ -54,9 +54,11 @@ def write_artifact(
     models = {c.variant: c.model for c in candidates if c.model is not None}
     if not options.plain and len(models) > 1:
         models.pop("plain", None)
-    default, timings = choose_default(models, options)
+    default, timings = choose_default(models, options, inputs.proof.lengths)
     if timings:
         conversion["choice"] = timings
+        for variant, reason in timings["refused"].items():
+            inputs.progress(f"{variant}: not the default: {reason}")
     if options.slim:
         models = {default: models[default]}
     reports = {variant: comparison.to_dict() for variant, comparison in comparisons.items()}

@@ -38,6 +38,11 @@ class ProofTexts:
     pad_id: int
     made: int
 
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of the real texts."""
+        return [len(ids) for ids in self.tokens[: len(self.tokens) - self.made]]
+
 
 @dataclass(frozen=True, slots=True)
 class ExportInputs:

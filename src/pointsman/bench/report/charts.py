@@ -1,10 +1,11 @@
 """Charts as HTML and SVG text, drawn from figures: no script, no font, no image, readable on a phone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 from math import log10
+from typing import Any
 
 from pointsman.bench.goals import Figure
 from pointsman.bench.report.tables import OURS, milliseconds, ratio_in_words
@@ -46,6 +47,18 @@ def bar_chart(benchmark: Benchmark, scenario: Scenario) -> str:
             f'<div class="value">{milliseconds(time)}{faster}</div></div></div>'
         )
     return f'<div class="bars">{"".join(rows)}</div>'
+
+
+def profile_chart(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Horizontal bars, one a part of a run: its share and its time."""
+    longest = max((row["percent"] for row in rows), default=0) or 1
+    bars = [
+        f'<div class="bar ours"><div class="label">{escape(row["part"])}</div><div class="track">'
+        f'<div class="fill" style="width:{72 * row["percent"] / longest:.2f}%"></div>'
+        f'<div class="value">{row["percent"]:.1f} % · {milliseconds(1e6 * row["ms"])}</div></div></div>'
+        for row in rows
+    ]
+    return f'<div class="bars">{"".join(bars)}</div>' if bars else ""
 
 
 def goal_chart(figures: Sequence[Figure]) -> str:

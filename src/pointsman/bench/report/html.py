@@ -5,9 +5,9 @@ from html import escape
 from importlib.resources import files
 
 from pointsman.bench.goals import Goal, figures
-from pointsman.bench.report.charts import bar_chart, goal_chart, length_chart
+from pointsman.bench.report.charts import bar_chart, goal_chart, length_chart, profile_chart
 from pointsman.bench.report.facts import fact_tables
-from pointsman.bench.report.markdown import HOW_TO_READ
+from pointsman.bench.report.markdown import HOW_TO_READ, peers_parity
 from pointsman.bench.report.tables import (
     Table,
     detail_table,
@@ -36,6 +36,8 @@ def render_html(benchmark: Benchmark, goals: tuple[Goal, ...]) -> str:
         _section("Figures to reach", goal_chart(reached)),
         *(_tables(latency_tables(benchmark), "figures")),
         *(_tables((whole_table(benchmark), limit_table(benchmark), size_table(benchmark)), "figures")),
+        *_profile(benchmark),
+        *(_tables(fact_tables("Peers' parity", peers_parity(benchmark)), "facts")),
         *(_tables(fact_tables("Conversion", benchmark.facts.get("conversion", {})), "facts")),
         *(_tables(fact_tables("Parity", benchmark.facts.get("parity", {})), "facts")),
         *(_tables((environment_table(benchmark), skipped_table(benchmark)), "facts")),
@@ -106,6 +108,14 @@ def _bars(benchmark: Benchmark, scenario: Scenario) -> str:
     length = "lengths of real queries" if scenario.is_mix else f"{scenario.lengths[0]} tokens"
     threads = f"{scenario.threads} thread{'s' if scenario.threads > 1 else ''}"
     return _section(f"{shape}, {length}, {threads}: {what} time of a call", bar_chart(benchmark, scenario))
+
+
+def _profile(benchmark: Benchmark) -> list[str]:
+    return [
+        _section(f"Where the time of a run goes: {shape}, {name}", profile_chart(rows))
+        for shape, tables in benchmark.facts.get("profile", {}).items()
+        for name, rows in tables.items()
+    ]
 
 
 def _section(title: str, inner: str) -> str:

@@ -1,6 +1,7 @@
 """A benchmark as Markdown. It reads data and measures nothing: no clock, no model."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from pointsman.bench.goals import Goal, figures
 from pointsman.bench.report.facts import fact_tables
@@ -32,6 +33,8 @@ def report_tables(benchmark: Benchmark, goals: tuple[Goal, ...]) -> tuple[Table,
         whole_table(benchmark),
         limit_table(benchmark),
         size_table(benchmark),
+        *fact_tables("Where the time of a run goes", benchmark.facts.get("profile", {})),
+        *fact_tables("Peers' parity", peers_parity(benchmark)),
         *fact_tables("Conversion", benchmark.facts.get("conversion", {})),
         *fact_tables("Parity", benchmark.facts.get("parity", {})),
         environment_table(benchmark),
@@ -39,6 +42,15 @@ def report_tables(benchmark: Benchmark, goals: tuple[Goal, ...]) -> tuple[Table,
         detail_table(benchmark),
     )
     return tuple(table for table in tables if table.rows)
+
+
+def peers_parity(benchmark: Benchmark) -> dict[str, Any]:
+    """How near the files of other quantizers stay to the plain file."""
+    return {
+        one.title: found
+        for one in benchmark.backends
+        if "mean_p" in (found := benchmark.facts.get(one.name, {}))
+    }
 
 
 def render_markdown(benchmark: Benchmark, goals: tuple[Goal, ...], title: str = "Benchmark") -> str:

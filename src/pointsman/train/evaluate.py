@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from pointsman.artifact.address import open_artifact
 from pointsman.artifact.manifest import Chat
-from pointsman.datasets.duplicates import SKETCH, near_duplicate_key, share_in
+from pointsman.datasets.duplicates import near_duplicate_key
 from pointsman.datasets.outcomes import Dataset, check_count, read_dataset
 from pointsman.datasets.rows import COLUMNS, Columns
-from pointsman.errors import DataError, SettingsError
+from pointsman.errors import SettingsError
 from pointsman.evaluation.bootstrap import Bootstrap
 from pointsman.evaluation.quality import (
     Floats,
@@ -33,7 +32,6 @@ from pointsman.evaluation.quality import (
 )
 from pointsman.evaluation.quality_text import render_markdown
 from pointsman.evaluation.robustness import EDITS
-from pointsman.evaluation.threshold import CURVE
 from pointsman.labels import CLOUD
 from pointsman.policy import Policy
 from pointsman.progress import Progress
@@ -50,6 +48,7 @@ from pointsman.train.data import Example, Measured
 from pointsman.train.quality_plots import draw_report
 from pointsman.train.recipe import Recipe, load_recipe
 from pointsman.train.scoring import is_checkpoint, open_scorer
+from pointsman.train.seen import seen_before
 from pointsman.train.split import load_split, training_rows
 from pointsman.train.suite import GUIDE, suite_dataset, suite_slices, suite_subjects, without_known
 from pointsman.train.transfer import distinct, leave_one_out
@@ -107,7 +106,8 @@ def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
     data, slices = _tests(plan, chat)
     notes = [f"Row left out: {bad}" for bad in (data.bad[:20] if data else ())]
     if data is not None:
-        notes += _warnings(plan, data)
+        few = check_count(len(data.queries), "evaluate on") if plan.test else None
+        notes += [*([few] if few else []), *seen_before(plan.router, data)]
         for note in notes:
             progress(note)
     plan.output.mkdir(parents=True, exist_ok=True)  # before minutes are spent
@@ -149,34 +149,6 @@ def _read_in_training(plan: EvaluationPlan) -> list[Example]:
     if plan.data is None:
         return []
     return [e for path in plan.recipe for e in load_split(load_recipe(path), plan.data).train]
-
-
-def _warnings(plan: EvaluationPlan, data: Dataset) -> list[str]:
-    """What is wrong with these rows as a test: too few, or known to the router.
-
-    Raises:
-        DataError: far too few, or all of one label.
-    """
-    few = check_count(len(data.queries), "evaluate on") if plan.test else None
-    if data.is_cloud.all() or not data.is_cloud.any():
-        raise DataError("every row has the same label; to evaluate needs rows of both.")
-    if is_checkpoint(plan.router):
-        known = [_record(plan.router / "calibration.json").get(CURVE), _record(plan.router / "training.json")]
-    else:
-        provenance = open_artifact(plan.router).manifest.provenance
-        known = [provenance.get(CURVE), provenance.get("training")]
-    found = [few] if few else []
-    for record, verb in zip(known, ("calibrated", "trained"), strict=True):
-        if share := share_in(data.queries, (record or {}).get(SKETCH, ())):
-            found.append(
-                f"warning: the router was {verb} on about {share:.0%} of these rows, so the figures are "
-                "better than on new rows. Evaluate on others."
-            )
-    return found
-
-
-def _record(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def _training_rows(plan: EvaluationPlan) -> list[Measured]:

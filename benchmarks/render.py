@@ -13,6 +13,7 @@ from benchmarks.figures import with_figures
 
 from pointsman.bench.goals import read_goals
 from pointsman.bench.report.markdown import HOW_TO_READ, render_table, report_tables
+from pointsman.bench.report.tables import EVERY_SERIES
 from pointsman.bench.results import Benchmark
 
 FOLDER = Path(__file__).resolve().parent
@@ -43,7 +44,7 @@ def render() -> str:
         parts.append(f"## {path.parent.name}: {benchmark.subject}\n")
         for table in report_tables(benchmark, goals):
             text = render_table(table).replace("## ", "### ", 1)
-            if table.title == "Every series":
+            if table.title == EVERY_SERIES:
                 text = f"<details><summary>{table.title}</summary>\n\n{text}\n</details>\n"
             parts.append(text)
     return "\n".join(parts)

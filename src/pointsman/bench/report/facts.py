@@ -19,7 +19,7 @@ def fact_tables(title: str, facts: Mapping[str, Any]) -> tuple[Table, ...]:
     single: list[Row] = []
     tables: list[Table] = []
     _collect(title, "", facts, single, tables)
-    head = (Table(title, ("", ""), tuple(single)),) if single else ()
+    head = (Table(title, ("", ""), tuple(single), kind="facts"),) if single else ()
     return (*head, *tables)
 
 
@@ -60,7 +60,7 @@ def _is_table(value: Any) -> bool:
 def _table(title: str, items: Sequence[Mapping[str, Any]]) -> Table:
     columns = list(dict.fromkeys(key for item in items for key in item))
     rows = tuple(Row(tuple(plain(item.get(key)) for key in columns)) for item in items)
-    return Table(title, tuple(words(key) for key in columns), rows)
+    return Table(title, tuple(words(key) for key in columns), rows, kind="facts")
 
 
 def words(name: str) -> str:

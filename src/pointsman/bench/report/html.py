@@ -1,24 +1,12 @@
 """A benchmark as one HTML file that needs nothing else: styles and charts inline, light and dark."""
 
-from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
 from pointsman.bench.goals import Goal, figures
 from pointsman.bench.report.charts import bar_chart, goal_chart, length_chart, profile_chart
-from pointsman.bench.report.facts import fact_tables
-from pointsman.bench.report.markdown import HOW_TO_READ, peers_parity
-from pointsman.bench.report.tables import (
-    Table,
-    detail_table,
-    environment_table,
-    latency_tables,
-    limit_table,
-    milliseconds,
-    size_table,
-    skipped_table,
-    whole_table,
-)
+from pointsman.bench.report.markdown import HOW_TO_READ, report_tables
+from pointsman.bench.report.tables import EVERY_SERIES, PROFILE, Table, milliseconds
 from pointsman.bench.results import Benchmark, Kind, Scenario
 
 BAR_SHAPES = ("1x16", "1xmix", "32x32")
@@ -34,14 +22,8 @@ def render_html(benchmark: Benchmark, goals: tuple[Goal, ...]) -> str:
         *(_bars(benchmark, scenario) for scenario in _bar_scenarios(benchmark)),
         _section("Time over length, one query", length_chart(benchmark)),
         _section("Figures to reach", goal_chart(reached)),
-        *(_tables(latency_tables(benchmark), "figures")),
-        *(_tables((whole_table(benchmark), limit_table(benchmark), size_table(benchmark)), "figures")),
         *_profile(benchmark),
-        *(_tables(fact_tables("Peers' parity", peers_parity(benchmark)), "facts")),
-        *(_tables(fact_tables("Conversion", benchmark.facts.get("conversion", {})), "facts")),
-        *(_tables(fact_tables("Parity", benchmark.facts.get("parity", {})), "facts")),
-        *(_tables((environment_table(benchmark), skipped_table(benchmark)), "facts")),
-        _folded_away(detail_table(benchmark)),
+        *(_table_section(t) for t in report_tables(benchmark, goals=()) if not t.title.startswith(PROFILE)),
         f"<footer>{escape(HOW_TO_READ)}</footer>",
     ]
     return (
@@ -112,7 +94,7 @@ def _bars(benchmark: Benchmark, scenario: Scenario) -> str:
 
 def _profile(benchmark: Benchmark) -> list[str]:
     return [
-        _section(f"Where the time of a run goes: {shape}, {name}", profile_chart(rows))
+        _section(f"{PROFILE}: {shape}, {name}", profile_chart(rows))
         for shape, tables in benchmark.facts.get("profile", {}).items()
         for name, rows in tables.items()
     ]
@@ -122,16 +104,14 @@ def _section(title: str, inner: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{inner}</section>" if inner else ""
 
 
-def _tables(tables: Sequence[Table], style: str) -> list[str]:
-    return [_section(table.title, _table(table, style)) for table in tables if table.rows]
+def _table_section(table: Table) -> str:
+    """A table under its title; the longest one is folded away."""
+    if table.title != EVERY_SERIES:
+        return _section(table.title, _table(table))
+    return f"<section><details><summary>{escape(table.title)}</summary>{_table(table)}</details></section>"
 
 
-def _folded_away(table: Table) -> str:
-    inner = _table(table, "figures")
-    return f"<section><details><summary>{escape(table.title)}</summary>{inner}</details></section>"
-
-
-def _table(table: Table, style: str) -> str:
+def _table(table: Table) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in table.headers)
     head = f"<thead><tr>{head}</tr></thead>" if any(table.headers) else ""
     rows = "".join(
@@ -141,4 +121,4 @@ def _table(table: Table, style: str) -> str:
         for row in table.rows
     )
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
-    return f'<div class="scroll"><table class="{style}">{head}<tbody>{rows}</tbody></table></div>{note}'
+    return f'<div class="scroll"><table class="{table.kind}">{head}<tbody>{rows}</tbody></table></div>{note}'

@@ -6,6 +6,7 @@ from typing import Any
 from pointsman.bench.goals import Goal, figures
 from pointsman.bench.report.facts import fact_tables
 from pointsman.bench.report.tables import (
+    PROFILE,
     Table,
     detail_table,
     environment_table,
@@ -33,7 +34,7 @@ def report_tables(benchmark: Benchmark, goals: tuple[Goal, ...]) -> tuple[Table,
         whole_table(benchmark),
         limit_table(benchmark),
         size_table(benchmark),
-        *fact_tables("Where the time of a run goes", benchmark.facts.get("profile", {})),
+        *fact_tables(PROFILE, benchmark.facts.get("profile", {})),
         *fact_tables("Peers' parity", peers_parity(benchmark)),
         *fact_tables("Conversion", benchmark.facts.get("conversion", {})),
         *fact_tables("Parity", benchmark.facts.get("parity", {})),

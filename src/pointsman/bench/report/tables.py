@@ -11,6 +11,7 @@ from pointsman.bench.statistics import Ratio
 OURS = ("folded", "int8", "route_many", "route_many_folded", "route_many_int8", "router_program", "convert")
 """Backends that this project makes; tables set them apart."""
 NONE = "–"
+EVERY_SERIES, PROFILE = "Every series", "Where the time of a run goes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with a title, and a note under it where there is something to say."""
+    """A table with a title, and a note under it where there is something to say; of figures, or of facts."""
 
     title: str
     headers: tuple[str, ...]
     rows: tuple[Row, ...]
     note: str = ""
+    kind: str = "figures"
 
 
 def milliseconds(nanoseconds: float) -> str:
@@ -112,7 +114,7 @@ def detail_table(benchmark: Benchmark) -> Table:
             rows.append(Row(cells, backend.name in OURS))
     headers = ("backend", "scenario", "n", "p50", "p95", "p99", "rows/s", "peak memory", "verdict")
     note = "n counts calls without warm-ups. Peak memory is the process's, up to then."
-    return Table("Every series", headers, tuple(rows), note)
+    return Table(EVERY_SERIES, headers, tuple(rows), note)
 
 
 def goal_table(figures: Iterable[Figure]) -> Table:
@@ -204,7 +206,7 @@ def size_table(benchmark: Benchmark) -> Table:
 def skipped_table(benchmark: Benchmark) -> Table:
     """What was not measured, or not to the end, and why."""
     rows = tuple(Row((one.title, one.skipped)) for one in benchmark.backends if one.skipped)
-    return Table("Not measured", ("backend", "reason"), rows)
+    return Table("Not measured", ("backend", "reason"), rows, kind="facts")
 
 
 def environment_table(benchmark: Benchmark) -> Table:
@@ -223,7 +225,7 @@ def environment_table(benchmark: Benchmark) -> Table:
         ("command", benchmark.command or NONE),
         ("queries", _queries(benchmark.facts.get("queries", {}))),
     )
-    return Table("Machine and method", ("", ""), tuple(Row(row) for row in facts))
+    return Table("Machine and method", ("", ""), tuple(Row(row) for row in facts), kind="facts")
 
 
 def _queries(facts: Mapping[str, Any]) -> str:

@@ -8,8 +8,9 @@ from math import log10
 from typing import Any
 
 from pointsman.bench.goals import Figure
+from pointsman.bench.report.series import bars, over_length
 from pointsman.bench.report.tables import OURS, milliseconds, ratio_in_words
-from pointsman.bench.results import Benchmark, Kind, Scenario
+from pointsman.bench.results import Benchmark, Scenario
 
 WIDTH, HEIGHT = 590, 380
 LEFT, RIGHT, TOP, BOTTOM = 62, 200, 14, 44
@@ -27,26 +28,16 @@ class Line:
 
 def bar_chart(benchmark: Benchmark, scenario: Scenario) -> str:
     """Horizontal bars, one a backend: median time, and how many times faster than the first."""
-    found = [
-        (backend, summary.mean if scenario.is_mix else summary.p50)
-        for backend in benchmark.backends
-        if not backend.name.endswith("_products")
-        and (summary := benchmark.summary(backend.name, scenario)) is not None
+    found = bars(benchmark, scenario)
+    longest = max((time for _, time, _ in found), default=0.0)
+    rows = [
+        f'<div class="bar{" ours" if backend.name in OURS else ""}">'
+        f'<div class="label">{escape(backend.title)}</div><div class="track">'
+        f'<div class="fill" style="width:{72 * time / longest:.2f}%"></div>'
+        f'<div class="value">{milliseconds(time)}{faster and f" · {faster}"}</div></div></div>'
+        for backend, time, faster in found
     ]
-    if not found:
-        return ""
-    longest = max(time for _, time in found)
-    rows = []
-    for backend, time in found:
-        times = benchmark.time_ratio(found[0][0].name, backend.name, scenario)
-        faster = f" · {times.median:.1f}x" if times is not None and backend is not found[0][0] else ""
-        rows.append(
-            f'<div class="bar{" ours" if backend.name in OURS else ""}">'
-            f'<div class="label">{escape(backend.title)}</div><div class="track">'
-            f'<div class="fill" style="width:{72 * time / longest:.2f}%"></div>'
-            f'<div class="value">{milliseconds(time)}{faster}</div></div></div>'
-        )
-    return f'<div class="bars">{"".join(rows)}</div>'
+    return f'<div class="bars">{"".join(rows)}</div>' if rows else ""
 
 
 def profile_chart(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -104,20 +95,10 @@ def _goal(figure: Figure) -> str:
 
 def length_chart(benchmark: Benchmark) -> str:
     """Time over tokens of one query on one thread (or the fewest there are), both axes logarithmic."""
-    singles = [
-        one for one in benchmark.scenarios if one.kind is Kind.LATENCY and one.batch == 1 and not one.is_mix
+    lines = [
+        Line(backend.title, tuple((float(x), y) for x, y in points), backend.name in OURS)
+        for backend, points in over_length(benchmark)
     ]
-    fewest = min((one.threads for one in singles), default=0)
-    singles = [one for one in singles if one.threads == fewest]
-    lines = []
-    for backend in benchmark.backends:
-        points = tuple(
-            (float(one.lengths[0]), summary.p50 / 1e6)
-            for one in singles
-            if (summary := benchmark.summary(backend.name, one)) is not None
-        )
-        if len(points) > 1 and not backend.name.endswith("_products"):
-            lines.append(Line(backend.title, tuple(sorted(points)), backend.name in OURS))
     return line_chart(lines, "tokens", "ms") if lines else ""
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pointsman.bench.report.charts import ticks_over
+from pointsman.bench.report.series import bars, over_length
 from pointsman.bench.report.tables import OURS, milliseconds
-from pointsman.bench.results import Backend, Benchmark, Kind, Scenario
+from pointsman.bench.results import Backend, Benchmark, Scenario
 
 OURS_COLOR, OTHER_COLOR, INK, SOFT = "#0f766e", "#b4bac4", "#1d2430", "#5c6675"
 PAPER = "#ffffff"
@@ -27,12 +27,8 @@ def write_plots(benchmark: Benchmark, folder: Path) -> tuple[Path, ...]:
     chosen = [one for one in shown if one.threads == _threads(shown, one.shape)]
     if chosen:
         written.append(_save(_latency_figure(benchmark, chosen), folder / LATENCY_PLOT))
-    singles = [
-        one for one in benchmark.scenarios if one.kind is Kind.LATENCY and one.batch == 1 and not one.is_mix
-    ]
-    singles = [one for one in singles if one.threads == min(item.threads for item in singles)]
-    if len(singles) > 1:
-        written.append(_save(_length_figure(benchmark, singles), folder / LENGTH_PLOT))
+    if series := over_length(benchmark):
+        written.append(_save(_length_figure(series), folder / LENGTH_PLOT))
     return tuple(written)
 
 
@@ -53,18 +49,13 @@ def _latency_figure(benchmark: Benchmark, scenarios: Sequence[Scenario]) -> Figu
 
 def _bars(axes: Axes, benchmark: Benchmark, scenario: Scenario) -> None:
     """Median milliseconds of every backend in one scenario, the first on top."""
-    found = [
-        (backend, summary.p50)
-        for backend in _backends(benchmark)
-        if (summary := benchmark.summary(backend.name, scenario)) is not None
-    ][::-1]
-    times = [time / 1e6 for _, time in found]
-    colors = [OURS_COLOR if backend.name in OURS else OTHER_COLOR for backend, _ in found]
-    axes.barh([backend.title for backend, _ in found], times, color=colors, height=0.68)
-    for row, (backend, time) in enumerate(found):
-        times_faster = benchmark.time_ratio(found[-1][0].name, backend.name, scenario)
-        faster = f"  {times_faster.median:.1f}x" if times_faster and backend is not found[-1][0] else ""
-        axes.text(time / 1e6, row, f" {milliseconds(time)}{faster}", va="center", fontsize=8, color=INK)
+    found = bars(benchmark, scenario)[::-1]
+    times = [time / 1e6 for _, time, _ in found]
+    colors = [OURS_COLOR if backend.name in OURS else OTHER_COLOR for backend, _, _ in found]
+    axes.barh([backend.title for backend, _, _ in found], times, color=colors, height=0.68)
+    for row, (_, time, faster) in enumerate(found):
+        text = f" {milliseconds(time)}{faster and f'  {faster}'}"
+        axes.text(time / 1e6, row, text, va="center", fontsize=8, color=INK)
     axes.set_xlim(0, max(times, default=1.0) * 1.45)
     axes.set_title(scenario.name, fontsize=10, color=INK, loc="left")
     axes.xaxis.set_visible(False)
@@ -72,34 +63,21 @@ def _bars(axes: Axes, benchmark: Benchmark, scenario: Scenario) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _length_figure(benchmark: Benchmark, scenarios: Sequence[Scenario]) -> Figure:
+def _length_figure(series: Sequence[tuple[Backend, Sequence[tuple[int, float]]]]) -> Figure:
     figure = Figure(figsize=(7.2, 4.4), layout="constrained", facecolor=PAPER)
     axes = figure.add_subplot()
-    scenarios = sorted(scenarios, key=lambda one: one.lengths)
-    drawn: list[str] = []
-    for backend in _backends(benchmark):
-        points = [
-            (one.lengths[0], summary.p50 / 1e6)
-            for one in scenarios
-            if (summary := benchmark.summary(backend.name, one)) is not None
-        ]
-        if len(points) < 2:
-            continue
+    for backend, points in series:
         ours = backend.name in OURS
-        color = OURS_COLOR if ours else OTHER_COLOR
         xs, ys = zip(*points, strict=True)
-        axes.plot(xs, ys, color=color, linewidth=2.4 if ours else 1.6, marker="o", markersize=4)
-        drawn.append(backend.name)
-        axes.annotate(
-            f"  {backend.title}", (xs[-1], ys[-1]), va="center", fontsize=8, color=INK if ours else SOFT
-        )
-    if not drawn:
-        return figure
+        color, width = (OURS_COLOR, 2.4) if ours else (OTHER_COLOR, 1.6)
+        axes.plot(xs, ys, color=color, linewidth=width, marker="o", markersize=4)
+        name, ink = f"  {backend.title}", INK if ours else SOFT
+        axes.annotate(name, (xs[-1], ys[-1]), va="center", fontsize=8, color=ink)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    lengths = [one.lengths[0] for one in scenarios]
+    lengths = sorted({length for _, points in series for length, _ in points})
     axes.set_xticks(lengths, [str(length) for length in lengths])
-    times = [value for line in axes.get_lines() for value in np.asarray(line.get_ydata(), dtype=float)]
+    times = [time for _, points in series for _, time in points]
     heights = ticks_over(min(times), max(times))
     axes.set_yticks(heights, [f"{height:g}" for height in heights])
     axes.minorticks_off()
@@ -111,10 +89,6 @@ def _length_figure(benchmark: Benchmark, scenarios: Sequence[Scenario]) -> Figur
     axes.grid(axis="y", color="#e3e4df", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def _backends(benchmark: Benchmark) -> list[Backend]:
-    return [one for one in benchmark.backends if not one.name.endswith("_products")]
 
 
 def _save(figure: Figure, path: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -57,36 +57,25 @@ def _header(path: Path) -> list[str]:
 
 def _table(store: LocalStore, names: Sequence[str], file: IO[bytes]) -> None:
     import pyarrow as pa
+    import pyarrow.dataset as ds
     import pyarrow.parquet as pq
 
+    is_parquet = names[0].endswith(".parquet")
     try:
+        parts = [ds.dataset(store.path / name, format="parquet" if is_parquet else "ipc") for name in names]
         # A part without rows knows its columns by name only.
-        filled = [name for name in names if _rows(store.path / name)] or list(names[:1])
-        schemas = [_schema(store.path / name) for name in filled]
+        filled = [part for part in parts if part.count_rows()] or parts[:1]
+        schemas = [part.schema for part in filled]
         schema = pa.unify_schemas(schemas, promote_options="permissive").remove_metadata()
-        parquet = names[0].endswith(".parquet")
-        writer = pq.ParquetWriter(file, schema) if parquet else pa.ipc.new_file(file, schema)
+        writer = pq.ParquetWriter(file, schema) if is_parquet else pa.ipc.new_file(file, schema)
         with writer:
-            for table in _tables(store, filled):
-                writer.write_table(_shaped(table, schema))
+            for part in filled:
+                writer.write_table(_shaped(part.to_table(), schema))
     except pa.ArrowException as error:
         raise DataError(
             f"the inputs' columns have no common schema ({error}). The parts stay in {store.address}: "
             "give a directory as output, or a .jsonl file."
         ) from None
-
-
-def _tables(store: LocalStore, names: Sequence[str]) -> Iterator[Any]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    for name in names:
-        path = store.path / name
-        if path.suffix == ".parquet":
-            yield pq.ParquetFile(path).read()
-        else:
-            with pa.OSFile(str(path)) as part:
-                yield pa.ipc.open_file(part).read_all()
 
 
 def _shaped(table: Any, schema: Any) -> Any:
@@ -99,24 +88,3 @@ def _shaped(table: Any, schema: Any) -> Any:
         for field in schema
     ]
     return pa.table(columns, schema=schema)
-
-
-def _schema(path: Path) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if path.suffix == ".parquet":
-        return pq.read_schema(path)
-    with pa.OSFile(str(path)) as part:
-        return pa.ipc.open_file(part).schema
-
-
-def _rows(path: Path) -> int:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if path.suffix == ".parquet":
-        return int(pq.read_metadata(path).num_rows)
-    with pa.OSFile(str(path)) as part:
-        reader = pa.ipc.open_file(part)
-        return sum(reader.get_batch(i).num_rows for i in range(reader.num_record_batches))

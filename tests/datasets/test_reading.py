@@ -11,8 +11,8 @@ from tests.support.data_files import data_files, lines
 
 from pointsman.datasets.outcomes import read_dataset
 from pointsman.datasets.reading import read_queries, read_rows, read_texts
-from pointsman.datasets.records import MAX_LINE
-from pointsman.datasets.rows import COLUMNS, MAX_DEPTH, Columns
+from pointsman.datasets.records import MAX_DEPTH, MAX_LINE
+from pointsman.datasets.rows import COLUMNS, Columns
 from pointsman.errors import DataError
 
 ROWS = [
@@ -94,7 +94,7 @@ def test_deep_json_is_read_or_is_one_bad_row(tmp_path: Path, levels: int, bracke
         assert found == ["deep", "Hello there"] and not bad
     else:
         assert found == ["Hello there"]
-        assert bad == [f"q.jsonl:1: nested more than {MAX_DEPTH} levels deep"]
+        assert bad == [f"q.jsonl:1: not JSON: it is nested deeper than {MAX_DEPTH}"]
 
 
 @pytest.mark.parametrize("name", ["q.csv", "q.jsonl"])

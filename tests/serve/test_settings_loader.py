@@ -90,6 +90,13 @@ def test_an_upstreams_key_may_stand_in_a_file(file: Path, tmp_path: Path) -> Non
         ("[server]\nprot = 1\n", "server.port"),
         ("[server\n", "not TOML"),
         ("[server]\nport = 70000\n", "server.port"),
+        ("[server]\nport = true\n", "server.port"),
+        ("[server]\nport = 1\nport = 2\n", "not TOML"),
+        ("[server]\nhost = true\n", "server.host"),
+        ("[routing]\ncloud_threshold = true\n", "routing.cloud_threshold"),
+        ("[routing]\ncloud_threshold = nan\n", "routing.cloud_threshold"),
+        ("[limits]\nrequests_per_s = inf\n", "limits.requests_per_s"),
+        ("[upstreams.cloud]\nurl = 'http://h/v1'\nprice_in = inf\n", "upstreams.cloud.price_in"),
         ('[upstreams.cloud]\nurl = "https://me:secret@host/v1"\n', "upstreams.cloud.url"),
         ('[[routing.rules]]\nname = "x"\nsend = "local"\n', "condition"),
     ],
@@ -185,6 +192,15 @@ class TestAddresses:
         local = load_settings({"upstreams": {"local": {"url": url}}}, None, {}).upstreams.local
         assert local is not None and local.url == url.rstrip("/")
         HttpTransport(local.url).close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['["a", NaN]', '[{"name": "a", "name": "b"}]', "[1e400]", "[" * 40 + "]" * 40, '["\\ud800"]', "[1"],
+)
+def test_json_of_the_environment_is_read_strictly(text: str) -> None:
+    with pytest.raises(SettingsError, match="POINTSMAN_SERVER__HOSTS: starts like JSON, but is not: "):
+        load_settings({}, None, {"POINTSMAN_SERVER__HOSTS": text})
 
 
 class TestPatterns:

@@ -44,6 +44,8 @@ def test_a_recipe_is_read_with_its_defaults(tmp_path):
         (TEXT.replace('label = "local"', 'label = "lokal"'), "expected 'local' or 'cloud'"),
         (TEXT.replace("depth = 2", "depth = 0"), "depth: expected at least 1"),
         (TEXT.replace("epochs = 1", "warmup_share = 2.0"), "warmup_share: expected 0 to 1"),
+        (TEXT.replace("epochs = 1", "warmup_share = nan"), "warmup_share: expected float, found nan"),
+        (TEXT.replace("epochs = 1", "learning_rate = inf"), "learning_rate: expected float, found inf"),
         (TEXT.replace('files = "*.jsonl"', 'files = "*.jsonl"\nrepeat = 0'), "repeat: expected at least 1"),
         (TEXT.replace('["chit-chat"]', '"chit-chat"'), "kinds: expected list"),
         (TEXT + "part = [0.5]", r"part: expected \[from, to\]"),

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+from pointsman.artifact.strict_json import parse_strict
 from pointsman.bench.environment import Environment
 from pointsman.bench.statistics import Ratio, Summary, doubts, ratio, summarize
 from pointsman.errors import DataError, InputError
@@ -221,8 +222,8 @@ class Benchmark:
             DataError: not JSON, another schema version, or a value that is not understood.
         """
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            data = parse_strict(text)
+        except ValueError as error:
             raise DataError(f"benchmark: not readable JSON: {error}.") from None
         if not isinstance(data, dict) or data.pop("schema", None) != SCHEMA:
             raise DataError(f"benchmark: expected schema {SCHEMA}. Measure again with `pointsman bench`.")

@@ -1,6 +1,5 @@
 """Which scenarios to measure, and how thoroughly: read from data, made concrete for one machine."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pointsman.artifact.strict_json import parse_strict
 from pointsman.bench.results import Kind, Scenario
 from pointsman.bench.runner import Effort
 from pointsman.errors import DataError
@@ -101,7 +101,7 @@ def read_json(path: Path | None, shipped: str) -> dict[str, Any]:
     where = path or shipped
     try:
         raw = path.read_bytes() if path else (files("pointsman.bench") / shipped).read_bytes()
-        data = json.loads(raw)
+        data = parse_strict(raw)
     except (OSError, ValueError) as error:
         raise DataError(f"{where} cannot be read: {error}.") from None
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:

@@ -1,6 +1,5 @@
 """The files of a checkpoint directory: which there must be, and what people have instead of them."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from pointsman.artifact.layout import CONFIG, TOKENIZER
+from pointsman.artifact.strict_json import parse_strict
 from pointsman.errors import CheckpointError
 
 WEIGHTS = "model.safetensors"
@@ -114,10 +114,10 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _CONFIG_LIMIT_BYTES:
             raise CheckpointError(f"{path} is larger than 1 MiB; that is no configuration.")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_strict(path.read_bytes())
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{path} is not JSON: {error}.") from None
     if not isinstance(data, dict):
         raise CheckpointError(f"{path}: expected a JSON object, found {type(data).__name__}.")

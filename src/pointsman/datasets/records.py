@@ -2,16 +2,17 @@
 
 import csv
 import io
-import json
-import math
 import re
 from collections.abc import Iterator
 from typing import IO, Any, Self, cast
 
+from pointsman.artifact.strict_json import parse_strict
 from pointsman.errors import DataError
 
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of one line at most. A file without line ends must not fill the memory."""
+MAX_DEPTH = 200
+"""Levels of JSON in a row at most: deeper ones could be read, but not always written again."""
 MAX_JSON = 256 * 1024 * 1024
 """Bytes of a `.json` file at most: unlike JSON lines it is read whole."""
 
@@ -51,36 +52,20 @@ class _Utf16:
         self._text.close()
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"a number is out of range: {text[:20]}")
-    return value
-
-
-_decode = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).decode
-"""Made once: `json.loads` makes a decoder a call, which costs a row as much as its parsing."""
-
-
 def decode_json(text: str) -> Any:
-    """A JSON value, without NaN and infinities; commas before a closing bracket and at the end are forgiven.
+    """A JSON value, read strictly, but for commas before a closing bracket and at the end.
 
     Raises:
-        ValueError: not JSON.
-        RecursionError: nested too deep to be read.
+        ValueError: not JSON, or nested more than `MAX_DEPTH` levels deep.
     """
     try:
-        return _decode(text)
+        return parse_strict(text, depth=MAX_DEPTH)
     except ValueError:
         # Arrays cut into lines, and files written by hand, have such commas.
         repaired = _TRAILING_COMMA.sub(lambda found: found[1] or "", text.rstrip().removesuffix(","))
         if repaired == text:
             raise
-        return _decode(repaired)
+        return parse_strict(repaired, depth=MAX_DEPTH)
 
 
 def line_records(data: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
@@ -103,7 +88,7 @@ def json_records(data: IO[bytes], file: str) -> Iterator[tuple[int, Any]]:
         raise DataError(f"{file}: more than {MAX_JSON >> 20} MiB. Write JSON lines: an object a line.")
     try:
         value = decode_json(raw.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         if not raw.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
             raise DataError(f"{file}: not JSON: {error}.") from None
         yield from line_records(io.BytesIO(raw))

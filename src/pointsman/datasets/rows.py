@@ -1,7 +1,6 @@
 """Records to rows. A record without a usable text becomes a bad row with its place and its reason."""
 
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,8 +10,6 @@ from pointsman.datasets.records import decode_json
 from pointsman.errors import DataError
 from pointsman.runtime.chat import text_of_messages
 
-MAX_DEPTH = 200
-"""Levels of JSON in a row at most: deeper ones could be read, but not always written again."""
 MESSAGES = "messages"
 """Where the text's column is missing, a chat in this one is read as the gateway reads it."""
 
@@ -118,7 +115,7 @@ def text_of(row: Mapping[str, Any], columns: Columns) -> Any:
     messages = row[MESSAGES]
     if isinstance(messages, str):
         # A table of text holds a chat as JSON.
-        with contextlib.suppress(ValueError, RecursionError):
+        with contextlib.suppress(ValueError):
             messages = decode_json(messages)
     if not isinstance(messages, list):
         return None
@@ -129,47 +126,15 @@ def _json_object(record: Any) -> tuple[dict[str, Any] | None, str]:
     """The object of a record (bytes of a line, or a value), or None and what is wrong with it."""
     if record is None:
         return None, "the line is too long"
-    text, row = "", record
     try:
-        if isinstance(record, bytes):
-            text = record.decode("utf-8-sig")
-            row = decode_json(text)
-        is_short = len(text) > 0 and text.count("[") + text.count("{") <= MAX_DEPTH
-        if not is_short and _depth_over(row, MAX_DEPTH):
-            return None, f"nested more than {MAX_DEPTH} levels deep"
-        if not is_short or "\\u" in text:
-            # An escaped lone surrogate is JSON, but no text that any file could hold.
-            json.dumps(row, ensure_ascii=False).encode()
+        row = decode_json(record.decode("utf-8-sig")) if isinstance(record, bytes) else record
     except UnicodeDecodeError as error:
         return None, f"not UTF-8 at byte {error.start}"
-    except UnicodeEncodeError:
-        return None, "half of a surrogate pair: not Unicode text"
-    except RecursionError:
-        return None, f"nested more than {MAX_DEPTH} levels deep"
     except ValueError as error:
         return None, f"not JSON: {error}"
-    return _object(row)
-
-
-def _object(value: Any) -> tuple[dict[str, Any] | None, str]:
-    if not isinstance(value, dict):
-        return None, f"expected a JSON object, found {type(value).__name__}"
-    return value, ""
-
-
-def _depth_over(value: Any, levels: int) -> bool:
-    level = [value]
-    for _ in range(levels + 1):
-        level = [
-            inner
-            for one in level
-            if isinstance(one, dict | list)
-            for inner in (one.values() if isinstance(one, dict) else one)
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return False
-    return True
+    if not isinstance(row, dict):
+        return None, f"expected a JSON object, found {type(row).__name__}"
+    return row, ""
 
 
 def csv_header(fields: Sequence[str], file: str, columns: Columns) -> list[str]:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import re2
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 _HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _CONNECTIONS_OWN = frozenset(
@@ -16,6 +17,20 @@ _CONNECTIONS_OWN = frozenset(
 _HOST = re.compile(rb"(?:[a-zA-Z0-9_-]{1,63}\.)*[a-zA-Z0-9_-]{1,63}\.?|[0-9a-f:.]*:[0-9a-f:.]*")
 _ROUTE = re.compile(r"/(?:completions|responses|embeddings|messages)/*$|/openai/deployments(?:/|$)")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
+
+
+class Part(BaseModel):
+    """A table of settings; true and false are no numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and kind not in (bool, bool | None):
+            raise ValueError("true and false are no values of it")
+        return value
 
 
 def linear_pattern(pattern: str) -> Any:

@@ -7,21 +7,21 @@ Everything is frozen; an unknown key is an error; secrets are masked wherever th
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from pointsman.serve.setting_values import headers_by_name, linear_pattern, service_address, web_origin
+from pointsman.serve.setting_values import (
+    Part,
+    headers_by_name,
+    linear_pattern,
+    service_address,
+    web_origin,
+)
 
 Target = Literal["local", "cloud"]
-Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(gt=0.0, le=86_400.0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(gt=0.0, le=86_400.0)]
 Count = Annotated[int, Field(ge=1)]
-Price = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-
-
-class Part(BaseModel):
-    """A table of settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+Price = Annotated[float, Field(ge=0.0)]
 
 
 class ServerSettings(Part):

@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from pointsman.artifact.strict_json import parse_strict
 from pointsman.errors import SettingsError
 from pointsman.serve.settings import GatewaySettings
 from pointsman.settings import CLOUD_THRESHOLD, SAFE_TARGET, THREADS, effective_environment
@@ -120,9 +121,9 @@ def _value(text: str, name: str) -> Any:
     if stripped[:1] not in ("[", "{"):
         return stripped
     try:
-        return json.loads(stripped)
-    except ValueError:
-        raise SettingsError(f"{name}: starts like JSON, but is not.") from None
+        return parse_strict(stripped)
+    except ValueError as error:
+        raise SettingsError(f"{name}: starts like JSON, but is not: {error}.") from None
 
 
 def _put(tree: Tree, path: list[str], value: Any) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pointsman.artifact.manifest import Chat
+from pointsman.artifact.strict_json import parse_strict
 from pointsman.datasets.duplicates import near_duplicate_key
 from pointsman.errors import DataError
 from pointsman.runtime.chat import text_of_messages
@@ -90,7 +91,7 @@ def messages_of(row: Mapping[str, Any], column: str) -> list[dict[str, Any]] | N
     messages = row.get("messages")
     if isinstance(messages, str) and messages.lstrip().startswith("["):
         try:
-            messages = json.loads(messages)
+            messages = parse_strict(messages)
         except ValueError:
             messages = None
     if isinstance(messages, list) and messages and all(isinstance(m, dict) for m in messages):

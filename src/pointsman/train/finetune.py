@@ -4,7 +4,6 @@ A base is a checkpoint directory, a hub name, or `encoder`: the sentence encoder
 new two-way head, which makes a teacher rather than a router.
 """
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +16,7 @@ from transformers import AutoTokenizer
 
 from pointsman import __version__
 from pointsman.artifact.manifest import Chat
+from pointsman.artifact.strict_json import parse_strict
 from pointsman.datasets.duplicates import SKETCH, near_duplicate_key, row_sketch
 from pointsman.datasets.outcomes import check_count
 from pointsman.datasets.rows import COLUMNS, Columns
@@ -160,8 +160,11 @@ def chat_of(plan: Plan) -> Chat:
     if plan.earlier_turns is not None:
         return Chat(plan.earlier_turns, last_first=plan.earlier_turns > 0)
     config = Path(plan.base) / "config.json"
-    known = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
-    return Chat(known.get("earlier_turns", 0), known.get("last_turn_first", False))
+    try:
+        known = parse_strict(config.read_bytes()) if config.is_file() else {}
+        return Chat(known.get("earlier_turns", 0), known.get("last_turn_first", False))
+    except (AttributeError, OSError, ValueError) as error:
+        raise CheckpointError(f"{config} is not understood: {error}.") from None
 
 
 def split_rows(plan: Plan) -> Split:

@@ -1,5 +1,6 @@
 """A recipe: one TOML file with every setting and seed of a training run."""
 
+import math
 import tomllib
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -278,7 +279,8 @@ def _part(kind: type[_T], table: Any, where: str) -> _T:
 def _typed(value: Any, kind: type[_T], where: str) -> _T:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)  # type: ignore[return-value]
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    is_number = not isinstance(value, float) or math.isfinite(value)
+    if not isinstance(value, kind) or not is_number or (kind is int and isinstance(value, bool)):
         raise SettingsError(f"{where}: expected {kind.__name__}, found {value!r}.")
     return value
 

@@ -1,6 +1,5 @@
 """What scores texts: an artifact as it is served, or a raw checkpoint, judged before its export."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -14,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from pointsman.artifact.address import open_artifact
 from pointsman.artifact.layout import MANIFEST
 from pointsman.artifact.manifest import Calibration, Chat
+from pointsman.artifact.strict_json import parse_strict
 from pointsman.errors import CheckpointError, SettingsError
 from pointsman.evaluation.quality import Floats, Scorer, router_scores
 from pointsman.labels import LabelSet
@@ -77,7 +77,7 @@ def read_calibration(directory: Path) -> Calibration | None:
     if not path.is_file():
         return None
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_strict(path.read_bytes())
         return Calibration(**{field.name: data[field.name] for field in fields(Calibration)})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path} is not understood: {error}.") from None

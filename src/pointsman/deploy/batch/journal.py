@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pointsman.artifact.strict_json import parse_strict
 from pointsman.datasets.sources import Source
 from pointsman.deploy.batch.options import BatchOptions
 from pointsman.deploy.batch.store import Store
@@ -57,7 +58,7 @@ def begin(store: Store, record: dict[str, Any]) -> set[str]:
         store.write(RUN_FILE, (json.dumps(record, indent=1) + "\n").encode())
         return set()
     try:
-        found = json.loads(store.read(RUN_FILE))
+        found = parse_strict(store.read(RUN_FILE))
         different = sorted(_flat(found).items() ^ _flat(record).items())
     except (ValueError, AttributeError):
         raise InputError(f"{store.address}/{RUN_FILE} cannot be read. Give a new output.") from None

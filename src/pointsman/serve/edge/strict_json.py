@@ -1,18 +1,10 @@
-"""JSON as the standard has it, and no further: no NaN, no lone surrogates, no duplicate keys, bounded depth.
+"""JSON of requests: what `pointsman.artifact.strict_json` takes, with the gateway's own errors."""
 
-Python's parser takes more than JSON, and what it takes extra cannot be written back. Every refusal is an
-`invalid_json` whose message does not repeat the input.
-"""
-
-import json
-import math
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
+from pointsman.artifact.strict_json import parse_strict
 from pointsman.serve.failures import GatewayError
-
-MAX_DEPTH = 32
-_MAX_DIGITS = 400
 
 
 def parse(body: bytes, constant: Callable[[str], Any] | None = None) -> Any:
@@ -22,26 +14,12 @@ def parse(body: bytes, constant: Callable[[str], Any] | None = None) -> Any:
         constant: makes a value of NaN and Infinity; None refuses them.
 
     Raises:
-        GatewayError: `invalid_json`, or `invalid_request` for a number out of range.
+        GatewayError: `invalid_json`; the message repeats nothing of the body.
     """
     try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise GatewayError("invalid_json", "the body is not UTF-8") from None
-    try:
-        value = (_DECODER if constant is None else _decoder(constant)).decode(text)
-    except GatewayError:
-        raise
-    except RecursionError:
-        raise GatewayError("invalid_json", f"the body is nested deeper than {MAX_DEPTH}") from None
-    except ValueError:
-        raise GatewayError("invalid_json", "the body is not JSON") from None
-    # Counting brackets is exact enough to skip the walk for nearly every honest body.
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
-        _check_depth(value)
-    if b"\\ud" in body or b"\\uD" in body:
-        _check_surrogates(value)
-    return value
+        return parse_strict(body, constant=constant)
+    except ValueError as error:
+        raise GatewayError("invalid_json", f"the body is not strict JSON: {error}") from None
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -69,57 +47,3 @@ def checked_share(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise GatewayError("invalid_request", f"{name}: expected a number from 0 to 1")
     return float(value)
-
-
-def _refuse_constant(_: str) -> NoReturn:
-    raise GatewayError("invalid_json", "NaN and Infinity are not JSON")
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise GatewayError("invalid_json", "a number is out of range")
-    return value
-
-
-def _int(text: str) -> int:
-    if len(text) > _MAX_DIGITS:
-        raise GatewayError("invalid_json", "a number has too many digits")
-    return int(text)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise GatewayError("invalid_json", "an object has the same key twice")
-    return made
-
-
-def _decoder(constant: Callable[[str], Any]) -> json.JSONDecoder:
-    return json.JSONDecoder(
-        parse_constant=constant, parse_float=_float, parse_int=_int, object_pairs_hook=_object
-    )
-
-
-_DECODER = _decoder(_refuse_constant)
-
-
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [
-            child
-            for item in level
-            if isinstance(item, dict | list)
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not level:
-            return
-    raise GatewayError("invalid_json", f"the body is nested deeper than {MAX_DEPTH}")
-
-
-def _check_surrogates(value: Any) -> None:
-    try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError:
-        raise GatewayError("invalid_json", "a string holds half a surrogate pair") from None

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.fake_upstream import FakeUpstream
 from tests.support.running import Running, post_head
+from tests.support.worst_bodies import WORST
 
 from pointsman.serve.edge import large_json, strict_json
 from pointsman.serve.failures import GatewayError
@@ -93,35 +94,6 @@ def test_an_escape_is_never_cut(n: int) -> None:
         assert large_json.parse(body) == json.loads(body)
 
 
-MEGABYTES = 4
-N = MEGABYTES * 2**20
-
-
-def chat(text: bytes) -> bytes:
-    return b'{"model":"auto","messages":[{"role":"user","content":"' + text + b'"}]}'
-
-
-WORST = {
-    "plain": chat(b"a" * N),
-    "escapes": chat(b"a\\n" * (N // 3)),
-    "unicode escapes": chat(b"\\u00e9" * (N // 6)),
-    "marks": chat("\u0301".encode() * (N // 2)),
-    "long ligature": chat("\ufdfa".encode() * (N // 3)),
-    "empty lists": b'{"messages":[' + b"[]," * (N // 3) + b"1]}",
-    "small objects": b'{"messages":[' + b'{"a":1},' * (N // 8) + b"1]}",
-    "small messages": b'{"messages":[' + b'{"role":"user","content":"hi"},' * (N // 31) + b"{}]}",
-    "small strings": b'{"prompt":[' + b'"a",' * (N // 4) + b'"a"]}',
-    "strings": b'{"prompt":[' + b'"aaaaaaaaaaaaaaaa\\n",' * (N // 21) + b'"a"]}',
-    "keys": b'{"prompt":"a",' + b",".join(b'"%015d":1' % i for i in range(N // 20)) + b"}",
-    "numbers": b'{"prompt":[' + b"1," * (N // 2) + b"1]}",
-    "one number": b'{"prompt":' + b"9" * N + b"}",
-    "depth": b"[" * N,
-    "spaces": b" " * N + b"{}",
-    "backslashes": chat(b"\\" * N),
-    "quotes": b'"' * N,
-}
-
-
 def test_nobody_waits_while_the_worst_bodies_arrive(
     both: Start, cloud: FakeUpstream, monkeypatch: Any
 ) -> None:
@@ -146,7 +118,8 @@ def test_nobody_waits_while_the_worst_bodies_arrive(
     prober = threading.Thread(target=probe)
     prober.start()
     statuses = {}
-    for name, body in WORST.items():
+    for name, make in WORST.items():
+        body = make(2**21)
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as made:
             made.sendall(post_head("/v1/chat/completions", len(body)) + body)
             statuses[name] = int(made.recv(65536).split()[1])

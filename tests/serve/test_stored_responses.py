@@ -168,6 +168,23 @@ class TestConversations:
             assert cloud.seen[-1].path == "/v1/conversations/conv_0a-B/items/msg_1"
 
 
+def test_private_text_in_an_address_goes_to_no_other_upstream(
+    kept: Running, local: FakeUpstream, cloud: FakeUpstream
+) -> None:
+    for address in (
+        "cloud_1?include=the+payroll",
+        "cloud_1?the%20payroll=1",
+        "cloud_%70ayroll",
+        "cloud_1?x=%2570ayroll",
+    ):
+        assert kept.http.get(f"/v1/responses/resp_{address}").status_code == 403, address
+    local_only = {"x-pointsman-policy": "local-only"}
+    assert kept.http.get("/v1/responses/resp_cloud_1", headers=local_only).status_code == 403
+    assert not cloud.seen
+    assert kept.http.get("/v1/responses/resp_local_1?include=payroll").status_code == 200
+    assert kept.http.get("/v1/responses/resp_cloud_1?include=usage").status_code == 200
+
+
 def test_an_answer_of_the_other_upstream_is_named_after_it(
     kept: Running, local: FakeUpstream, cloud: FakeUpstream
 ) -> None:
@@ -269,6 +286,7 @@ class TestEmbeddings:
             ({"input": ["plan", "the payroll"]}, {}),
             ({"input": [[1, 2]]}, {}),
             ({"input": "plan"}, {"x-pointsman-policy": "local-only"}),
+            ({"input": "plan", "model": "payroll-vectors"}, {}),
         ],
     )
     def test_text_that_stays_local_gets_no_vector_of_the_cloud(

@@ -111,6 +111,10 @@ FORMS: dict[str, Form] = {
     "JSON": lambda text, rng: _escaped(text, 1),
     "JSON in JSON": lambda text, rng: _escaped(text, rng.randint(2, 4)),
     "escapes": lambda text, rng: "".join(f"\\u{ord(c):04x}" for c in text),
+    "bytes as Python writes them": lambda text, rng: "".join(f"\\x{byte:02x}" for byte in text.encode()),
+    "bytes as git writes them": lambda text, rng: "".join(
+        chr(byte) if 31 < byte < 127 else f"\\{byte:03o}" for byte in text.encode()
+    ),
     "entities": lambda text, rng: "".join(f"&#{ord(c)};" for c in text),
     "entities of entities": lambda text, rng: html.escape("".join(f"&#x{ord(c):x};" for c in text)),
     "percent signs": lambda text, rng: quote(text, safe=""),
@@ -125,7 +129,16 @@ FORMS: dict[str, Form] = {
 }
 """What people, programs and adversaries make of a word; each still says it."""
 
-_OPAQUE = {"base64", "escapes", "percent signs", "tag characters", "entities", "entities of entities"}
+_OPAQUE = {
+    "base64",
+    "escapes",
+    "bytes as Python writes them",
+    "bytes as git writes them",
+    "percent signs",
+    "tag characters",
+    "entities",
+    "entities of entities",
+}
 """Forms that letters right beside them would make another text."""
 
 

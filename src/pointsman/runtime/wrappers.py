@@ -69,6 +69,8 @@ _TASKS = re.compile(
 """How prompts begin that front-ends send for titles, tags, follow-ups, topics, completions and summaries."""
 _FILL_IN = re.compile(r"<\|?fim[_▁](?:prefix|begin|suffix|hole)\|?>|<｜fim▁begin｜>|\A\s*<PRE> |\[SUFFIX\]")
 _HEAD_CHARS, _TAIL_CHARS = 6_000, 4_000
+_LONGEST_TAG, _LONGEST_WRAPPER = 1_000, 1 << 18
+"""Characters that an expression looks through: it holds the interpreter's lock, and everybody waits."""
 _MOST_LAYERS = 4
 
 
@@ -79,11 +81,11 @@ def unwrapped(text: str) -> str:
     """
     for _ in range(_MOST_LAYERS):
         kept = _without_wrappers(text)
-        request = _REQUEST.match(kept)
+        request = _REQUEST.match(kept, 0, _LONGEST_WRAPPER)
         if request is None:
             break
         text = f"{request[2].strip()}\n{kept[request.end() :]}"
-    if _TOOL_RESULT.match(kept):
+    if _TOOL_RESULT.match(kept, 0, _LONGEST_TAG):
         return "\n".join(said[2].strip() for said in _SAID.finditer(kept[-_TAIL_CHARS:]))
     return kept
 
@@ -104,7 +106,6 @@ def is_background_task(messages: Sequence[Mapping[str, Any]]) -> bool:
         for text in texts_of(message)
     ]
     begins = [text.lstrip()[:_HEAD_CHARS] for text in (*asked, *map(unwrapped, asked), *told)]
-    # To search all of a long text would keep everybody waiting: the interpreter's lock is held meanwhile.
     ends = [end for text in asked for end in (text[:_HEAD_CHARS], text[-_TAIL_CHARS:])]
     return any(_TASKS.match(text) for text in begins) or any(_FILL_IN.search(text) for text in ends)
 
@@ -143,13 +144,13 @@ def _after_wrapper(text: str, start: int) -> int | None:
     """Where a wrapper that stands at a place ends."""
     while start < len(text) and text[start].isspace():
         start += 1
-    opening = _OPENING.match(text, start)
+    opening = _OPENING.match(text, start, start + _LONGEST_TAG)
     if opening is not None and opening[1] in _NAMES:
         end = text.find(f"</{opening[1]}", opening.end())
         closed = text.find(">", end) + 1 if end >= 0 else 0
         return closed or None
     for head in (*_HEADS, _FENCE):
-        if (match := head.match(text, start)) is not None:
+        if (match := head.match(text, start, start + _LONGEST_WRAPPER)) is not None:
             return match.end()
     return None
 
@@ -161,7 +162,7 @@ def _before_wrapper(text: str, start: int, end: int) -> int | None:
     if end <= start or text[end - 1] != ">":
         return None
     slash = text.rfind("</", start, end)
-    closing = _CLOSING.match(text[max(slash, start) : end])
+    closing = _CLOSING.match(text[max(slash, end - _LONGEST_TAG, start) : end])
     if slash < 0 or closing is None or closing[1] not in _NAMES:
         return None
     begin = text.rfind(f"<{closing[1]}", start, slash)

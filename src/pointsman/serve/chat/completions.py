@@ -56,6 +56,8 @@ async def stored_response(gateway: Gateway, exchange: Exchange) -> None:
         )
     maker, its_id = maker_of(exchange.params["response"], gateway.upstreams.names())
     path = f"/responses/{its_id}{exchange.route.partition('{response}')[2]}"
+    if await _bound_to(gateway, exchange, {}) - {maker}:
+        raise GatewayError("forbidden", f"this must not go to the {maker} upstream, which keeps the response")
     plan = Plan(maker, FOLLOW_UP, True, None, 0.0)
     await _ask_bound(gateway, exchange, replace(dialects.RESPONSE, path=path), {}, plan)
 
@@ -98,8 +100,9 @@ async def embeddings(gateway: Gateway, exchange: Exchange) -> None:
 
 async def _bound_to(gateway: Gateway, exchange: Exchange, payload: dict[str, Any]) -> set[str]:
     """The targets that a header or a rule binds a request to; with two of them it can go nowhere."""
-    # The query goes to the upstream, too.
-    read = {**payload, "data": [payload.get("data"), exchange.query()]}
+    # The query, what the path names, and the model of embeddings go to the upstream, too.
+    further = [payload.get("data"), payload.get("model"), exchange.query(), exchange.params]
+    read = {**payload, "data": further}
     rule, hint = await gateway.matching_rule(exchange, read), policy_hint(exchange)
     sends = [hint, *([rule.send] if rule is not None else [])]
     return {send.partition("-")[0] for send in sends if send.endswith("-only")}

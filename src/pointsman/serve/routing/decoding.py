@@ -10,46 +10,68 @@ import re
 import string
 import sys
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from urllib.parse import unquote_to_bytes
 
 import regex
 
-from pointsman.serve.routing.folding import JOINT
+from pointsman.serve.failures import GatewayError
+from pointsman.serve.routing.folding import JOINT, spans
 
 _MOST_ROUNDS = 6
 """How deep encodings inside encodings are read; each round reads all of the text once."""
-_PIECE, _OVERLAP = 1 << 16, 512
-"""Characters that are read in one go."""
+_OVERLAP = 4096
+"""Characters that are read once more with the next piece, for words and codes that go across."""
+_MOST_CHARS = 1 << 24
+"""Of what encodings stand for, all layers together."""
 _SHORTEST = 10
 """Base64 or hexadecimal digits below which there is no word worth a rule."""
+_MOST_KNOWN = 100_000
 _SURE = 24
 """Bytes that are not valid UTF-8, or nearly all printable, by chance."""
 _PRINTABLE = bytes([9, 10, 13, *range(32, 127)])
-_ESCAPE = re.compile(r"\\(?:u\{[0-9a-fA-F]{1,6}\}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|[^\n])")
-_CONTROLS = {"n": "\n", "r": "\n", "t": "\t", "f": "\n", "v": "\n", "b": " "}
+_HELD = "\uffff"
+"""Stands for an escaped backslash until all other escapes are read; it is no character."""
+_SIGNS = {"n": "\n", "r": "\n", "t": "\t", "f": "\n", "v": "\n", "b": " ", '"': '"', "/": "/"}
+_SIGN = re.compile(r"\\([^\w\s]|_)")
+_CODES = re.compile(r"(?:\\(?:u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}))++")
+_BYTE_CODES = re.compile(r"(?:\\(?:x[0-9a-fA-F]{2}|[0-3][0-7]{2}))++")
+_BRACES = re.compile(r"\\u\{([0-9a-fA-F]{1,6})\}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?")
-_BYTES = re.compile(r"(?:%[0-9a-fA-F]{2})+|(?:=[0-9A-F]{2})+")
+_QUOTED = re.compile(r"=([0-9A-F]{2})")
 _TERMINAL = re.compile(r"\x1b\[[0-?]*+[ -/]*+[@-~]")
 _ELEMENT = re.compile(r"<[/!]?[A-Za-z-][^<>]*+>")
 _SOFT_BREAK = re.compile(r"=\r?\n")
 _SOFT_HYPHEN = re.compile("\u00ad[ \t]*+\r?\n[ \t]*+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{10,}+={0,2}+")
 _BASE64_LINE = re.compile(r"(?<=[A-Za-z0-9+/]{60})\r?\n(?=[A-Za-z0-9+/=])")
-_LONG = re.compile(r"[A-Za-z0-9+/]{512,}+={0,2}+")
+_DIGITS = string.ascii_letters + string.digits + "+/_-"
+_BLOB = 512
+_LONG = re.compile(rf"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{{{_BLOB},}}+={{0,2}}+")
 _CUT = re.compile(r"(?<!\\)[\s,\"\[\]]")
 _HEX = re.compile(r"[0-9a-fA-F]++")
 _PARTS = re.compile("[-/_]")
 _CONTROL = regex.compile(r"[^\P{Cc}\s\x1b]|[\p{Cn}\p{Co}]")
 _TAGS = re.compile("[\U000e0020-\U000e007e]+")
 _ASCII = {0xE0000 + code: code for code in range(0x20, 0x7F)}
+_of_entity = lru_cache(4096)(html.unescape)
 APART = "\n;\n"
 """Between texts that do not belong together: no phrase goes across it."""
 
 
 def without_blobs(text: str) -> str:
     """The text without pictures and sounds in base64: by chance they spell any short word."""
-    if _LONG.search(text) is None:
-        return text
-    return _LONG.sub(lambda match: "" if _is_blob(match[0]) else match[0], text)
+    kept: list[str] = []
+    goes_on = False
+    for start, end in spans(text):
+        piece = text[start:end]
+        if goes_on and len(piece) - len(rest := piece.lstrip(_DIGITS)) < _BLOB:
+            # Too short to be judged by itself.
+            piece = rest
+        kept.append(_LONG.sub(lambda match: "" if _is_blob(match[0]) else match[0], piece))
+        goes_on = piece[-1:] in _DIGITS and not kept[-1].endswith(piece[-_BLOB:])
+    return "".join(kept)
 
 
 def _is_blob(run: str) -> bool:
@@ -62,8 +84,13 @@ def _is_blob(run: str) -> bool:
 
 
 def decoded(text: str) -> Iterator[str]:
-    """What a text stands for where that differs from it, layer by layer."""
+    """What a text stands for where that differs from it, layer by layer.
+
+    Raises:
+        GatewayError: `body_too_large`: more than can be read.
+    """
     known: set[str] = set()
+    size = 0
     for piece in _pieces(text):
         for _ in range(_MOST_ROUNDS):
             plain = _unescaped(piece)
@@ -72,32 +99,35 @@ def decoded(text: str) -> Iterator[str]:
             if not found:
                 break
             piece = APART.join(found)
+            size += len(piece)
+            if size > _MOST_CHARS:
+                raise GatewayError("body_too_large", "too much encoded text to be read for the rules")
             yield piece
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Pieces that no encoding goes across, with a little of the one before: each is a short call in C.
-
-    The interpreter's lock is held for the time of such a call, and everything else waits.
-    """
-    start = 0
-    while start < len(text):
-        cut = _CUT.search(text, start + _PIECE)
-        end = cut.start() if cut else len(text)
-        yield text[max(0, start - _OVERLAP) : end]
-        start = end
+    """Pieces with the end of the one before: each is a short call in C."""
+    begin = 0
+    for _, end in spans(text):
+        yield (piece := text[begin:end])
+        digits = begin + len(piece.rstrip(_DIGITS))
+        begin = max(0, end - _OVERLAP)
+        if digits < begin:
+            # Base64 is read four by four, and hexadecimal two by two.
+            begin -= (begin - digits) % 4
+        elif between := _CUT.search(text, begin, end):
+            begin = between.start()
 
 
 def _unescaped(text: str) -> str:
     """One layer of escapes and markup taken off."""
     if "\\" in text:
-        text = _sub(_ESCAPE, _of_escape, text)
-        # Halves of a pair that two escapes stood for come together.
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        text = _without_escapes(text)
     if "&" in text:
-        text = _sub(_ENTITY, html.unescape, text)
+        text = _sub(_ENTITY, _of_entity, text)
     if "%" in text or "=" in text:
-        text = _sub(_BYTES, _of_bytes, _SOFT_BREAK.sub("", text))
+        signs = _QUOTED.sub(r"%\1", _SOFT_BREAK.sub("", text))
+        text = unquote_to_bytes(signs).decode("utf-8", "replace")
     if "\x1b" in text:
         text = _TERMINAL.sub(JOINT, text)
     if "<" in text:
@@ -107,15 +137,33 @@ def _unescaped(text: str) -> str:
     return _TAGS.sub(lambda match: f"{JOINT}{match[0].translate(_ASCII)}{JOINT}", text)
 
 
+def _without_escapes(text: str) -> str:
+    """Each kind of escape in one call: a call for each escape would take a second for each megabyte."""
+    text = text.replace("\\\\", _HELD)
+    for name, sign in _SIGNS.items():
+        text = text.replace(f"\\{name}", sign)
+    text = _SIGN.sub(r"\1", text)
+    text = _sub(_BYTE_CODES, _of_byte_codes, text)
+    text = _sub(_CODES, lambda codes: codes.encode().decode("unicode_escape"), text)
+    text = _BRACES.sub(lambda match: chr(min(int(match[1], 16), sys.maxunicode)), text)
+    if _SURROGATE.search(text):
+        # Halves of a pair that two escapes stood for come together.
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.replace(_HELD, "\\")
+
+
 def _held(text: str, known: set[str]) -> Iterator[str]:
-    """What base64 and hexadecimal digits hold that are not known yet."""
+    """What base64 and hexadecimal digits hold that were not looked at yet."""
     joined = _BASE64_LINE.sub("", text) if "\n" in text else text
     for run in _BASE64.findall(joined):
         if run[1:].isalpha() and run[1:].islower():
             continue
         for piece in (run, *_PARTS.split(run)) if _PARTS.search(run) else (run,):
-            if piece not in known and (value := _of_base64(piece) or _of_hex(piece)):
+            if piece in known:
+                continue
+            if len(known) < _MOST_KNOWN:
                 known.add(piece)
+            if value := _of_base64(piece) or _of_hex(piece):
                 yield value
 
 
@@ -123,16 +171,13 @@ def _sub(pattern: re.Pattern[str], form: Callable[[str], str], text: str) -> str
     return pattern.sub(lambda match: form(match[0]), text)
 
 
-def _of_escape(escape: str) -> str:
-    kind, rest = escape[1], escape[2:].strip("{}")
-    if rest:
-        code = int(rest, 16)
-        return chr(code) if code <= sys.maxunicode else escape
-    return _CONTROLS.get(kind, escape if kind.isalnum() or kind.isspace() else kind)
-
-
-def _of_bytes(run: str) -> str:
-    return bytes.fromhex(run.replace("%", "").replace("=", "")).decode("utf-8", "replace")
+def _of_byte_codes(codes: str) -> str:
+    """Bytes as Python (`\\xc3\\xa9`) and git (`\\303\\251`) write them: of UTF-8, or else of Latin-1."""
+    text = codes.encode().decode("unicode_escape")
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return text
 
 
 def _of_base64(run: str) -> str | None:
@@ -146,6 +191,8 @@ def _of_base64(run: str) -> str | None:
 
 def _of_hex(run: str) -> str | None:
     run = run[2:] if run[:2] in ("0x", "0X") else run
+    if len(run) % 2 and len(run) > 4 * _SHORTEST:
+        run = run[:-1]
     if len(run) < _SHORTEST or len(run) % 2 or not _HEX.fullmatch(run):
         return None
     return _readable(bytes.fromhex(run))

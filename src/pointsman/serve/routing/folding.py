@@ -6,7 +6,7 @@ normalisation sorts marks instead, which a long run of them makes quadratic.
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import regex
 
@@ -30,8 +30,10 @@ _LETTER_IN_NAME = re.compile(
 )
 _LONGEST_FORM = 8
 """A compatibility form that is longer (U+FDFA alone) stays one character: it would multiply a text."""
-_PIECE = 1 << 16
-"""Characters in one call of the interpreter's own loops, which hold its lock."""
+PIECE = 1 << 16
+"""Characters in one call of the interpreter's own loops, which hold its lock while everything else waits."""
+_APART = re.compile(r"(?s).*(?<!\\)[\s\",\[\]]")
+_PUNCTUATION = re.compile(r"(?s).*[^\w+/=\\&%;#{}-]")
 
 
 class _Table(dict[int, str | None]):
@@ -43,6 +45,23 @@ class _Table(dict[int, str | None]):
     def __missing__(self, code: int) -> str | None:
         value = self[code] = self._form(chr(code)) or None
         return value
+
+
+def spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where pieces of at most PIECE characters begin and end: between words, if there is such a place."""
+    start = 0
+    while len(text) - start > PIECE:
+        middle, end = start + PIECE // 2, start + PIECE
+        between = _APART.match(text, middle, end) or _PUNCTUATION.match(text, middle, end)
+        end = between.end() - 1 if between and between.end() - 1 > start else end
+        yield start, end
+        start = end
+    yield start, len(text)
+
+
+def encoded(text: str) -> bytes:
+    """The text's UTF-8."""
+    return b"".join(text[start : start + PIECE].encode() for start in range(0, len(text), PIECE))
 
 
 def folded(text: str) -> str:
@@ -67,12 +86,14 @@ def unmarked(text: str) -> str:
 
 def latin_capitals(text: str) -> str:
     """A folded text with the capitals that look Latin as Latin ones."""
-    return text if _CAPITAL.search(text) is None else text.translate(_CAPITALS)
+    starts = range(0, len(text), PIECE)
+    has_none = all(_CAPITAL.search(text, start, start + PIECE) is None for start in starts)
+    return text if has_none else _mapped(text, _CAPITALS)
 
 
-def _mapped(text: str, table: _Table) -> str:
-    pieces = range(0, len(text), _PIECE)
-    return "".join(text[start : start + _PIECE].translate(table) for start in pieces)
+def _mapped(text: str, table: Mapping[int, str | None]) -> str:
+    pieces = range(0, len(text), PIECE)
+    return "".join(text[start : start + PIECE].translate(table) for start in pieces)
 
 
 def _fold(char: str) -> str:

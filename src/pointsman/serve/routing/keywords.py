@@ -13,7 +13,16 @@ from dataclasses import dataclass
 import regex
 
 from pointsman.errors import SettingsError
-from pointsman.serve.routing.folding import JOINT, MARK, caseless, folded, latin_capitals, squashed
+from pointsman.serve.routing.folding import (
+    JOINT,
+    MARK,
+    PIECE,
+    caseless,
+    folded,
+    latin_capitals,
+    spans,
+    squashed,
+)
 
 
 def _scripts(*names: str) -> str:
@@ -51,14 +60,15 @@ class Text:
     def words(self) -> str:
         """Caseless, with a joint where case changes inside a joined name."""
         if self._words is None:
-            self._words = caseless(_HUMP.sub(JOINT, self._folded, concurrent=True))
+            pieces = (self._folded[start:end] for start, end in spans(self._folded))
+            self._words = caseless("".join(_HUMP.sub(JOINT, piece) for piece in pieces))
         return self._words
 
 
 def readings(folded_text: str) -> list[Text]:
     """A folded text, and once more with capitals that look Latin as Latin ones, where it has any."""
     capitals = latin_capitals(folded_text)
-    return [Text(text) for text in dict.fromkeys((folded_text, capitals))]
+    return [Text(folded_text)] if capitals is folded_text else [Text(folded_text), Text(capitals)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,11 @@ class Keyword:
 
     def is_in(self, text: Text) -> bool:
         """Whether a text has it."""
-        return self.letters in text.letters and self.pattern.search(text.words, concurrent=True) is not None
+        end = PIECE + len(self.letters)
+        starts = range(0, len(text.letters) or 1, PIECE)
+        if all(text.letters.find(self.letters, start, start + end) < 0 for start in starts):
+            return False
+        return self.pattern.search(text.words, concurrent=True) is not None
 
 
 def compile_keyword(keyword: str) -> Keyword:

@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from pointsman.serve.routing.decoding import APART, decoded, without_blobs
-from pointsman.serve.routing.folding import JOINT, folded
+from pointsman.serve.routing.folding import JOINT, PIECE, folded
 from pointsman.serve.routing.keywords import Text, readings
 
 _CONVERSATION = ("system", "instructions", "messages", "input", "prompt", "suffix")
@@ -53,8 +53,9 @@ _CALLS, _GIVEN = frozenset({"tool_use", "function_call"}), frozenset({"input", "
 """What a model calls a tool with: a file's name there is no file."""
 _OTHER = re.compile("[^a-z0-9]")
 _DATA_URL = re.compile(
-    r"data:(?:(?:image|audio|video)/[^,\s]{1,99}|application/[^,\s]{1,99};base64),[^\s,]{16}"
+    r"data:(?:(?:image|audio|video)/[^,:\s]{1,99}+|application/[^,:\s]{1,99};base64),[^\s,]{16}"
 )
+_LONGEST_HEAD = 256
 _MAGIC = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|JVBERi0|SUQz|T2dnUw|UEsDB)[A-Za-z0-9+/]{48}")
 """How base64 of PNG, JPEG, GIF, WebP or WAV, PDF, MP3, Ogg and ZIP begins."""
 
@@ -176,14 +177,15 @@ class _Content:
         else:
             self._beside[text] = None
         if not self.has_media:
-            is_data = "data:" in text and _DATA_URL.search(text) is not None
-            self.has_media = is_data or _MAGIC.match(text) is not None
+            starts = range(0, len(text), PIECE) if "data:" in text else ()
+            is_data = any(_DATA_URL.search(text, start, start + PIECE + _LONGEST_HEAD) for start in starts)
+            self.has_media = is_data or _MAGIC.match(text, 0, _LONGEST_HEAD) is not None
 
 
 def _holds_media(key: str, value: Any) -> bool:
     """Whether a key or type says that its value is, names or holds a picture, a sound or a file."""
     if key == "type":
-        return isinstance(value, str) and _MEDIA_TYPE.search(value.lower()) is not None
+        return isinstance(value, str) and _MEDIA_TYPE.search(value[:_LONGEST_HEAD].lower()) is not None
     name = _plain_name(key)
     return _MEDIA_KEY.fullmatch(name) is not None or (
         not isinstance(value, str) and _FILE_KEY.fullmatch(name) is not None

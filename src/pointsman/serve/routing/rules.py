@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pointsman.serve.routing.folding import folded, unmarked
+from pointsman.serve.routing.folding import encoded, folded, spans, unmarked
 from pointsman.serve.routing.keywords import Keyword, compile_keyword
 from pointsman.serve.routing.request_text import RequestText
 from pointsman.serve.setting_values import linear_pattern
@@ -17,6 +17,8 @@ from pointsman.serve.settings import Rule
 
 _SINGLE = re.compile(r"(?<!-)[^\x00-\x7f](?!-)")
 """A character of a pattern that is not the end of a range."""
+
+_SPACES = re.compile(r"\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,12 @@ class CompiledRule:
 
     def _has_pattern(self, request: RequestText) -> bool:
         as_it_came, for_folded = self.patterns
-        if any(as_it_came.search(text) for text in request.plain):
+        if any(as_it_came.search(encoded(text)) for text in request.plain):
             return True
         return any(
-            for_folded.search(text) for one in map(unmarked, request.folded) for text in (one, _one_line(one))
+            for_folded.search(encoded(text))
+            for one in map(unmarked, request.folded)
+            for text in (one, _one_line(one))
         )
 
 
@@ -89,4 +93,11 @@ def _patterns(pattern: str | None) -> tuple[Any, ...]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """With each run of white space as one space."""
+    pieces: list[str] = []
+    is_open = False
+    for start, end in spans(text):
+        line = _SPACES.sub(" ", text[start:end])
+        pieces.append(line[1:] if is_open and line[:1] == " " else line)
+        is_open = line[-1:] == " "
+    return "".join(pieces).strip()

@@ -12,6 +12,7 @@ from typing import Any
 from pointsman.serve.inference.cache import RecentCache
 
 _MAX_CONVERSATIONS = 10_000
+_OPENING_CHARS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,9 @@ class Sticky:
 
 
 def _opening(content: Any) -> Any:
-    """What a conversation began with, without the marks of a cache, which move on with each turn."""
-    if not isinstance(content, list):
-        return content
-    return [
-        {name: value for name, value in part.items() if name != "cache_control"}
-        if isinstance(part, dict)
-        else part
-        for part in content
-    ]
+    """How a conversation began, by each text's beginning, without a cache's marks, which move on."""
+    if isinstance(content, str):
+        return content[:_OPENING_CHARS], len(content)
+    if isinstance(content, dict):
+        return {name: _opening(value) for name, value in content.items() if name != "cache_control"}
+    return list(map(_opening, content)) if isinstance(content, list) else content

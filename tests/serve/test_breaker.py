@@ -1,15 +1,21 @@
 """Calls that a failing upstream is spared: the circuit breaker and the retry budget."""
 
+import sys
 from collections.abc import Callable
 
+import httpx
+import pytest
 from tests.support.fake_upstream import (
     FakeUpstream,
     answer,
     free_port,
 )
-from tests.support.running import Running, settings_for
+from tests.support.running import Process, Running, settings_for
 
 from pointsman.serve.upstream.breaker import Breaker
+
+if sys.platform != "win32":
+    import resource
 
 Start = Callable[..., Running]
 
@@ -56,3 +62,31 @@ def test_a_probe_closes_the_breaker_again(both: Start, cloud: FakeUpstream) -> N
     now[0] = 3600.0
     assert gateway.chat().status_code == 200
     assert not upstream.breaker.is_open
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits another process")
+def test_descriptors_that_are_used_up_are_our_own_failure(
+    spawn: Callable[..., Process], cloud: FakeUpstream
+) -> None:
+    cloud.script = answer(headers="connection: close\r\n")
+    gateway = spawn(
+        POINTSMAN_UPSTREAMS__CLOUD__URL=cloud.url,
+        POINTSMAN_UPSTREAMS__CLOUD__MODEL="m",
+        POINTSMAN_UPSTREAMS__CLOUD__BREAKER_FAILURES="1",
+    )
+    with httpx.Client(base_url=gateway.url, timeout=20, trust_env=False) as client:
+
+        def chat() -> httpx.Response:
+            return client.post("/v1/chat/completions", json={"model": "cloud", "messages": []})
+
+        assert chat().status_code == 200
+        most = resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (3, most[1]))
+        for _ in range(5):
+            found = chat()
+            assert (found.status_code, found.json()["error"]["code"]) == (503, "overloaded")
+            assert found.headers["x-should-retry"] == "true"
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, most)
+        # The upstream's breaker would open after one failure.
+        assert chat().status_code == 200
+    assert gateway.stop() == 0

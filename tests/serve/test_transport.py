@@ -1,6 +1,7 @@
 """The transport to upstreams: what it keeps, what it refuses, and that a slow reader slows it."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -124,6 +125,28 @@ def test_headers_of_one_name_are_joined(upstream: FakeUpstream) -> None:
 
     upstream.script = says(b"HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a: 2\r\ncontent-length: 0\r\n\r\n")
     assert asyncio.run(work()) == {"x-a": "1, 2", "content-length": "0"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a test drop the packets of a connection")
+def test_kept_connections_that_died_without_a_word_are_left_for_a_fresh_one(upstream: FakeUpstream) -> None:
+    async def work() -> list[int]:
+        transport = HttpTransport(upstream.url)
+        for response in await asyncio.gather(*(ask(transport) for _ in range(3))):
+            assert await response.read() == b"ok"
+            assert await response.read() == b""
+            response.close()
+        upstream.vanish()
+        async with asyncio.timeout(60):
+            found = [await ask(transport) for _ in range(3)]
+        for response in found:
+            response.close()
+        transport.close()
+        await asyncio.sleep(0.01)  # what was aborted is closed in the loop's next rounds
+        return [response.status for response in found]
+
+    assert asyncio.run(work()) == [200] * 3
+    assert upstream.connections > 3
+    assert len(upstream.seen) == 6
 
 
 def test_nobody_there_is_an_error_of_its_own() -> None:

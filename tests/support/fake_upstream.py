@@ -6,7 +6,7 @@ import struct
 import threading
 from collections.abc import Callable, Sequence
 
-from tests.support.fault_upstream import free_port
+from tests.support.fault_upstream import drop_packets, free_port
 from tests.support.openai_messages import (
     DONE,
     END,
@@ -82,6 +82,11 @@ class FakeUpstream:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
+
+    def vanish(self) -> None:
+        """Let the connections that stand take no packet more; Linux only."""
+        for connection in list(self._open):
+            drop_packets(connection)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

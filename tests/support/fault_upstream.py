@@ -5,6 +5,7 @@ A script is a coroutine that gets the request and the connection and does what i
 
 import asyncio
 import contextlib
+import ctypes
 import socket
 import struct
 import time
@@ -22,6 +23,8 @@ from tests.support.openai_messages import (
     delta,
     whole,
 )
+
+_SO_ATTACH_FILTER = 26
 
 
 class Call(RecordedRequest):
@@ -88,6 +91,11 @@ class FaultUpstream:
     def open(self) -> int:
         """Connections that stand now."""
         return len(self._open)
+
+    def vanish(self) -> None:
+        """Let the connections that stand take no packet more, as where a firewall forgot them; Linux only."""
+        for writer in self._open:
+            drop_packets(writer.get_extra_info("socket"))
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=4096)
@@ -163,6 +171,13 @@ def streams(pieces: Sequence[bytes], gap_s: float = 0.0) -> Script:
 def events(n: int, label: str = "w") -> list[bytes]:
     """A stream of `n` events and its end."""
     return [*(delta(f"{label}{index} ") for index in range(n)), DONE]
+
+
+def drop_packets(connection: socket.socket) -> None:
+    """Have the kernel drop, without a word, whatever comes for a connection."""
+    program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # return 0
+    filter_ = struct.pack("HL", 1, ctypes.addressof(program))
+    connection.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_)
 
 
 async def resets(call: Call) -> None:

@@ -11,4 +11,5 @@ from tests.reliability.checks import texts, tokenizers
 from tests.reliability.checks import fuzz, parsers, malformed_http, access_control
 from tests.reliability.checks import privacy
 from tests.reliability.checks import memory, soak
+from tests.reliability.checks import standing
 # isort: on

@@ -39,6 +39,8 @@ def test_what_cannot_be_used_is_refused_by_name(table, tmp_path, monkeypatch, fl
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(error, match=message):
         train.run(parsed(train, table, "--base", tmp_path / "none", "--output", tmp_path / "run", *flags))
+    # The next command with this output is not another run.
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_data_is_refused(tmp_path):

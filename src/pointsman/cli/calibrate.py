@@ -173,7 +173,6 @@ def _read(args: argparse.Namespace, chat: "Chat") -> "tuple[tuple[str, ...], Dat
     from pointsman.datasets.outcomes import read_dataset
     from pointsman.datasets.reading import read_queries
     from pointsman.errors import SettingsError
-    from pointsman.train.suite import validation_dataset
 
     columns = replace(columns_of(args), chat=chat)
     if bool(args.data) == bool(args.recipe):
@@ -181,6 +180,8 @@ def _read(args: argparse.Namespace, chat: "Chat") -> "tuple[tuple[str, ...], Dat
     if args.recipe is not None:
         if args.recipe_data is None:
             raise SettingsError("--recipe needs --data, where its globs start.")
+        from pointsman.train.suite import validation_dataset  # its packages are an extra
+
         data = validation_dataset(args.recipe, args.recipe_data, columns)
         return data.queries, data, data.sha256
     if args.method == "none" and (args.share is not None or args.budget is not None):

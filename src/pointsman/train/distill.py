@@ -82,6 +82,8 @@ def distill(
     split = load_split(recipe, data, columns)
     tell(split, progress)
     tokenizer = AutoTokenizer.from_pretrained(encoder)
+    if base:
+        _refuse_other_words(base, tokenizer)
     content = {
         "data_sha256": content_of([*split.train, *split.validation]),
         "base_sha256": content_of_model(base),
@@ -97,8 +99,6 @@ def distill(
     depth = recipe.student.depth
     torch.manual_seed(recipe.seed)
     student = grown(load_student(base), depth) if base else new_student(depth, encoder, recipe.seed)
-    if base:
-        _refuse_other_words(base, tokenizer)
     student.config.earlier_turns = recipe.student.earlier_turns
     student.config.last_turn_first = recipe.student.chat.last_first
     loop = Loop(

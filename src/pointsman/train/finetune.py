@@ -116,11 +116,12 @@ def finetune(plan: Plan, *, threads: int, progress: Progress) -> Path:
         "base_sha256": content_of_model(source),
         "versions": {"torch": torch.__version__, "pointsman": __version__},
     }
-    claim_directory(plan.output, {**_settings(plan), "rows": split.report.rows, **content})
     tokenizer = _tokenizer(source)
     torch.manual_seed(plan.seed)
     student = load_student(source)
     _refuse_other_vocabulary(source, tokenizer, student)
+    # Last: a base that cannot be used must not bind the directory.
+    claim_directory(plan.output, {**_settings(plan), "rows": split.report.rows, **content})
     chat = chat_of(plan)
     student.config.earlier_turns, student.config.last_turn_first = chat.earlier_turns, chat.last_first
     loop = Loop(
@@ -217,7 +218,8 @@ def _tokenizer(source: str) -> Any:
         return AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"base {source!r} has no usable tokenizer: {first}") from None
+        what = "has no usable tokenizer" if directory.is_dir() else "is no directory, nor a name on the Hub"
+        raise CheckpointError(f"base {source!r} {what}: {first}") from None
 
 
 def _refuse_other_vocabulary(source: str, tokenizer: Any, student: Any) -> None:

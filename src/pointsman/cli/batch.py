@@ -41,12 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_flags(parser, label=None)
     parser.add_argument("--prefix", default="", help="put before the names of the added columns")
     parser.add_argument(
-        "--format", help="of the parts: jsonl, csv, parquet, arrow (default: the first input's)"
+        "--format", help="format of the parts: jsonl, csv, parquet, arrow (default: the first input's)"
     )
-    parser.add_argument("--chunk-rows", help="rows a part (default: 4096)")
+    parser.add_argument("--chunk-rows", help="rows of a part (default: 4096)")
     add_router_flags(parser)
-    parser.add_argument("--max-length", help="tokens read of a text")
-    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="default: local")
+    parser.add_argument("--max-length", help="tokens of a text at most; the rest is cut off")
+    parser.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="where it runs (default: local)"
+    )
     parser.add_argument("--workers", help="Ray actors (default: processors / threads)")
     parser.add_argument(
         "--threads", help="batches side by side (default: the processors; 1 in each of Ray's actors)"

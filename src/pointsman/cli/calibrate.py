@@ -54,13 +54,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, help="the new artifact (not for a checkpoint)")
     parser.add_argument(
-        "--method", choices=("platt", "temperature", "none"), default="platt", help="default: platt"
+        "--method",
+        choices=("platt", "temperature", "none"),
+        default="platt",
+        help="default: platt",
     )
-    parser.add_argument("--share", type=float, help="of queries that go to the cloud, 0..1")
-    parser.add_argument("--quality", type=float, help="part of the cloud model's lead to recover, 0..1")
-    parser.add_argument("--budget", type=float, help="mean price of a query, in that currency")
-    parser.add_argument("--price-local", type=float, default=0.0, help="of a query, in any currency (0)")
-    parser.add_argument("--price-cloud", type=float, default=1.0, help="of a query, in the same currency (1)")
+    parser.add_argument("--share", type=float, help="share of queries for the cloud, 0..1")
+    parser.add_argument("--quality", type=float, help="share of the cloud model's lead to recover, 0..1")
+    parser.add_argument("--budget", type=float, help="mean price of a query, in the unit of the prices")
+    parser.add_argument("--price-local", type=float, default=0.0, help="price of a local answer (default: 0)")
+    parser.add_argument(
+        "--price-cloud", type=float, default=1.0, help="of a cloud answer, same unit (default: 1)"
+    )
     parser.add_argument(
         "--confidence-threshold", help="keep this rule beside the chosen threshold, 0..1 (default: off)"
     )

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--config", type=Path, required=True, help="TOML of the gateway, with both upstreams")
     parser.add_argument("--output", type=Path, required=True, help="the work folder")
-    parser.add_argument("--sample", help="number of queries to ask, the ones that teach most (default: all)")
+    parser.add_argument("--sample", help="number of queries to ask, those that teach most (default: all)")
     parser.add_argument(
         "--router", type=Path, help="today's router, for --sample (default: the configuration's)"
     )
@@ -56,10 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--samples", default="1", help="answers of the local model to each query (default: 1)"
     )
     parser.add_argument("--concurrency", default="4", help="calls in flight (default: 4)")
-    parser.add_argument("--max-tokens", help="of an answer (default: the endpoint's)")
+    parser.add_argument("--max-tokens", help="tokens of an answer at most (default: the endpoint's)")
     parser.add_argument("--budget", type=float, help="stop before more is spent, in the prices' currency")
     parser.add_argument("--currency", help="unit of the prices (default: the configuration's, or USD)")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample (default: 0)")
     parser.add_argument("--dry-run", action="store_true", help="show the estimate and stop")
     parser.add_argument("--yes", action="store_true", help="agree to the estimate")
     parser.add_argument("--json", action="store_true", help="the summary as JSON")

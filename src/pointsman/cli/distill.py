@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="more sentence encoders for the recipe's experts: directories or hub names",
     )
-    parser.add_argument("--cache", type=Path, help="of the teacher's answers (default: OUTPUT/cache)")
-    parser.add_argument("--threads", type=int, default=None, help="default: what this process may use")
+    parser.add_argument("--cache", type=Path, help="directory of teacher outputs (default: OUTPUT/cache)")
+    parser.add_argument("--threads", type=int, help="threads (default: all processors)")
 
 
 def run(args: argparse.Namespace) -> int:

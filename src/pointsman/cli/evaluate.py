@@ -29,7 +29,7 @@ HELP = "measure how well a router routes, beside simple baselines"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("router", type=Path, help="artifact or checkpoint directory")
-    parser.add_argument("--test", type=Path, nargs="+", default=[], help="your own files of outcomes")
+    parser.add_argument("--test", type=Path, nargs="+", default=[], help="files of labelled queries")
     parser.add_argument("--suite", type=Path, help="TOML file that names sets and slices under --data")
     parser.add_argument("--data", type=Path, help="directory that the globs of suite and recipe start from")
     parser.add_argument(
@@ -41,18 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_data_flags(parser)
     parser.add_argument("--output", type=Path, required=True, help="directory for the report")
-    parser.add_argument("--name", help="of the router in the report (default: its directory's name)")
-    parser.add_argument("--variant", help="of an artifact: int8, folded, plain, fp16")
+    parser.add_argument("--name", help="name of the router in the report (default: its directory's)")
+    parser.add_argument("--variant", help="variant of the artifact: int8, folded, plain, fp16")
     parser.add_argument(
-        "--compare", nargs="+", default=[], help="other variants of the artifact, or NAME=DIRECTORY"
+        "--compare", nargs="+", default=[], help="routers to compare with: variants, or NAME=DIRECTORY"
     )
     parser.add_argument("--cache", type=Path, help="directory of teacher outputs (default: OUTPUT/.cache)")
     add_policy_flags(parser)
-    parser.add_argument("--price-local", type=float, default=0.0, help="of a query, in any currency (0)")
-    parser.add_argument("--price-cloud", type=float, default=1.0, help="of a query, in the same currency (1)")
+    parser.add_argument("--price-local", type=float, default=0.0, help="price of a local answer (default: 0)")
+    parser.add_argument(
+        "--price-cloud", type=float, default=1.0, help="of a cloud answer, same unit (default: 1)"
+    )
     parser.add_argument("--edits", type=int, default=1000, help="queries to edit (default: 1000; 0: none)")
-    parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of every draw (default: 0)")
+    parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="of every random draw (default: 0)")
     parser.add_argument(
         "--leave-one-out",
         nargs="*",

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="directory of a trained classifier, or default-router")
     parser.add_argument("--output", type=Path, help="directory of the artifact (default: CHECKPOINT-onnx)")
     parser.add_argument("--opset", type=int, default=18, help="opset of the plain file, 14..23 (default: 18)")
-    parser.add_argument("--max-length", type=int, default=128, help="tokens read of a text (default: 128)")
+    parser.add_argument("--max-length", type=int, default=128, help="tokens of a text at most (default: 128)")
     parser.add_argument("--fixed-shape", metavar="BxS", help="one fixed shape for the plain file, as 1x128")
     parser.add_argument("--no-optimize", action="store_true", help="leave out the folded float32 file")
     parser.add_argument("--no-quantize", action="store_true", help="leave out the int8 file")
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels", metavar="NAME=local,NAME=cloud", help="which of the checkpoint's labels means what"
     )
-    parser.add_argument("--threads", type=int, help="default: what this process may use")
+    parser.add_argument("--threads", type=int, help="threads (default: all processors)")
     parser.add_argument("--name", help="name of the artifact (default: the checkpoint's directory)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 

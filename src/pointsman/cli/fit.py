@@ -41,9 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept-agreement", action="store_true", help="fit although judge and person agree too little"
     )
-    parser.add_argument("--texts", type=int, default=3000, help="texts without scores to learn from (3000)")
-    parser.add_argument("--threads", type=int, help="default: what this process may use")
-    parser.add_argument("--seed", type=int, default=0, help="of every draw (default: 0)")
+    parser.add_argument(
+        "--texts", type=int, default=3000, help="unscored texts to learn from (default: 3000)"
+    )
+    parser.add_argument("--threads", type=int, help="threads (default: all processors)")
+    parser.add_argument("--seed", type=int, default=0, help="of every random draw (default: 0)")
     parser.add_argument("--json", action="store_true", help="the result as JSON")
 
 

@@ -47,9 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--judge-model", help="name of the judge there")
     parser.add_argument("--judge-key-env", help="the environment variable that holds its key")
     parser.add_argument(
-        "--judge-price-in", type=float, help="of a million prompt tokens, in `collect`'s currency"
+        "--judge-price-in", type=float, help="price of a million prompt tokens, in `collect`'s currency"
     )
-    parser.add_argument("--judge-price-out", type=float, help="of a million completion tokens")
+    parser.add_argument("--judge-price-out", type=float, help="price of a million completion tokens")
     parser.add_argument("--rubric", type=Path, help="file that says what matters in your answers")
     parser.add_argument("--show-prompt", action="store_true", help="print what the judge is told, and stop")
     parser.add_argument("--again", action="store_true", help="judge rows that have scores, too")

@@ -22,7 +22,7 @@ HELP = "write a ready folder for a place to run: docker, node, triton, kubernete
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("target", nargs="?", help="where it shall run; see --list")
+    parser.add_argument("target", nargs="?", help="where it runs; --list shows the targets")
     parser.add_argument("artifact", type=Path, nargs="?", help="directory of an artifact")
     parser.add_argument("--output", type=Path, help="the folder to write; it must not exist")
     parser.add_argument("--list", action="store_true", help="list the targets")

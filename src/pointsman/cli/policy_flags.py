@@ -23,9 +23,9 @@ def add_policy_flags(parser: argparse.ArgumentParser) -> None:
         help="send to the cloud from this p_cloud on, 0..1; alone, it switches the confidence rule off",
     )
     parser.add_argument(
-        "--confidence-threshold", help="what is not the safe target needs this probability, 0..1"
+        "--confidence-threshold", help="a target other than the safe one needs this probability, 0..1"
     )
-    parser.add_argument("--safe-target", help="local or cloud: where doubtful queries go")
+    parser.add_argument("--safe-target", help="target of doubtful queries: local or cloud")
 
 
 def settings_of(args: argparse.Namespace, **more: Any) -> Settings:

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("artifact", type=Path, help="directory of an artifact")
     parser.add_argument("repository", help="owner/name")
-    parser.add_argument("--revision", default="main", help="the branch; made where it is not (default: main)")
-    parser.add_argument("--private", action="store_true", help="where the repository is made now")
+    parser.add_argument("--revision", default="main", help="branch, made where there is none (default: main)")
+    parser.add_argument("--private", action="store_true", help="make a new repository private")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 

@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("text", nargs="*", help="queries; without any, one a line from standard input")
     add_router_flags(parser)
-    parser.add_argument("--max-length", help="tokens read of a text")
-    parser.add_argument("--threads", help="default: what this process may use")
+    parser.add_argument("--max-length", help="tokens of a text at most; the rest is cut off")
+    parser.add_argument("--threads", help="threads (default: all processors)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 

@@ -36,21 +36,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_flags(parser)
     parser.add_argument("--validation", type=Path, nargs="+", default=[], help="files to validate on")
     parser.add_argument(
-        "--validation-share", type=float, default=0.15, help="else this share of the rows (default: 0.15)"
+        "--validation-share", type=float, default=0.15, help="or this share of the rows (default: 0.15)"
     )
-    parser.add_argument("--epochs", type=float, default=None, help="passes over the data (default: 6)")
-    parser.add_argument("--learning-rate", type=float, default=None, help="the peak (default: 1e-4)")
-    parser.add_argument("--batch-tokens", type=int, default=None, help="tokens a step (default: 1024)")
-    parser.add_argument("--max-tokens", type=int, default=128, help="tokens read of a text (default: 128)")
+    parser.add_argument("--epochs", type=float, help="passes over the data (default: 6)")
+    parser.add_argument("--learning-rate", type=float, help="peak of the schedule (default: 1e-4)")
+    parser.add_argument("--batch-tokens", type=int, help="tokens of one step (default: 1024)")
+    parser.add_argument("--max-tokens", type=int, default=128, help="tokens of a text at most (default: 128)")
     parser.add_argument(
         "--earlier-turns",
         type=int,
-        default=None,
         help="earlier user messages of a chat that are read, too (default: as the base)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of every draw (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of every random draw (default: 0)")
     parser.add_argument("--no-balance", action="store_true", help="do not repeat rows of the rarer class")
-    parser.add_argument("--threads", type=int, default=None, help="default: what this process may use")
+    parser.add_argument("--threads", type=int, help="threads (default: all processors)")
 
 
 def run(args: argparse.Namespace) -> int:

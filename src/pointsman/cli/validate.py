@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the checkpoint's directory, or default-router",
     )
     parser.add_argument("--queries", type=Path, help="JSONL of queries (default: the project's own)")
-    parser.add_argument("--threads", type=int, help="default: what this process may use")
+    parser.add_argument("--threads", type=int, help="threads (default: all processors)")
     parser.add_argument("--json", action="store_true", help="print the comparisons as JSON")
 
 

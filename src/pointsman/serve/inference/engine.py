@@ -1,7 +1,8 @@
 """The router inside the server: versions that come and go, a cache, a batcher, a canary and a shadow.
 
 A request is answered by exactly one version: model, tokenizer, labels and thresholds come from the same
-`ModelVersion`, whatever is loaded meanwhile. It knows nothing of HTTP and upstreams.
+`ModelVersion`, whatever is loaded meanwhile. It knows nothing of HTTP and upstreams. It has more than 300
+lines, because a swap touches the cache, the canary and the shadow at once.
 """
 
 import asyncio

@@ -57,7 +57,7 @@ class Table:
         """The route and its parameters.
 
         More slashes than there need to be, and one at the end, say nothing; nor does a `/v1` too few or too
-        many, as a client makes it that adds its own to a base address, or does not.
+        many, as a client makes it that adds its own to a base address, or does not, nor Azure's `/openai/v1`.
 
         Raises:
             GatewayError: `not_found`, or `method_not_allowed` with the header that says which are.
@@ -65,7 +65,7 @@ class Table:
         if path.endswith("/") or "//" in path:
             path = "/" + "/".join(part for part in path.split("/") if part)
         wanted = "GET" if method == "HEAD" else method
-        for spelled in (path, path.replace("/v1/v1/", "/v1/", 1), f"/v1{path}"):
+        for spelled in (path, path.replace("/v1/v1/", "/v1/", 1), f"/v1{path}", path.removeprefix("/openai")):
             methods = self._fixed.get(spelled)
             if methods is not None:
                 if wanted in methods:

@@ -63,6 +63,7 @@ PUBLIC: tuple[Route, ...] = (
     Route(
         "POST", "/openai/deployments/{deployment}/completions", chat.text_completions, "user", is_work=True
     ),
+    Route("POST", "/openai/deployments/{deployment}/embeddings", chat.embeddings, "user", is_work=True),
     Route("GET", "/v2", inference_protocol.server, "open"),
     Route("GET", "/v2/models/{model}", inference_protocol.model, "user"),
     Route("GET", "/v2/models/{model}/versions/{version}", inference_protocol.model, "user"),

@@ -87,6 +87,8 @@ async def embeddings(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/embeddings`: passed to the upstream that `routing.embeddings` names, with the client's model."""
     limits, target = gateway.settings.limits, gateway.settings.routing.embeddings
     payload = await gateway.read_object(await exchange.json_body(limits.body_bytes, limits.body_timeout_s))
+    if "deployment" in exchange.params:
+        payload["model"] = exchange.params["deployment"]
     if target is None or gateway.upstreams.get(target) is None:
         raise GatewayError("no_upstream", "no upstream is set for embeddings; set routing.embeddings")
     if await _bound_to(gateway, exchange, payload) - {target}:

@@ -107,6 +107,7 @@ _DECISIONS = {
         "questions": {"type": "array", "minItems": 1, "items": _ASKED},
     },
 }
+_VECTORS = _one_of({"input": {"anyOf": [_TEXT, _PROMPT]}})
 _BODIES: dict[str, dict[str, Any]] = {
     "/": _one_of({"inputs": _TEXTS}),
     "/predict": _one_of(_QUERY, _INPUTS, _INPUT, {"queries": _TEXTS}, bare=True),
@@ -118,7 +119,8 @@ _BODIES: dict[str, dict[str, Any]] = {
     "/v1/systemone": _SYSTEMONE,
     "/v1/decisions": _DECISIONS,
     **_CHATS,
-    "/v1/embeddings": _one_of({"input": {"anyOf": [_TEXT, _PROMPT]}}),
+    "/v1/embeddings": _VECTORS,
+    "/openai/deployments/{deployment}/embeddings": _VECTORS,
     "/v1/responses/{response}/cancel": {"type": "object"},
     "/v1/conversations": {"type": "object"},
     "/v1/conversations/{conversation}": {"type": "object"},
@@ -127,7 +129,7 @@ _BODIES: dict[str, dict[str, Any]] = {
     "/v2/models/{model}/versions/{version}/infer": _INFER,
 }
 """What the body of each route may be; fields that are not named pass a chat untouched."""
-_PASSED_ON = ("/v1/responses/", "/v1/conversations", "/v1/embeddings")
+_PASSED_ON = ("/v1/responses/", "/v1/conversations")
 _PARAMETERS = {
     "deployment": {**_TEXT, "examples": ["auto", "local", "cloud"]},
     "model": {**_TEXT, "examples": ["router"]},
@@ -158,7 +160,7 @@ def describe(routes: Sequence[Route], *, needs_key: bool) -> dict[str, Any]:
 def _operation(route: Route, needs_key: bool) -> dict[str, Any]:
     schema: dict[str, Any] = {"$ref": "#/components/schemas/Error"}
     statuses = sorted({str(kind.status) for kind in KINDS.values()})
-    if route.template in _CHATS or route.template.startswith(_PASSED_ON):
+    if route.template in _CHATS or route.template.startswith(_PASSED_ON) or "embeddings" in route.template:
         # What an upstream says of a client's mistake goes back as it came.
         schema = {"anyOf": [schema, {"type": "object"}]}
         statuses.append("4XX")

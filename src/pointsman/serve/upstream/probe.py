@@ -43,7 +43,7 @@ async def probe(name: str, settings: UpstreamSettings) -> str:
         kind = headers.get("content-type", "").partition(";")[0].strip()
         why = f"its answer is no list of models, but {kind[:50]!a}; is this the address of its API?"
     else:
-        why = "it is not well; see its own log"
+        why = "it answers with an error; see its own log"
     raise UpstreamError(f"{where}.url: status {status}: {why}.")
 
 
@@ -68,7 +68,8 @@ async def _ask(where: str, settings: UpstreamSettings, url: str) -> tuple[int, d
     except TimeoutError:
         why = f"no answer within {_WAIT_S:.0f} s"
     except NotConnectedError as error:
-        why = f"no connection: {error}" + ("; is it http://?" if "wrong version" in str(error) else "")
+        is_plain = str(error).startswith("TLS") and "certificate" not in str(error)
+        why = f"no connection: {error}{'; is it http://?' if is_plain else ''}"
     except MalformedError:
         why = "its answer is not HTTP/1.1; is it https://?"
     except OSError as error:

@@ -83,7 +83,9 @@ async def main():
     said = []
     for messages in json.loads(sys.argv[2]):
         answer = await router.acompletion(model="smart", messages=messages)
-        said.append(answer.choices[0].message.content)
+        chunks = await router.acompletion(model="smart", messages=messages, stream=True)
+        streamed = "".join([chunk.choices[0].delta.content or "" async for chunk in chunks])
+        said.append([answer.choices[0].message.content, streamed])
     print(json.dumps(said))
 
 asyncio.run(main())
@@ -102,7 +104,7 @@ def test_its_complexity_router_asks_the_gateway_as_a_decision_model(tmp_path: Pa
     with running(settings_for(artifact, decisions={"bands": bands})) as gateway:
         address = f"http://127.0.0.1:{gateway.port}"
         printed = peer("venv-litellm", _ASK, address, json.dumps(chats))
-    assert json.loads(printed.splitlines()[-1]) == ["small", "biggest", "small"]
+    assert json.loads(printed.splitlines()[-1]) == [[name, name] for name in ("small", "biggest", "small")]
 
 
 def test_its_proxy_streams_through_the_gateway(tmp_path: Path) -> None:

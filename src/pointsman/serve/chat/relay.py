@@ -40,7 +40,7 @@ async def relay(context: ChatContext, started: StartedResponse) -> None:
 async def keep_alive(context: ChatContext) -> None:
     """A comment to the client of a stream; the first one begins the answer, before an upstream's has begun.
 
-    From then on whoever answers may still change, and a failure is an event.
+    After it another upstream may still answer, and a failure is an event.
     """
     if not context.exchange.status:
         await context.exchange.start(200, stream_headers(context, None))

@@ -34,6 +34,7 @@ def push(artifact: Artifact, address: HubAddress, *, private: bool = False) -> H
     hub = client()
     if hub.get_token() is None:
         raise SettingsError("no token for the Hub. Log in with `hf auth login`, or set HF_TOKEN.")
+    artifact.verify()
     files = {name: artifact.read(name) for name in artifact.manifest.files}
     files[MANIFEST] = (artifact.path / MANIFEST).read_bytes()
     files.setdefault(CARD, _card(artifact.manifest).encode())

@@ -70,6 +70,9 @@ REFUSED = {
     "a column twice": ("q.csv", b"query,label,label\nx,local,local\n", "named twice: ['label']"),
     "NUL": ("q.csv", b"\0\0\0\0", "no column"),
     "cut": ("q.csv.gz", b"\x1f\x8b\x08", "cannot be read to its end"),
+    "a spreadsheet called csv": ("q.csv", b"PK\3\4\x14\0", "spreadsheet"),
+    "gzip called csv": ("q.csv", b"\x1f\x8b\x08\0", "end its name with .gz"),
+    "Parquet called jsonl": ("q.jsonl", b"PAR1\x15\4", "end its name with .parquet"),
     "a directory": ("q.csv/x", b"", "is a directory"),
     "no suffix": ("queries", b"x", "tells no format"),
 }

@@ -3,6 +3,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pointsman.datasets.outcomes import Dataset, read_dataset
@@ -100,3 +102,22 @@ def test_a_subset_keeps_rows_together(file: Path) -> None:
     found = read(file, {"query": "a", "label": "local"}, {"query": "b", "label": "cloud"})
     kept = found.subset(np.array([False, True]))
     assert kept.queries == ("b",) and kept.is_cloud.tolist() == [True]
+
+
+@pytest.mark.parametrize(("text", "score"), [("0,7", 0.7), (" 0,125", 0.125), ("1.5", 1.5), ("1e-1", 0.1)])
+def test_decimals_follow_a_point_or_a_comma(file: Path, text: str, score: float) -> None:
+    assert read(file, {"query": "a", "weak_score": 0, "strong_score": text}).strong.tolist() == [score]
+
+
+@pytest.mark.parametrize("text", ["1,000", "12,000,000", "1,2,3", "a"])
+def test_what_may_be_a_thousand_is_a_bad_row(file: Path, text: str) -> None:
+    good = {"query": "good", "label": "local"}
+    found = read(file, good, {"query": "a", "weak_score": 0, "strong_score": text})
+    assert len(found.bad) == 1 and "as numbers" in found.bad[0]
+
+
+def test_a_table_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
+    columns = [pa.array(["a"]), pa.array(["local"]), pa.array(["cloud"])]
+    pq.write_table(pa.table(columns, names=["query", "label", "label"]), tmp_path / "q.parquet")
+    with pytest.raises(DataError, match=r"columns named twice: \['label'\]"):
+        read_dataset([tmp_path / "q.parquet"], Columns())

@@ -94,6 +94,7 @@ WELCOME = """pointsman decides, per query, whether a small local model is enough
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
+    command = " ".join(["pointsman", *words[:1]])
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that knows no emoji gets an escape instead, not a traceback.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -109,15 +110,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader left (`| head`); Python would complain once more when it flushes at exit.
         _silence_standard_output()
         return 0
+    except ModuleNotFoundError as error:
+        missing = missing_extra(words[0], error)
+        print(f"{command}: {missing}", file=sys.stderr)
+        return missing.exit_code
+    except PointsmanError as error:
+        print(f"{command}: {error}", file=sys.stderr)
+        return error.exit_code
     except OSError as error:
-        return _system_error("pointsman", error)
-
-
-def _system_error(command: str, error: OSError) -> int:
-    print(f"{command}: {error}", file=sys.stderr)
-    if error.errno == errno.ENOSPC:
-        _silence_standard_output()
-    return 1
+        print(f"{command}: {error}", file=sys.stderr)
+        if error.errno == errno.ENOSPC:
+            _silence_standard_output()
+        return 1
 
 
 def _run(words: Sequence[str]) -> int:
@@ -126,19 +130,7 @@ def _run(words: Sequence[str]) -> int:
         return 0
     parser, modules = build_parser()
     args = parser.parse_all(words)
-    try:
-        return int(modules[args.command].run(args))
-    except ModuleNotFoundError as error:
-        missing = missing_extra(args.command, error)
-        print(f"pointsman {args.command}: {missing}", file=sys.stderr)
-        return missing.exit_code
-    except PointsmanError as error:
-        print(f"pointsman {args.command}: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        return _system_error(f"pointsman {args.command}", error)
+    return int(modules[args.command].run(args))
 
 
 def _silence_standard_output() -> None:

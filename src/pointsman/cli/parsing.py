@@ -26,8 +26,7 @@ class Parser(argparse.ArgumentParser):
         """End the process."""
         if found := _CHOICE.fullmatch(message):
             name, word = found[1], found[2].strip("'\"")
-            choices = next(a.choices for a in self._actions if a.choices and name in _names(a)) or ()
-            known = [str(choice) for choice in choices]
+            known = [str(c) for a in self._actions if name in _names(a) for c in a.choices or ()]
             listed = "" if len(known) > _SHOWN_CHOICES else f" (choose from {', '.join(known)})"
             what = f"{name}: unknown" if name.startswith("-") else f"unknown {name.lower()}"
             message = f"{what} {word!r}{nearest(word, known)}{listed}"

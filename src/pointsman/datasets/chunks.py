@@ -65,7 +65,7 @@ def read_chunks(
     data, stored = source.open()
     try:
         if source.format not in ("parquet", "arrow"):
-            data = as_utf8(data)
+            data = as_utf8(data, source.address)
         reading = _Reading(source, columns, number, size, data, stored)
         yield from readers.get(source.format, _line_chunks)(reading)
     except (OSError, EOFError, UnicodeError, zlib.error) as error:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ FEWEST_ROWS = 20
 FEW_ROWS = 200
 """On fewer rows a figure moves by several percent with the next row: that is said."""
 _SHOWN_LABELS = 8
+_THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(,\d{3})+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +185,19 @@ def outcome_of(row: Row, columns: Columns) -> Outcome | str:
             return f"label: expected local or cloud, found {label!r}; --local-when names the one for local"
         return Outcome(row, float(named != CLOUD), 1.0)
     try:
-        weak, strong = float(row.values[WEAK]), float(row.values[STRONG])
+        weak, strong = _number(row.values[WEAK]), _number(row.values[STRONG])
     except (KeyError, TypeError, ValueError):
         return f"expected {columns.label}, or {WEAK} and {STRONG} as numbers"
     if not (math.isfinite(weak) and math.isfinite(strong)):
         return f"{WEAK}, {STRONG}: expected finite numbers"
     return Outcome(row, weak, strong)
+
+
+def _number(value: Any) -> float:
+    """A score, with a point or a comma before its decimals; 1,000 could be either and is refused."""
+    if isinstance(value, str) and not _THOUSANDS.fullmatch(value.strip()):
+        value = value.replace(",", ".")
+    return float(value)
 
 
 def _comparable(label: Any) -> str:

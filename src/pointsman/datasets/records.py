@@ -16,6 +16,12 @@ MAX_DEPTH = 200
 MAX_JSON = 256 * 1024 * 1024
 """Bytes of a `.json` file at most: unlike JSON lines it is read whole."""
 
+_NO_TEXT = {
+    b"PK\3\4": "a spreadsheet or an archive; save it as CSV (UTF-8)",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet; save it as CSV (UTF-8)",
+    b"\x1f\x8b": "gzip; end its name with .gz",
+    b"PAR1": "Parquet; end its name with .parquet",
+}
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _DELIMITERS = ",;\t|"
 _TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\])*+"?)|,(?=\s*[}\]])')
@@ -24,10 +30,18 @@ _DECLARED = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
 """The first line by which Excel says a file's delimiter."""
 
 
-def as_utf8(data: IO[bytes]) -> IO[bytes]:
-    """The same text as UTF-8, where it is UTF-16, with its mark or without (Excel, PowerShell)."""
-    start = data.read(2)
+def as_utf8(data: IO[bytes], file: str) -> IO[bytes]:
+    """The same text as UTF-8, where it is UTF-16, with its mark or without (Excel, PowerShell).
+
+    Raises:
+        DataError: it begins as a file of another kind does.
+    """
+    start = data.read(4)
     data.seek(0)
+    for mark, what in _NO_TEXT.items():
+        if start.startswith(mark):
+            raise DataError(f"{file} is not the text that its name says, but {what}.")
+    start = start[:2]
     if start in _UTF16:
         return cast(IO[bytes], _Utf16(data, "utf-16"))
     # No text begins with a zero, nor has one after its first ASCII character.

@@ -141,13 +141,11 @@ def csv_header(fields: Sequence[str], file: str, columns: Columns) -> list[str]:
     """The names of a CSV file's columns, without spaces around them and the empty ones at its end.
 
     Raises:
-        DataError: a name stands twice, or the text's column is missing.
+        DataError: as `check_column`.
     """
     header = [name.strip() for name in fields]
     while header and not header[-1]:
         header.pop()
-    if twice := {name for name in header if header.count(name) > 1}:
-        raise DataError(f"{file}: line 1: named twice: {sorted(twice)}.")
     check_column(file, header, columns)
     return header
 
@@ -239,11 +237,13 @@ def take(rows: Rows, kept: list[int]) -> Rows:
 
 
 def check_column(file: str, names: list[str], columns: Columns) -> None:
-    """Refuse a file without the text's column and without chats.
+    """Refuse a file with one name for two columns, or without the text's column and without chats.
 
     Raises:
         DataError: with the columns that are there.
     """
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise DataError(f"{file}: columns named twice: {sorted(twice)}.")
     if columns.query not in names and MESSAGES not in names:
         raise DataError(f"{file}: no column {columns.query!r}; found {names}. Name it with --column.")
 

@@ -61,7 +61,7 @@ BESIDE_FLOORS = {
 }
 """What stands beside the package: helpers, the two suites that run checks, and the tests."""
 
-FOUNDATION = {"errors", "settings", "labels", "decision", "policy", "progress"}
+FOUNDATION = {"errors", "settings", "labels", "decision", "policy", "pacing", "progress"}
 HEAVY = {"torch", "transformers", "onnx", "sklearn", "matplotlib", "fastapi", "httpx", "pyarrow", "ray"}
 LIGHT_ROOMS = {"foundation", "artifact", "runtime"}
 FORBIDDEN_CALLS = {"eval", "exec", "__import__"}

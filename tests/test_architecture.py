@@ -30,7 +30,9 @@ FLOORS = {
 """A room may import from its own and from lower floors; rooms of one floor are strangers."""
 
 SERVE_FLOORS = {
-    "setting_values": -1,
+    "setting_values": -2,
+    "traffic_settings": -1,
+    "upstream_settings": -1,
     "settings": 0,
     "failures": 0,
     "logs": 0,
@@ -40,6 +42,8 @@ SERVE_FLOORS = {
     "observability": 2,
     "routing": 2,
     "upstream": 3,
+    "capture": 3,
+    "budget": 3,
     "gateway": 4,
     "dispatch": 5,
     "chat": 6,

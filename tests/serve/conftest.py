@@ -52,9 +52,10 @@ def both(
 ) -> Callable[..., Running]:
     """Start a gateway before the two upstreams: `both(routing={...}, upstream={...of both})`."""
 
-    def make(*, upstream: dict[str, Any] | None = None, **tables: Any) -> Running:
+    def make(*, upstream: dict[str, Any] | None = None, currency: str = "USD", **tables: Any) -> Running:
         shared = {"connect_timeout_s": 2.0, "first_byte_timeout_s": 10.0, **(upstream or {})}
         upstreams = {
+            "currency": currency,
             "local": {"url": local.url, "model": LOCAL_MODEL, **shared},
             "cloud": {"url": cloud.url, "model": CLOUD_MODEL, "price_in": 2.0, "price_out": 10.0, **shared},
         }

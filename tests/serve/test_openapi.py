@@ -26,11 +26,9 @@ SAID: tuple[Any, ...] = (
 FIELDS = ("messages", "prompt", "input", "inputs", "query", "queries", "data", "input_data")
 OTHERS = {"model": ("auto", None, "local", 5, {}), "threshold": (0.5, None, 1.5, "1", True), "id": ("a", 5)}
 DECISIONS = ("/v1/systemone", "/v1/decisions")
-NEEDS_AN_UPSTREAM = re.compile("/v1/responses/|/v1/conversations|embeddings")
-"""What the demo's upstreams do not answer."""
-POSTS = [
-    route.path for route in PUBLIC if route.method == "POST" and not NEEDS_AN_UPSTREAM.search(route.path)
-]
+NEEDS_MORE = re.compile("/v1/responses/|/v1/conversations|embeddings|/v1/feedback|/admin/")
+"""What the demo's upstreams do not answer, and what needs a captured file or an admin key."""
+POSTS = [route.path for route in PUBLIC if route.method == "POST" and not NEEDS_MORE.search(route.path)]
 
 
 def bodies() -> list[Any]:

@@ -103,6 +103,27 @@ class TestTheHub:
         monkeypatch.setattr("pointsman.artifact.hub.fetch", fetch)
         return asked
 
+    def test_a_threshold_is_served_from_the_next_text_on_and_after_a_reload(
+        self, artifact: Path, start: Start
+    ) -> None:
+        gateway = start(settings_for(artifact, routing={"confidence_threshold": 0.9, "safe_target": "cloud"}))
+
+        def asked() -> tuple[str, str]:
+            said = gateway.http.post("/predict", json={"query": CLOUD_TEXT}).json()
+            return said["target"], said["version"]
+
+        target, before = asked()
+        done = gateway.admin.post("/admin/threshold", json={"threshold": 1.0})
+        assert (target, done.json()["threshold"]) == ("cloud", 1.0)
+        assert asked() == ("local", done.json()["version"]) != before
+        assert gateway.http.get("/live.json").json()["policy"]["effective_threshold"] == 1.0
+        assert gateway.admin.post("/admin/reload", json={}).status_code == 200
+        assert asked()[0] == "local"
+        for wrong in (None, True, "0.5", 1.5, -0.1):
+            assert gateway.admin.post("/admin/threshold", json={"threshold": wrong}).status_code == 400
+        assert gateway.http.post("/admin/threshold", json={"threshold": 0.1}).status_code == 403
+        assert asked()[0] == "local"
+
     @pytest.mark.parametrize("path", ["/admin/reload", "/admin/canary"])
     @pytest.mark.parametrize("address", ["hub:some/router", "./hub:some/router", "hub:some/router@main"])
     def test_a_request_fetches_nothing_that_the_settings_do_not_name(
@@ -146,7 +167,7 @@ class TestASecondArtifact:
         deadline = time.monotonic() + 10
         while not (shadow := gateway.admin.get("/admin/state").json()["shadow"])["compared"]:
             assert time.monotonic() < deadline
-        assert (shadow["compared"], shadow["disagreed"]) == (1, 0)
+        assert shadow == {"on": True, "compared": 1, "disagreed": 0, "to_local": 0, "to_cloud": 0}
         assert version == gateway.gateway.engine.current.version
 
     @pytest.mark.parametrize("body", [{"share": 2}, {"share": True}, {"shadow": 1}, {"artifact": "/nowhere"}])

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from pointsman.errors import SettingsError
 from pointsman.serve.observability.metrics import Metrics
-from pointsman.serve.settings import GatewaySettings, UpstreamSettings, UpstreamsSettings
+from pointsman.serve.settings import GatewaySettings
 from pointsman.serve.upstream.transport import Headers, NotConnectedError, Response
 from pointsman.serve.upstream.upstreams import CallFailedError, Upstream, Upstreams
+from pointsman.serve.upstream_settings import UpstreamSettings, UpstreamsSettings
 
 
 class Unreachable:

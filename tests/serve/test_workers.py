@@ -111,6 +111,9 @@ def test_admin_routes_reach_every_worker_and_those_to_come(
         until(lambda: len(exact()) == 2)
         assert versions() == {wanted}
         assert admin.post("/admin/canary", json={"share": 2}).status_code == 400
+        assert admin.post("/admin/threshold", json={"threshold": 0.99999}).status_code == 200
+        for _ in range(8):
+            assert http.post(f"{server.url}/predict", json={"query": CLOUD_TEXT}).json()["target"] == "local"
         assert admin.get("/readyz").status_code == 200
         assert admin.get("/nothing").status_code == 404
         loaded = exact()

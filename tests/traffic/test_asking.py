@@ -241,3 +241,43 @@ def test_captured_answers_are_not_paid_again_and_feedback_is_a_verdict(models, j
     found = [(row["query"], row["weak_score"], row["strong_score"]) for row in rows()]
     assert found == [(log[0], 1, 1), (log[1], 0, 1)]
     assert rows()[0]["cloud"]["cost"] == 0.1
+
+
+def test_a_captured_file_is_read_with_those_beside_it_and_users_are_counted(models, judge, capsys):
+    from pointsman.cli.__main__ import main
+
+    log = log_of(5)
+    said = {
+        "capture.jsonl.1": [("a", 0, "local")],
+        "capture.jsonl": [
+            ("b", 1, "local"),
+            ("c", 2, "cloud"),
+            ("d", 3, "local"),
+            ("e", 3, "local"),
+            ("f", 4, "local"),
+        ],
+    }
+    for name, chats in said.items():
+        found = [
+            {"request_id": row, "served": by, "messages": [{"role": "user", "content": log[at]}]}
+            for row, at, by in chats
+        ]
+        Path(name).write_text("".join(json.dumps(row) + "\n" for row in found))
+    feedback = [
+        {"request_id": "a", "score": 0.4},
+        {"request_id": "b", "score": 0.5},
+        {"request_id": "c", "score": 0.0},  # of the cloud's answer: it says nothing of the local one
+        {"request_id": "d", "target": "local"},
+        {"request_id": "e", "target": "cloud"},
+        {"request_id": "f", "target": "cloud"},
+        {"request_id": "f", "target": "local"},
+    ]
+    Path("capture.feedback.jsonl").write_text("".join(json.dumps(row) + "\n" for row in feedback))
+    command = ["collect", "--from-capture", "capture.jsonl", "--config", "gateway.toml", "--output", "work"]
+    assert main([*command, "--yes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bad_rows"] == 0
+    assert judge() == 0
+    by_users = {row["query"]: row["weak_score"] for row in rows() if row["judgement"].get("by") == "person"}
+    assert by_users == {log[0]: 0, log[1]: 1, log[3]: 0, log[4]: 1}
+    assert main([*command[:2], "nowhere.jsonl", *command[3:], "--yes"]) != 0
+    assert "no captured file" in capsys.readouterr().err

@@ -43,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", nargs="*", help="files or globs of queries")
     parser.add_argument("--column", default="query", help="column of the text (default: query)")
     parser.add_argument(
-        "--from-capture", type=Path, nargs="+", default=[], help="files that the gateway captured"
+        "--from-capture",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="files that the gateway captured",
     )
     parser.add_argument("--config", type=Path, required=True, help="TOML of the gateway, with both upstreams")
     parser.add_argument("--output", type=Path, required=True, help="the work folder")
@@ -106,7 +110,7 @@ def _read(args: argparse.Namespace, settings: Any) -> "Log":
     from pointsman.datasets.reading import read_rows
     from pointsman.datasets.rows import Columns
     from pointsman.datasets.sources import find_sources
-    from pointsman.traffic.capture import capture_rows
+    from pointsman.traffic.capture import capture_rows, captured_files
     from pointsman.traffic.log import read_log
 
     chat = _router(args, settings).manifest.chat
@@ -117,7 +121,8 @@ def _read(args: argparse.Namespace, settings: Any) -> "Log":
         (row.where, row.values) for path in files for row in read_rows(path, columns, bad)
     )
     if args.from_capture:
-        rows = capture_rows(args.from_capture, bad)
+        captured = dict.fromkeys(file for path in args.from_capture for file in captured_files(path))
+        rows = capture_rows(captured, bad)
     log = read_log(rows, args.column, chat, keeps_local(settings), read_text(args.system, "--system"))
     log.bad += bad
     for line in log.bad[:20]:

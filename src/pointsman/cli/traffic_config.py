@@ -9,7 +9,8 @@ from pointsman.errors import SettingsError
 from pointsman.progress import tell
 
 if TYPE_CHECKING:
-    from pointsman.serve.settings import GatewaySettings, UpstreamSettings
+    from pointsman.serve.settings import GatewaySettings
+    from pointsman.serve.upstream_settings import UpstreamSettings
     from pointsman.traffic.asking import Asked, Limits
     from pointsman.traffic.endpoint import Call, Endpoint
     from pointsman.traffic.work import Work

@@ -5,6 +5,7 @@ Built by `build`, from settings; it holds no rules of its own.
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from typing import Any, TypeVar
 from prometheus_client import CollectorRegistry
 
 from pointsman.decision import Decision
+from pointsman.serve.budget import Budget
+from pointsman.serve.capture.capture import Capture
 from pointsman.serve.edge import large_json, strict_json
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.edge.keys import Access, load_access
@@ -20,6 +23,7 @@ from pointsman.serve.edge.memory import MemoryBudget
 from pointsman.serve.edge.rate import RateLimit
 from pointsman.serve.inference.engine import Answer, Engine
 from pointsman.serve.logs import Tally, log
+from pointsman.serve.observability.history import History
 from pointsman.serve.observability.live import Live
 from pointsman.serve.observability.metrics import EngineCollector, Metrics
 from pointsman.serve.observability.peers import Peers
@@ -33,6 +37,7 @@ from pointsman.settings import Settings
 
 T = TypeVar("T")
 _READERS = 2
+_STORE_S = 5.0
 
 
 @dataclass(eq=False)
@@ -50,6 +55,11 @@ class Gateway:
     rules: tuple[CompiledRule, ...]
     sticky: Sticky
     tracing: Tracing
+    history: History
+    budget: Budget | None = None
+    """What moves the threshold, where the operator set an amount."""
+    capture: Capture | None = None
+    """What writes chats down, where the operator wants that."""
     peers: Peers | None = None
     """The other processes behind the same port, where there are any."""
     readers: ThreadPoolExecutor = field(
@@ -60,6 +70,8 @@ class Gateway:
     is_draining: bool = False
     in_flight: int = 0
     chats: int = 0
+    shadows: set[asyncio.Task[None]] = field(default_factory=set)
+    """Pairs of answers that are asked for, behind the chats."""
     streams: set[Callable[[], None]] = field(default_factory=set)
     """How to cut each running chat, for the end of the grace time."""
 
@@ -86,6 +98,17 @@ class Gateway:
         if size <= large_json.AT_ONCE_BYTES:
             return work(*given)
         return await asyncio.get_running_loop().run_in_executor(self.readers, work, *given)
+
+    async def keep_history(self) -> None:
+        """Store what was counted, and move the budget's threshold; over and over, until cancelled."""
+        while True:
+            try:
+                await asyncio.to_thread(self.history.store)
+            except sqlite3.Error as error:
+                log("history_not_stored", logging.WARNING, kind=type(error).__name__)
+            if self.budget is not None:
+                self.budget.update()
+            await asyncio.sleep(_STORE_S)
 
     def cache_owner(self, client: str) -> str:
         """Whose recent decisions a client may be answered from: its own, where several keys exist."""
@@ -126,14 +149,14 @@ def build(
         environment: what the environment says about routing; None reads it.
 
     Raises:
-        SettingsError: a key that is weak, missing or unreadable.
+        SettingsError: a key that is weak, missing or unreadable, or a file that cannot be written.
         MissingExtraError: traces are asked for, and OpenTelemetry is not installed.
     """
     metrics = Metrics(CollectorRegistry(), settings.upstreams.currency)
     tracing = make_tracing(settings.server.traces)
 
     def second_opinion(mine: Decision, other: Decision) -> None:
-        metrics.shadow.labels("agreed" if mine.target == other.target else "disagreed").inc()
+        metrics.shadow.labels("agreed" if mine.target == other.target else f"to_{other.target}").inc()
 
     access = load_access(settings.auth)
     if access.by_proxy:
@@ -151,16 +174,31 @@ def build(
 
     engine = Engine(settings, environment, second_opinion, answered)
     metrics.registry.register(EngineCollector(engine))
+    upstreams = Upstreams(settings, metrics)
+    history, captures = History(settings.server.history), settings.capture.path is not None
     return Gateway(
         settings=settings,
         engine=engine,
         metrics=metrics,
         access=access,
-        live=Live(show_text=settings.server.show_text),
+        live=Live(history, show_text=settings.server.show_text),
         rate=RateLimit(settings.limits.requests_per_s, settings.limits.burst),
         memory=MemoryBudget(settings.limits.memory_bytes),
-        upstreams=Upstreams(settings, metrics),
+        upstreams=upstreams,
         rules=compile_rules(settings.routing.rules),
         sticky=Sticky(settings.routing.sticky_ttl_s),
         tracing=tracing,
+        history=history,
+        budget=_budget(settings, engine, history, metrics),
+        capture=Capture(settings.capture, metrics, history, upstreams.secrets()) if captures else None,
     )
+
+
+def _budget(settings: GatewaySettings, engine: Engine, history: History, metrics: Metrics) -> Budget | None:
+    if settings.routing.budget.amount is None:
+        return None
+    workers = settings.server.workers
+    budget = Budget(settings.routing.budget, history, workers, lambda: engine.policy.effective_threshold)
+    metrics.show("budget_spent_money", "Money of the budget's period so far.", lambda: budget.spent)
+    metrics.show("budget_threshold", "The budget's threshold now.", lambda: budget.threshold or 0.0)
+    return budget

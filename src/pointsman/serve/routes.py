@@ -1,6 +1,7 @@
 """Every route there is, and who may use it: the two tables of the two listeners."""
 
 from pointsman.serve.chat import completions as chat
+from pointsman.serve.chat import record
 from pointsman.serve.classification import classify, decisions, explain, inference_protocol
 from pointsman.serve.dispatch import Route
 from pointsman.serve.edge.http import Exchange
@@ -55,6 +56,7 @@ PUBLIC: tuple[Route, ...] = (
         for method in methods
     ),
     Route("POST", "/v1/embeddings", chat.embeddings, "user", is_work=True),
+    Route("POST", "/v1/feedback", record.feedback, "user", is_work=True),
     Route("GET", "/v1/models", chat.models, "user"),
     Route("GET", "/v1/models/{model:path}", chat.model, "user"),
     Route(
@@ -75,6 +77,7 @@ PUBLIC: tuple[Route, ...] = (
     ),
     Route("GET", "/openapi.json", _document, "open"),
     Route("GET", "/live.json", page.live, "user"),
+    Route("POST", "/admin/threshold", admin.threshold_of_all, "admin"),
     Route("GET", "/", page.index, "open"),
     Route("GET", "/page/{name}", page.asset, "open"),
     *_HEALTH,
@@ -86,5 +89,6 @@ ADMIN: tuple[Route, ...] = (
     Route("GET", "/admin/live", page.figures, "admin"),
     Route("POST", "/admin/reload", admin.reload, "admin"),
     Route("POST", "/admin/canary", admin.canary, "admin"),
+    Route("POST", "/admin/threshold", admin.threshold, "admin"),
     *_HEALTH,
 )

@@ -1,13 +1,19 @@
-"""What single values of the settings have to be: a regular expression, an address, a web origin, headers."""
+"""What single values of the settings have to be: a share, a pattern, an address, a web origin, headers."""
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
 import re2
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+Target = Literal["local", "cloud"]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(gt=0.0, le=86_400.0)]
+Count = Annotated[int, Field(ge=1)]
+Price = Annotated[float, Field(ge=0.0)]
 
 _HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _CONNECTIONS_OWN = frozenset(

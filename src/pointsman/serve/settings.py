@@ -2,27 +2,26 @@
 
 This file knows what may be said; `settings_loader` knows where it is said (flags, environment, `.env`, TOML).
 Everything is frozen; an unknown key is an error; secrets are masked wherever they are printed. It has more
-than 300 lines, because a reader looks up every key in one place.
+than 300 lines, because a reader looks up every key in one place; the tables of upstreams and of traffic stand
+beside it.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from pointsman.serve.setting_values import (
+    Count,
     Part,
-    headers_by_name,
+    Seconds,
+    Share,
+    Target,
     linear_pattern,
-    service_address,
     web_origin,
 )
-
-Target = Literal["local", "cloud"]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Seconds = Annotated[float, Field(gt=0.0, le=86_400.0)]
-Count = Annotated[int, Field(ge=1)]
-Price = Annotated[float, Field(ge=0.0)]
+from pointsman.serve.traffic_settings import BudgetSettings, CaptureSettings, ShadowSettings
+from pointsman.serve.upstream_settings import UpstreamsSettings
 
 
 class ServerSettings(Part):
@@ -74,6 +73,10 @@ class ServerSettings(Part):
         description="OpenTelemetry spans by OTLP over HTTP (extra `otel`); `OTEL_*` variables say where to",
     )
     page: bool = Field(default=True, description="serve the page at /")
+    history: Path | None = Field(
+        default=None,
+        description="file (SQLite) of figures by the hour, for the page and the budget; none: in memory",
+    )
     show_text: bool = Field(
         default=False, description="let the page's list of recent decisions show their text"
     )
@@ -198,6 +201,7 @@ class RoutingSettings(Part):
         description="seconds to the first byte, then the fallback is asked as well (hedging); off by default",
     )
     rules: tuple[Rule, ...] = Field(default=(), description="rules before the model, in order")
+    budget: BudgetSettings = BudgetSettings()
     background: Literal["local", "cloud", "router"] = Field(
         default="local",
         description="who answers what a front-end asks on its own: titles, tags, completions, summaries",
@@ -302,76 +306,6 @@ class AuthSettings(Part):
         return self
 
 
-class UpstreamSettings(Part):
-    """One service that speaks OpenAI's protocol, Anthropic's, or both."""
-
-    url: str = Field(description="base address up to and with /v1; for Azure the resource's address")
-    model: str | None = Field(default=None, description="the model name it is asked for")
-    api: Literal["openai", "azure", "anthropic", "both"] = Field(
-        default="openai",
-        description="what it speaks; azure: deployment paths and `api-key`; both: OpenAI's and Anthropic's",
-    )
-    api_version: str = Field(default="2024-10-21", description="Azure's api-version")
-    api_key: SecretStr | None = Field(
-        default=None, description="its key; better by api_key_env or api_key_file"
-    )
-    api_key_env: str | None = Field(default=None, description="the environment variable that holds its key")
-    api_key_file: Path | None = Field(default=None, description="the file that holds its key")
-    headers: dict[str, SecretStr] = Field(
-        default={}, description="further headers of every request to it, names to values"
-    )
-    headers_env: dict[str, str] = Field(
-        default={}, description="likewise, names to the environment variables that hold the values"
-    )
-    connect_timeout_s: Seconds = Field(default=2.0, description="until the connection stands")
-    first_byte_timeout_s: Seconds = Field(default=60.0, description="until the first byte of the answer")
-    idle_timeout_s: Seconds = Field(default=30.0, description="between two pieces of an answer")
-    retries: int = Field(
-        default=1, ge=0, le=3, description="further tries after a refused connection, in the budget"
-    )
-    breaker_failures: Count = Field(default=5, description="failures in a row that open the circuit breaker")
-    breaker_open_s: Seconds = Field(
-        default=5.0, description="an open breaker lets one probe through this often"
-    )
-    price_in: Price = Field(default=0.0, description="upstreams.currency per million prompt tokens")
-    price_out: Price = Field(default=0.0, description="upstreams.currency per million completion tokens")
-
-    @field_validator("url")
-    @classmethod
-    def _is_an_address(cls, url: str) -> str:
-        return service_address(url)
-
-    @field_validator("headers", "headers_env")
-    @classmethod
-    def _are_headers(cls, headers: dict[str, Any]) -> dict[str, Any]:
-        return headers_by_name(headers)
-
-    @model_validator(mode="after")
-    def _headers_are_named_once(self) -> Self:
-        names = {*self.headers, *self.headers_env}
-        if len(names) < len(self.headers) + len(self.headers_env):
-            raise ValueError("a header is named in headers and in headers_env")
-        if names & {"authorization", "api-key"} and (self.api_key or self.api_key_env or self.api_key_file):
-            raise ValueError("a key is given, and a header that stands for one")
-        return self
-
-    @model_validator(mode="after")
-    def _has_the_model_that_its_api_needs(self) -> Self:
-        if self.api == "azure" and not self.model:
-            raise ValueError("azure: set model to the deployment's name")
-        if self.api == "anthropic" and not self.model:
-            raise ValueError("anthropic: set model; its API answers no request without one")
-        return self
-
-
-class UpstreamsSettings(Part):
-    """The two services; a gateway without any only classifies."""
-
-    currency: str = Field(default="USD", max_length=20, description="unit of price_in and price_out")
-    local: UpstreamSettings | None = None
-    cloud: UpstreamSettings | None = None
-
-
 class GatewaySettings(Part):
     """Everything that `pointsman serve` can be told."""
 
@@ -382,9 +316,25 @@ class GatewaySettings(Part):
     limits: LimitSettings = LimitSettings()
     auth: AuthSettings = AuthSettings()
     upstreams: UpstreamsSettings = UpstreamsSettings()
+    capture: CaptureSettings = CaptureSettings()
+    shadow: ShadowSettings = ShadowSettings()
     demo: bool = Field(
         default=False, description="start two small echo upstreams, so that the whole path can be tried"
     )
+
+    @model_validator(mode="after")
+    def _a_budget_needs_prices(self) -> Self:
+        cloud, shadow = self.upstreams.cloud, self.shadow
+        if shadow.answers and (self.capture.path is None or not shadow.budget):
+            raise ValueError("shadow.answers: set capture.path, where pairs are kept, and shadow.budget")
+        if (self.routing.budget.amount is None and not shadow.answers) or self.demo:
+            return self
+        if self.upstreams.local is None or cloud is None or not cloud.price_in + cloud.price_out > 0:
+            raise ValueError(
+                "routing.budget and shadow.budget: expected both upstreams, and the cloud's price_in and "
+                "price_out; without prices no money can be counted"
+            )
+        return self
 
     @model_validator(mode="after")
     def _any_page_needs_a_key(self) -> Self:

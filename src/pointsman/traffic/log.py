@@ -54,7 +54,7 @@ def read_log(
     log = Log()
     seen: dict[str, Query] = {}
     for where, row in rows:
-        if row.get("request_id") and row.get("target") and "messages" not in row:
+        if row.get("request_id") and "messages" not in row and ("target" in row or "score" in row):
             log.captured.append(("", row))  # feedback: about a request of another row
             continue
         messages = messages_of(row, column)

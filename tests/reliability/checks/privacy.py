@@ -6,6 +6,7 @@ import math
 import secrets
 import statistics
 import string
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +17,16 @@ from tests.support import wire
 from tests.support.fault_upstream import Call, Script, answers, events, resets, streams
 from tests.support.harness.bench import Bench
 from tests.support.harness.fronts import BOTH_WAYS, NEVER_OPEN, Front, at_once, fronting
-from tests.support.harness.measure import Finding, Measure, every, none, noted
+from tests.support.harness.measure import Finding, Measure, at_least, every, none, noted
+from tests.support.keyword_forms import FORMS, KEYWORDS, positives
 from tests.support.openai_messages import STREAM_HEAD, chunk, completion, delta
 
 from pointsman.errors import SettingsError
 from pointsman.serve.edge.keys import KeyRing, check_exposure, load_access
 from pointsman.serve.routes import ADMIN, PUBLIC
+from pointsman.serve.routing.request_text import RequestText
+from pointsman.serve.routing.rules import compile_rules, first_match
+from pointsman.serve.settings import Rule
 from pointsman.serve.settings_loader import load_settings
 
 PROMPT, SAID, CLIENT_KEY, UPSTREAM_KEY = (
@@ -319,3 +324,49 @@ async def configuration(bench: Bench) -> Finding:
         for answer in answers_seen
     )
     return Finding((none("answers with a secret of the configuration", hits, len(answers_seen)),))
+
+
+@check(
+    "H8",
+    "Text under a local-only rule, and what is redacted, is in no captured row, in whatever form",
+    tests="tests/serve/test_capture.py",
+)
+async def captured(bench: Bench) -> Finding:
+    """Private texts and redacted ones in every form; all rows are searched for what any of them says."""
+    n = bench.pick(200, 2_000, 2_000)
+    draw = bench.random("H8")
+    rules = [{"name": "private", "send": "local-only", "keywords": list(KEYWORDS)}]
+    private = [case.body for case in positives(bench.seed, n)]
+    forms = [FORMS[draw.choice([*FORMS])](PROMPT, draw) for _ in range(n)]
+    redacted = [
+        {"messages": [{"role": "user", "content": f"please read {text} number {number}"}]}
+        for number, text in enumerate(forms)
+    ]
+    with tempfile.TemporaryDirectory(prefix="pointsman-harness-") as folder:
+        path = Path(folder) / "capture.jsonl"
+        capture = {"path": str(path), "redact": [f"(?i){PROMPT}"]}
+        async with fronting(bench, routing={"rules": rules}, capture=capture) as front:
+
+            async def ask(body: dict[str, Any]) -> wire.Answer:
+                sent = json.dumps({**body, "model": "cloud"}).encode()
+                return await front.ask(wire.request("/v1/chat/completions", sent))
+
+            kept = await at_once(lambda index: ask(private[index]), range(n), 12)
+            others = await at_once(lambda index: ask(redacted[index]), range(n), 12)
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    wanted = compile_rules(
+        [
+            Rule(name="private", send="local-only", keywords=KEYWORDS),
+            Rule(name="redacted", send="local-only", pattern=f"(?i){PROMPT}"),
+        ]
+    )
+    found = sum(first_match(wanted, RequestText(row, frozenset())) is not None for row in rows)
+    plain = sum(f" {PROMPT} " in text for text in (f" {text} " for text in forms))
+    return Finding(
+        (
+            none("rows with a private or redacted text", found, 2 * n),
+            every("answered", sum(answer.status == 200 for answer in (*kept, *others)), 2 * n),
+            at_least("rows with the rest of a redacted text", len(rows), plain, n=n),
+        ),
+        (bench.seed,),
+    )

@@ -33,6 +33,8 @@ class StartedResponse:
         value: of a whole body, where it is a JSON object.
         events: of a stream: holds back its unfinished end.
         usage: of a stream: the first and the last piece that said something of tokens.
+        asked_bytes: of the body that the upstream was sent.
+        event_count: of a stream: events that have come, about.
     """
 
     answer: UpstreamResponse
@@ -41,6 +43,8 @@ class StartedResponse:
     value: dict[str, Any] | None = None
     events: sse.EventRelay | None = None
     usage: list[bytes] = field(default_factory=list)
+    asked_bytes: int = 0
+    event_count: int = 0
 
     def drop(self) -> None:
         """The rest is not needed: close its connection."""
@@ -95,7 +99,9 @@ async def _started(context: ChatContext, upstream: Upstream, call: Call) -> Star
                 if answer.response.status < 400:
                     answer.record_judged(is_own_error=False)
                 if answer.is_stream:
-                    return await _first_events(context.dialect, answer, call)
+                    started = await _first_events(context.dialect, answer, call)
+                    started.asked_bytes, started.event_count = len(body), started.data.count(b"data:")
+                    return started
                 return await _whole_body(context, answer, call, timeout)
             except BaseException:
                 answer.response.close()

@@ -14,6 +14,7 @@ from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.chat.dialects import Dialect
 from pointsman.serve.chat.fallback import begin, no_upstream
 from pointsman.serve.chat.plan import FOLLOW_UP, Plan, check_parameters, parse_model, plan_chat, policy_hint
+from pointsman.serve.chat.record import capture_chat
 from pointsman.serve.chat.relay import keep_alive, last_word, relay
 from pointsman.serve.chat.response_ids import maker_of, plain_id
 from pointsman.serve.edge.disconnect import while_connected
@@ -172,7 +173,9 @@ async def _chat(gateway: Gateway, exchange: Exchange, dialect: Dialect, payload:
         span.say(**plan.trace_facts())
     gateway.count_decision("chat", plan.target, plan.reason, plan.answer)
     exchange.facts |= {"target": plan.target, "reason": plan.reason}
-    await _unless_cut(ChatContext(gateway, exchange, dialect, payload, plan, deadline))
+    context = ChatContext(gateway, exchange, dialect, payload, plan, deadline)
+    await _unless_cut(context)
+    capture_chat(context)
 
 
 async def _unless_cut(context: ChatContext) -> None:

@@ -18,6 +18,7 @@ class ChatContext:
         dialect: the protocol it was asked in.
         payload: the request, as it came.
         deadline: `time.monotonic()` at which it ends.
+        served: the upstream that answers; None as long as none does.
         fallback: why another upstream than the plan's has to answer; None as long as none has to.
         is_hedged: both upstreams were asked at once.
         method: POST, or GET or DELETE of what an upstream keeps.
@@ -30,6 +31,7 @@ class ChatContext:
     payload: dict[str, Any]
     plan: Plan
     deadline: float
+    served: str | None = None
     fallback: str | None = None
     is_hedged: bool = False
     is_cut: bool = False

@@ -1,42 +1,55 @@
 """Tokens and money, from what upstreams report and the operator's prices."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pointsman.serve.gateway import Gateway
-from pointsman.serve.settings import UpstreamSettings
 from pointsman.serve.upstream import sse
+from pointsman.serve.upstream_settings import UpstreamSettings
 
-_CACHED = ("cache_creation_input_tokens", "cache_read_input_tokens")
+_CREATED, _READ = "cache_creation_input_tokens", "cache_read_input_tokens"
 
 
-def account_usage(gateway: Gateway, upstream: str, usage: Any) -> tuple[int, int]:
-    """Count an answer's tokens, what it cost, and what the cloud would have cost instead.
+class Tokens(NamedTuple):
+    """Of one call: of the request, those of them that came from a cache, and of the answer."""
+
+    asked: int = 0
+    cached: int = 0
+    answered: int = 0
+
+
+def tokens_of(usage: Any) -> Tokens:
+    """What an answer's `usage` member says, in the words of any dialect; zeros for anything else.
+
+    Anthropic counts apart what it took from its cache or put there; here both are of the request.
+    """
+    if not isinstance(usage, dict):
+        return Tokens()
+    asked = _count(usage, "prompt_tokens", "input_tokens")
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    cached = _count(details, "cached_tokens") if isinstance(details, dict) else 0
+    if "prompt_tokens" not in usage:
+        cached += _count(usage, _READ)
+        asked += _count(usage, _READ) + _count(usage, _CREATED)
+    return Tokens(asked, min(asked, cached), _count(usage, "completion_tokens", "output_tokens"))
+
+
+def count_cost(gateway: Gateway, upstream: str, tokens: Tokens, *, is_paced: bool = False) -> None:
+    """Count what an answer cost, and what the cloud would have cost instead.
 
     Args:
         upstream: who answered.
-        usage: the answer's `usage` member, in the words of any dialect; anything else is ignored. Anthropic
-            counts apart what it took from its cache or put there; here that is input like other input.
-
-    Returns:
-        The tokens of the request and of the answer; 0 where that is not said.
+        is_paced: the budget's threshold decided it.
     """
-    if not isinstance(usage, dict):
-        return 0, 0
-    tokens_in = _count(usage, "prompt_tokens", "input_tokens")
-    if "prompt_tokens" not in usage:
-        tokens_in += sum(_count(usage, name) for name in _CACHED)
-    tokens_out = _count(usage, "completion_tokens", "output_tokens")
-    gateway.metrics.tokens.labels(upstream, "in").inc(tokens_in)
-    gateway.metrics.tokens.labels(upstream, "out").inc(tokens_out)
     upstreams = gateway.settings.upstreams
-    spent = price(upstreams.local if upstream == "local" else upstreams.cloud, tokens_in, tokens_out)
-    saved = price(upstreams.cloud, tokens_in, tokens_out) - spent
+    spent = price(upstreams.local if upstream == "local" else upstreams.cloud, tokens)
+    saved = max(0.0, price(upstreams.cloud, tokens) - spent)
     gateway.metrics.spent.labels(upstream).inc(spent)
-    if saved > 0:
-        gateway.metrics.saved.inc(saved)
-        gateway.live.saved += saved
-    return tokens_in, tokens_out
+    gateway.metrics.saved.inc(saved)
+    gateway.live.saved += saved
+    gateway.history.count(spent=spent, saved=saved, **{f"{upstream}_calls": 1, f"{upstream}_cost": spent})
+    if is_paced and upstream == "cloud":
+        gateway.history.count(paced_calls=1, paced_cost=spent)
 
 
 def usage_of_stream(pieces: Iterable[bytes], mark: bytes) -> dict[str, Any]:
@@ -55,11 +68,13 @@ def usage_of_stream(pieces: Iterable[bytes], mark: bytes) -> dict[str, Any]:
     return usage
 
 
-def price(settings: UpstreamSettings | None, tokens_in: int, tokens_out: int) -> float:
+def price(settings: UpstreamSettings | None, tokens: Tokens) -> float:
     """Cost of a number of tokens there, in the operator's currency."""
     if settings is None:
         return 0.0
-    return (tokens_in * settings.price_in + tokens_out * settings.price_out) / 1e6
+    cached = settings.price_in if settings.price_cached is None else settings.price_cached
+    fresh = tokens.asked - tokens.cached
+    return (fresh * settings.price_in + tokens.cached * cached + tokens.answered * settings.price_out) / 1e6
 
 
 def _count(usage: dict[str, Any], *names: str) -> int:

@@ -6,13 +6,13 @@ This file decides; how an upstream is called is not its business.
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pointsman.errors import PointsmanError
 from pointsman.runtime.chat import text_of_messages
 from pointsman.runtime.wrappers import is_background_task
-from pointsman.serve.chat.dialects import RESPONSE, Dialect
+from pointsman.serve.chat.dialects import COUNT, RESPONSE, Dialect
 from pointsman.serve.chat.response_ids import maker_of_turn
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.failures import GatewayError
@@ -40,10 +40,11 @@ class Plan:
     Attributes:
         target: `local` or `cloud`.
         reason: the router's, or `requested`, `policy`, `rule:<name>`, `background`, `sticky`, `follow_up`,
-            `classifier_failed` or `classifier_busy`.
+            `classifier_failed`, `classifier_busy` or `budget`.
         is_bound: it must not go elsewhere, whatever breaks.
         answer: what the model said, where it was asked.
         decision_ms: how long that took.
+        is_paced: the budget's threshold decided.
     """
 
     target: str
@@ -51,6 +52,7 @@ class Plan:
     is_bound: bool
     answer: Answer | None
     decision_ms: float
+    is_paced: bool = False
 
     @property
     def is_local_only(self) -> bool:
@@ -64,6 +66,14 @@ class Plan:
 
 
 async def plan_chat(
+    gateway: Gateway, exchange: Exchange, dialect: Dialect, payload: dict[str, Any], deadline: float
+) -> Plan:
+    """Decide one chat, within the budget where there is one; see `_plan`."""
+    plan = await _plan(gateway, exchange, dialect, payload, deadline)
+    return plan if dialect is COUNT else _within_budget(gateway, plan)
+
+
+async def _plan(
     gateway: Gateway, exchange: Exchange, dialect: Dialect, payload: dict[str, Any], deadline: float
 ) -> Plan:
     """Decide one chat.
@@ -97,6 +107,16 @@ async def plan_chat(
         is_bound = plan.is_local_only and plan.reason != FOLLOW_UP
         gateway.sticky.put(key, plan.target, is_bound=is_bound, is_private=is_private)
     return plan
+
+
+def _within_budget(gateway: Gateway, plan: Plan) -> Plan:
+    """The plan, or the local upstream where the money is used up and neither client nor rule insists."""
+    if gateway.budget is None:
+        return plan
+    if plan.is_paced and plan.answer is not None:
+        gateway.history.score(plan.answer.decision.p_cloud)
+    may_move = plan.target == "cloud" and not plan.is_bound and plan.reason != "requested"
+    return replace(plan, target="local", reason="budget") if may_move and gateway.budget.is_used_up else plan
 
 
 def _is_background(gateway: Gateway, payload: Mapping[str, Any]) -> bool:
@@ -235,13 +255,15 @@ async def _ask(
         text = await gateway.read(exchange.held_bytes, text_of_messages, messages, chat)
         owner = gateway.cache_owner(exchange.client)
         answer = (await gateway.engine.decide([text], deadline, owner=owner))[0]
+        if is_paced := threshold is None and gateway.budget is not None:
+            threshold = gateway.budget.threshold
         if threshold is not None:
             answer = Answer(gateway.engine.with_threshold(answer.decision, threshold), answer.version)
     except PointsmanError as error:
         is_busy = isinstance(error, GatewayError) and error.code in _BUSY
         return _default(gateway, "classifier_busy" if is_busy else "classifier_failed", started)
     elapsed_ms = 1000 * (time.perf_counter() - started)
-    return Plan(answer.decision.target, answer.decision.reason.value, False, answer, elapsed_ms)
+    return Plan(answer.decision.target, answer.decision.reason.value, False, answer, elapsed_ms, is_paced)
 
 
 def _default(gateway: Gateway, reason: str, started: float) -> Plan:

@@ -9,7 +9,7 @@ import json
 
 from pointsman.serve.chat.attempt import StartedResponse
 from pointsman.serve.chat.context import ChatContext
-from pointsman.serve.chat.cost import account_usage, usage_of_stream
+from pointsman.serve.chat.cost import Tokens, count_cost, tokens_of, usage_of_stream
 from pointsman.serve.chat.refusal import shaped
 from pointsman.serve.chat.response_ids import as_the_client_sees
 from pointsman.serve.chat.response_metadata import (
@@ -24,16 +24,20 @@ from pointsman.serve.edge.keep_alive import COMMENT, PING, KeepAlive
 from pointsman.serve.failures import GatewayError, error_value
 from pointsman.serve.upstream import sse
 
+_BYTES_A_TOKEN = 4
 _LAST_WORD_S = 1.0
 """How long a client that does not read may keep a stream's last event waiting."""
 
 
 async def relay(context: ChatContext, started: StartedResponse) -> None:
     """Pass an answer on, to its end, and let its connection go."""
+    context.served = started.answer.upstream.name
     try:
         await (_stream(context, started) if started.events is not None else _whole(context, started))
     finally:
         started.answer.response.close()
+        if started.answer.response.status < 300 and context.payload:
+            _account(context, started)
         started.call.end(context.exchange.facts.get("code"))
 
 
@@ -54,9 +58,6 @@ async def _whole(context: ChatContext, started: StartedResponse) -> None:
         data = shaped(context, started.value, data, status)
     if started.value is not None or status >= 400:
         data = with_field(data, decision_facts(context, answer.upstream))
-        if started.value is not None and status < 300:
-            usage = account_usage(context.gateway, answer.upstream.name, started.value.get("usage"))
-            started.call.used(*usage)
     if context.exchange.status:
         await _late(context, data, status)
         return
@@ -97,8 +98,27 @@ async def _stream(context: ChatContext, started: StartedResponse) -> None:
         await last_word(context, GatewayError("draining", "the gateway is shutting down"), started)
     else:
         await context.exchange.chunk(b"", more=False)
-    if usage := usage_of_stream(started.usage, context.dialect.usage_mark):
-        started.call.used(*account_usage(context.gateway, answer.upstream.name, usage))
+
+
+def _account(context: ChatContext, started: StartedResponse) -> None:
+    """Count tokens and money of an answer, also of one that broke off or was left.
+
+    Most streams of OpenAI's protocol say nothing of tokens. Their price is taken for one token an event, and
+    one for four bytes of the request; the counters of tokens are of reported ones only.
+    """
+    gateway, upstream = context.gateway, started.answer.upstream.name
+    if started.value is not None:
+        usage = started.value.get("usage")
+    else:
+        usage = usage_of_stream(started.usage, context.dialect.usage_mark)
+    tokens = tokens_of(usage)
+    if any(tokens):
+        gateway.metrics.tokens.labels(upstream, "in").inc(tokens.asked)
+        gateway.metrics.tokens.labels(upstream, "out").inc(tokens.answered)
+        started.call.used(tokens.asked, tokens.answered)
+    elif started.events is not None:
+        tokens = Tokens(started.asked_bytes // _BYTES_A_TOKEN, 0, started.event_count)
+    count_cost(gateway, upstream, tokens, is_paced=context.plan.is_paced)
 
 
 async def _pass_on(context: ChatContext, started: StartedResponse) -> None:
@@ -119,6 +139,7 @@ async def _pass_on(context: ChatContext, started: StartedResponse) -> None:
         while piece := await response.read():
             if data := events.feed(piece):
                 size += len(data)
+                started.event_count += data.count(b"data:")
                 if size > most:
                     raise EOFError
                 await exchange.chunk(_seen(context, started, data))

@@ -6,18 +6,21 @@ lines, because a swap touches the cache, the canary and the shadow at once.
 """
 
 import asyncio
+import copy
 import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from pointsman.artifact.address import open_artifact, version_of
 from pointsman.decision import Decision
 from pointsman.errors import ArtifactError, NonFiniteOutputError, PointsmanError
-from pointsman.runtime.router import Router
+from pointsman.labels import CLOUD, LOCAL
+from pointsman.policy import Policy
+from pointsman.runtime.router import Router, effective_policy
 from pointsman.runtime.session import SessionConfig, available_threads
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.inference.batcher import Batcher
@@ -88,11 +91,15 @@ class ModelVersion:
 
 @dataclass(slots=True)
 class ShadowStats:
-    """How often the second artifact agreed with the first."""
+    """How often the second artifact agreed with the first, and where it would have sent the others."""
 
     compared: int = 0
-    disagreed: int = 0
-    skipped: int = 0
+    to_local: int = 0
+    to_cloud: int = 0
+
+    def facts(self) -> dict[str, int]:
+        """The counts by name."""
+        return {"disagreed": self.to_local + self.to_cloud, **asdict(self)}
 
 
 class Engine:
@@ -152,6 +159,11 @@ class Engine:
         if self.main is None:
             raise GatewayError("model_unavailable", "the classifier is not loaded yet; try again")
         return self.main
+
+    @property
+    def policy(self) -> Policy:
+        """The thresholds of the version that answers; see `current`."""
+        return self.current.router.policy
 
     def open(self) -> None:
         """Load, prove, and start answering; blocks.
@@ -217,6 +229,24 @@ class Engine:
             self._failures = 0
             return fresh
 
+    async def serve_threshold(self, threshold: float) -> ModelVersion:
+        """Decide with this `cloud_threshold` and no confidence rule from now on; returns what serves."""
+        async with self._reload_lock:
+            self._environment = replace(
+                self._environment, cloud_threshold=threshold, confidence_threshold=None
+            )
+            self.main = self._again(self.current)
+            self.second = None if self.second is None else self._again(self.second)
+            return self.main
+
+    def _again(self, model: ModelVersion) -> ModelVersion:
+        """The same model under today's thresholds, as a version of its own."""
+        router = copy.copy(model.router)
+        router.policy = effective_policy(router.manifest.policy, self._environment)
+        self._loads += 1
+        version = f"{router.manifest.id[:12]}-{self._loads}"
+        return ModelVersion(router, version, RecentCache(self._settings.inference.cache_size), model.drift)
+
     async def decide(
         self,
         texts: Sequence[str],
@@ -259,7 +289,7 @@ class Engine:
 
     def with_threshold(self, decision: Decision, threshold: float) -> Decision:
         """The same probability under another `cloud_threshold`, with the confidence rule off."""
-        return self.current.router.policy.overruled(cloud_threshold=threshold).decide_again(decision)
+        return self.policy.overruled(cloud_threshold=threshold).decide_again(decision)
 
     async def _decided(
         self, model: ModelVersion, texts: list[str], expires: float, is_wanted: Callable[[], bool]
@@ -295,7 +325,8 @@ class Engine:
             return
         for mine, other in zip(decisions, self.second.decide(texts), strict=True):
             self.shadow_stats.compared += 1
-            self.shadow_stats.disagreed += mine.target != other.target
+            self.shadow_stats.to_local += mine.target != other.target == LOCAL
+            self.shadow_stats.to_cloud += mine.target != other.target == CLOUD
             if self._on_shadow is not None:
                 self._on_shadow(mine, other)
 

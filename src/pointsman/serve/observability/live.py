@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any
 
 from pointsman.decision import Decision
+from pointsman.serve.observability.history import History
 
 SECONDS = 120
 _RECENT = 50
@@ -22,10 +23,12 @@ class Live:
     """What happened lately.
 
     Args:
+        history: where hours are counted.
         show_text: keep the beginning of a decision's text.
     """
 
-    def __init__(self, *, show_text: bool) -> None:
+    def __init__(self, history: History, *, show_text: bool) -> None:
+        self.history = history
         self._show_text = show_text
         self._seconds: deque[list[int]] = deque(maxlen=SECONDS)
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
@@ -38,6 +41,7 @@ class Live:
 
     def request(self, elapsed_s: float, *, is_error: bool) -> None:
         """Count a finished request."""
+        self.history.count(requests=1, errors=is_error)
         self.requests += 1
         self.errors += is_error
         self._latencies.append(elapsed_s)
@@ -47,6 +51,7 @@ class Live:
         self, kind: str, target: str, reason: str, decision: Decision | None, text: str | None
     ) -> None:
         """Count a decision, with what the model said where it was asked."""
+        self.history.count(**{target: 1})
         self.targets[target] += 1
         second = self._now()
         second[2 if target == "local" else 3] += 1

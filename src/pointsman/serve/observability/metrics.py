@@ -4,9 +4,9 @@ Every label comes from a closed set, so no client can make a new series. Values 
 knows nothing of where they come from.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -55,6 +55,12 @@ class Metrics:
         )
         self.reloads = _counter(registry, "reloads", "Reloads by outcome.", ("outcome",))
         self.shadow = _counter(registry, "shadow_decisions", "Second opinions.", ("outcome",))
+        self.captured = _counter(registry, "captured_chats", "Chats for the captured file.", ("outcome",))
+        self.feedback = _counter(registry, "feedback", "Feedback of clients.", ("outcome",))
+
+    def show(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """A gauge that is read at each scrape."""
+        Gauge(f"pointsman_{name}", text, registry=self.registry).set_function(read)
 
 
 class EngineCollector(Collector):

@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+from pointsman.errors import UpstreamError
+
 _WAIT_S = 2.0
 
 
@@ -20,14 +22,26 @@ class Peers:
     """
 
     def __init__(self, port: int, key: str) -> None:
-        self._url = f"http://127.0.0.1:{port}/admin/live"
-        self._headers = {"authorization": f"Bearer {key}"}
+        self._url = f"http://127.0.0.1:{port}"
+        self._headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
         self._client = httpx.AsyncClient(trust_env=False, timeout=_WAIT_S)
 
     async def records(self) -> list[dict[str, Any]]:
         """Everybody's figures, this process's among them; none where the parent does not answer in time."""
         try:
-            answer = await self._client.get(self._url, headers=self._headers)
+            answer = await self._client.get(f"{self._url}/admin/live", headers=self._headers)
             return list(answer.raise_for_status().json()["workers"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return []
+
+    async def change(self, path: str, body: bytes) -> tuple[int, bytes]:
+        """Tell every process; status and body of the answer.
+
+        Raises:
+            UpstreamError: the parent does not answer.
+        """
+        try:
+            answer = await self._client.post(self._url + path, content=body, headers=self._headers)
+        except httpx.HTTPError:
+            raise UpstreamError("the parent process does not answer") from None
+        return answer.status_code, answer.content

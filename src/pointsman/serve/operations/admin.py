@@ -23,15 +23,15 @@ async def metrics(gateway: Gateway, exchange: Exchange) -> None:
 
 
 async def state(gateway: Gateway, exchange: Exchange) -> None:
-    """`/admin/state`: versions, queue, breakers, the shadow's agreement."""
+    """`/admin/state`: versions, queue, breakers, the shadow's agreement, the budget."""
     engine = gateway.engine
-    shadow = engine.shadow_stats
     await exchange.respond_json(
         {
             "version": engine.current.version,
             "second": None if engine.second is None else engine.second.version,
             "canary_share": engine.canary_share,
-            "shadow": {"on": engine.shadow, "compared": shadow.compared, "disagreed": shadow.disagreed},
+            "shadow": {"on": engine.shadow, **engine.shadow_stats.facts()},
+            "budget": None if gateway.budget is None else gateway.budget.facts(),
             "drift": engine.current.drift.index,
             "is_ready": gateway.is_ready,
             "is_draining": gateway.is_draining,
@@ -79,6 +79,30 @@ async def canary(gateway: Gateway, exchange: Exchange) -> None:
     engine.canary_share = engine.canary_share if share is None else share
     engine.shadow = engine.shadow if shadow is None else shadow
     await state(gateway, exchange)
+
+
+async def threshold(gateway: Gateway, exchange: Exchange) -> None:
+    """`POST /admin/threshold`: `{"threshold"}` is served as `routing.cloud_threshold` until the end."""
+    payload = await _payload(gateway, exchange)
+    wanted = checked_share(payload.get("threshold"), "threshold")
+    if gateway.budget is not None:
+        raise GatewayError("invalid_request", "routing.budget moves the threshold; it cannot be set")
+    fresh = await gateway.engine.serve_threshold(wanted)
+    log("threshold served", threshold=wanted, version=fresh.version)
+    await exchange.respond_json({"threshold": wanted, "version": fresh.version})
+
+
+async def threshold_of_all(gateway: Gateway, exchange: Exchange) -> None:
+    """`POST /admin/threshold` of the page's address: the same, in every process; wants an admin key."""
+    if not gateway.access.admins:
+        raise GatewayError("forbidden", "set auth.admin_keys; the threshold is changed with such a key only")
+    if gateway.peers is None:
+        await threshold(gateway, exchange)
+        return
+    limits = gateway.settings.limits
+    body = await exchange.json_body(limits.text_body_bytes, limits.body_timeout_s)
+    status, said = await gateway.peers.change("/admin/threshold", body)
+    await exchange.respond(status, said)
 
 
 async def reload_artifact(gateway: Gateway, artifact: Path | None) -> str:

@@ -108,6 +108,17 @@ _DECISIONS = {
     },
 }
 _VECTORS = _one_of({"input": {"anyOf": [_TEXT, _PROMPT]}})
+_FEEDBACK = {
+    "type": "object",
+    "required": ["request_id"],
+    "properties": {
+        "request_id": {"type": "string", "minLength": 1, "maxLength": 64},
+        "target": {"enum": ["local", "cloud"]},
+        "score": {"type": "number", "minimum": 0, "maximum": 1},
+    },
+    "oneOf": [{"required": ["target"]}, {"required": ["score"]}],
+    "additionalProperties": False,
+}
 _BODIES: dict[str, dict[str, Any]] = {
     "/": _one_of({"inputs": _TEXTS}),
     "/predict": _one_of(_QUERY, _INPUTS, _INPUT, {"queries": _TEXTS}, bare=True),
@@ -121,6 +132,12 @@ _BODIES: dict[str, dict[str, Any]] = {
     **_CHATS,
     "/v1/embeddings": _VECTORS,
     "/openai/deployments/{deployment}/embeddings": _VECTORS,
+    "/v1/feedback": _FEEDBACK,
+    "/admin/threshold": {
+        "type": "object",
+        "required": ["threshold"],
+        "properties": {"threshold": {"type": "number", "minimum": 0, "maximum": 1}},
+    },
     "/v1/responses/{response}/cancel": {"type": "object"},
     "/v1/conversations": {"type": "object"},
     "/v1/conversations/{conversation}": {"type": "object"},

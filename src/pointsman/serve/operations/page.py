@@ -1,5 +1,6 @@
 """The page at `/` and the figures that it shows; files of the package, nothing from outside."""
 
+import time
 from importlib.resources import files
 from typing import Any
 
@@ -7,8 +8,10 @@ from pointsman.serve.classification.classify import policy_of
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
+from pointsman.serve.observability.history import SHOWN, added
 from pointsman.serve.observability.live import view
 
+_HOURS, _DAYS = 48, 60
 _KINDS = {
     "index.html": b"text/html; charset=utf-8",
     "app.js": b"text/javascript; charset=utf-8",
@@ -45,16 +48,25 @@ async def live(gateway: Gateway, exchange: Exchange) -> None:
     manifest = model.router.manifest
     records = await gateway.peers.records() if gateway.peers is not None else []
     records = records or [_record(gateway)]
+    # With a file, each process's history is that of all.
+    counted = [_record(gateway)] if gateway.settings.server.history is not None else records
     snapshot = {
         **view(records),
+        **{name: added(record[name] for record in counted) for name in ("hours", "days")},
+        "columns": ["at", *SHOWN],
+        "now": round(time.time(), 3),
         "workers": {"answered": len(records), "of": gateway.settings.server.workers},
         "model": {"name": manifest.name, "version": model.version, "variant": model.router.variant},
         "policy": policy_of(gateway),
         "curve": model.drift.points,
+        "budget": None if gateway.budget is None else gateway.budget.facts(),
+        "captures": gateway.capture is not None,
+        "takes_threshold": bool(gateway.access.admins) and gateway.budget is None,
         "drift": model.drift.index,
         "upstreams": {
             name: {
                 "model": upstream.settings.model,
+                "is_priced": upstream.settings.price_in + upstream.settings.price_out > 0,
                 "state": "open" if any(name in record["resting"] for record in records) else "closed",
             }
             for name in gateway.upstreams.names()
@@ -77,6 +89,8 @@ def _record(gateway: Gateway) -> dict[str, Any]:
     cache = gateway.engine.current.cache
     return {
         **gateway.live.record(),
+        "hours": gateway.history.recent(1, _HOURS),
+        "days": gateway.history.recent(24, _DAYS),
         "queue": gateway.engine.batcher.depth,
         "cache": {"hits": cache.hits, "misses": cache.misses},
         "resting": [

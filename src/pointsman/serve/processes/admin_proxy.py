@@ -22,7 +22,7 @@ from pointsman.serve.logs import log
 from pointsman.serve.processes.worker_pool import Worker, WorkerPool
 
 _FORWARDED = ("authorization", "api-key", "x-api-key", "content-type")
-_EVERYWHERE = frozenset({"/metrics", "/admin/state", "/admin/live", "/admin/reload", "/admin/canary"})
+_EVERYWHERE = frozenset({"/metrics", "/admin/state", "/admin/live"})
 _READ_S = 5.0
 _GLANCE_S = 1.0
 """For what a page asks for every other second: a worker that hangs is left out soon."""
@@ -118,6 +118,9 @@ class AdminProxy:
         await exchange.respond_json(_with_workers(said))
 
     def _remember(self, path: str, payload: dict[str, Any]) -> None:
+        if path == "/admin/threshold":
+            self._pool.keep_threshold(payload["threshold"])
+            return
         if path == "/admin/reload":
             if payload.get("artifact") is not None:
                 self._pool.keep(artifact=payload["artifact"])

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import sqlite3
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -45,6 +46,7 @@ def check(settings: GatewaySettings) -> None:
     check_exposure(settings.server, load_access(settings.auth))
     gateway = build(settings)
     gateway.engine.main = gateway.engine.load(settings.inference.artifact)
+    gateway.history.close()
 
 
 def check_upstreams(settings: GatewaySettings) -> list[str]:
@@ -138,6 +140,7 @@ class Service:
             await listener.start()
         if self._takes_signals:
             self._handle_signals(gateway)
+        keeping = asyncio.create_task(gateway.keep_history())
         # What is loaded stays: the collector need not look through it again at every turn.
         gc.collect()
         gc.freeze()
@@ -146,6 +149,9 @@ class Service:
             self._on_ready(gateway)
         await self._stop.wait()
         await self._leave(gateway)
+        keeping.cancel()
+        with contextlib.suppress(sqlite3.Error):
+            await asyncio.to_thread(gateway.history.close)
         await asyncio.gather(*(echo.close() for echo in demo.values()))
 
     def _handle_signals(self, gateway: Gateway) -> None:
@@ -202,6 +208,10 @@ class Service:
         gateway.engine.close()
         gateway.upstreams.close()
         await asyncio.to_thread(gateway.tracing.close)
+        for task in gateway.shadows:
+            task.cancel()
+        if gateway.capture is not None:
+            await asyncio.to_thread(gateway.capture.close)
         gateway.tally.tell()
         log("stopped")
 

@@ -55,6 +55,12 @@ class WorkerPool:
         changed = InferenceSettings.model_validate(tree)
         self.settings = self.settings.model_copy(update={"inference": changed})
 
+    def keep_threshold(self, threshold: float) -> None:
+        """Likewise, of the threshold; see `Engine.serve_threshold`."""
+        changed = {"cloud_threshold": threshold, "confidence_threshold": None}
+        routing = self.settings.routing.model_copy(update=changed)
+        self.settings = self.settings.model_copy(update={"routing": routing})
+
     def replace(self, worker: Worker) -> None:
         """End a worker without dropping a request; another takes its place."""
         log("worker replaced", level=logging.WARNING, worker=worker.slot)

@@ -11,8 +11,9 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from pointsman.serve.settings import GatewaySettings, UpstreamSettings, UpstreamsSettings
+from pointsman.serve.settings import GatewaySettings
 from pointsman.serve.upstream import sse
+from pointsman.serve.upstream_settings import UpstreamSettings
 
 _WORD_S = 0.03
 _ECHO_CHARS = 400
@@ -183,7 +184,7 @@ async def _respond(send: Send, status: int, value: dict[str, Any]) -> None:
 
 def with_demo_upstreams(settings: GatewaySettings, ports: dict[str, int]) -> GatewaySettings:
     """The settings with upstreams on these loopback ports, where none is configured."""
-    made: dict[str, Any] = {"currency": settings.upstreams.currency}
+    made: dict[str, UpstreamSettings] = {}
     for name, port in ports.items():
         price_in, price_out = _PRICES[name]
         made[name] = getattr(settings.upstreams, name) or UpstreamSettings(
@@ -193,4 +194,4 @@ def with_demo_upstreams(settings: GatewaySettings, ports: dict[str, int]) -> Gat
             price_in=price_in,
             price_out=price_out,
         )
-    return settings.model_copy(update={"upstreams": UpstreamsSettings(**made)})
+    return settings.model_copy(update={"upstreams": settings.upstreams.model_copy(update=made)})

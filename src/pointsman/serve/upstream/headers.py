@@ -4,7 +4,7 @@ import os
 
 from pointsman import __version__
 from pointsman.errors import SettingsError
-from pointsman.serve.settings import UpstreamSettings
+from pointsman.serve.upstream_settings import UpstreamSettings
 
 ANTHROPIC_VERSION = b"2023-06-01"
 """Of Anthropic's protocol, where the client names none: its API wants one."""

@@ -7,10 +7,10 @@ import json
 import httpx
 
 from pointsman.errors import UpstreamError
-from pointsman.serve.settings import UpstreamSettings
 from pointsman.serve.upstream.connection import MalformedError
 from pointsman.serve.upstream.headers import ANTHROPIC_VERSION, own_headers
 from pointsman.serve.upstream.transport import HttpTransport, NotConnectedError
+from pointsman.serve.upstream_settings import UpstreamSettings
 
 _WAIT_S = 10.0
 _MOST_BYTES = 2**22

@@ -13,7 +13,7 @@ import httpx
 
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.observability.metrics import Metrics
-from pointsman.serve.settings import GatewaySettings, UpstreamSettings
+from pointsman.serve.settings import GatewaySettings
 from pointsman.serve.upstream.breaker import Breaker, RetryBudget
 from pointsman.serve.upstream.connection import MalformedError
 from pointsman.serve.upstream.headers import own_headers
@@ -24,6 +24,7 @@ from pointsman.serve.upstream.transport import (
     Response,
     Transport,
 )
+from pointsman.serve.upstream_settings import UpstreamSettings
 
 FORWARDED = (
     *(b"accept", b"traceparent", b"tracestate", b"x-request-id", b"openai-beta"),
@@ -48,6 +49,8 @@ _OPEN_HEADERS = frozenset({b"content-type", b"accept-encoding", b"user-agent"})
 _MAX_HEADER_BYTES = 2048
 """Claude Code's list of beta features alone takes hundreds."""
 _MAX_TARGETS = 64
+_SHORTEST_SECRET = 16
+_PLAIN_HEADERS = (b"content-type", b"accept-encoding", b"user-agent")
 _DEFAULT_HOLD_S = 1.0
 _MAX_HOLD_S = 300.0
 
@@ -131,6 +134,7 @@ class Upstream:
         self._headers = own_headers(settings, name)
         self.secrets = [value.decode() for name, value in self._headers if name not in _OPEN_HEADERS]
         own = {name for name, _ in self._headers}
+        self.own_values = [value.decode() for name, value in self._headers if name not in _PLAIN_HEADERS]
         self._forwarded = [name for name in FORWARDED if name not in own]
         self._transport = transport
         self._targets: dict[str, bytes] = {}
@@ -273,6 +277,11 @@ class Upstreams:
     def names(self) -> list[str]:
         """The targets that have one."""
         return list(self._by_target)
+
+    def secrets(self) -> set[str]:
+        """The words of the keys and further headers that they are sent, without short ones."""
+        sent = [value for one in self._by_target.values() for value in one.own_values]
+        return {word for value in sent for word in value.split() if len(word) >= _SHORTEST_SECRET}
 
     def close(self) -> None:
         """Close both."""

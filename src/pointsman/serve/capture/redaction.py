@@ -1,0 +1,94 @@
+"""What of a conversation may be written down: its text, without keys and without what the operator names."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from pointsman.serve.routing.request_text import RequestText
+from pointsman.serve.routing.rules import compile_rules, first_match
+from pointsman.serve.setting_values import linear_pattern
+from pointsman.serve.settings import Rule
+
+REDACTED = "[redacted]"
+_APART = "\n;\n"
+_ROLES = frozenset({"system", "developer", "user", "assistant"})
+_TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
+_CREDENTIALS = "|".join(
+    (
+        r"\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{20,}",
+        r"\b(?:AKIA[0-9A-Z]{16}|AIza[A-Za-z0-9_-]{35}|hf_[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{36,})",
+        r"\bxox[abeprs]-[A-Za-z0-9-]{10,}",
+        r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+",
+        r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?",
+    )
+)
+"""How keys of well-known services begin, tokens of JWT, and private keys in PEM."""
+
+Messages = list[dict[str, str]]
+
+
+def text_messages(messages: Sequence[Mapping[str, Any]]) -> Messages | None:
+    """Roles and texts of a conversation; None where text is not all of it, so that it cannot be asked again.
+
+    Args:
+        messages: of a chat, a response or Anthropic's protocol; one without content is passed over.
+    """
+    plain = []
+    for message in messages:
+        content, role = message.get("content"), message.get("role")
+        if isinstance(content, list):
+            texts = [part.get("text") for part in content if _is_text(part)]
+            content = "\n".join(map(str, texts)) if len(texts) == len(content) else None
+            if content is None:
+                return None
+        if message.get("tool_calls") or role not in _ROLES or not isinstance(content, str | None):
+            return None
+        if content:
+            plain.append({"role": str(role), "content": content})
+    return plain if any(message["role"] == "user" for message in plain) else None
+
+
+class Redaction:
+    """Takes out of a conversation what its patterns find, and keys.
+
+    Args:
+        patterns: regular expressions of RE2.
+        secrets: further words that must not be written.
+    """
+
+    def __init__(self, patterns: Iterable[str], secrets: Collection[str] = ()) -> None:
+        patterns = (*patterns, _CREDENTIALS)
+        self._patterns = [linear_pattern(pattern) for pattern in patterns]
+        # The rules find it in other spellings and encodings, too, where nothing can be cut out.
+        self._rules = compile_rules(
+            [
+                Rule(name=f"redact-{number}", send="local-only", pattern=pattern)
+                for number, pattern in enumerate(patterns)
+            ]
+        )
+        self._secrets = frozenset(secrets)
+
+    def apply(self, messages: Messages, secrets: Collection[str] = ()) -> Messages | None:
+        """The conversation as it may be written; None where something is left that can only be found.
+
+        Args:
+            messages: roles and texts; not changed.
+            secrets: keys that the request itself showed.
+        """
+        words = self._secrets.union(secrets)
+        kept = [{**message, "content": self._redacted(message["content"], words)} for message in messages]
+        rest = [{**message, "content": message["content"].replace(REDACTED, _APART)} for message in kept]
+        request = RequestText({"messages": rest}, frozenset())
+        if first_match(self._rules, request) or any(word in text for word in words for text in request.plain):
+            return None
+        return kept
+
+    def _redacted(self, text: str, words: Collection[str]) -> str:
+        for word in words:
+            text = text.replace(word, REDACTED)
+        for pattern in self._patterns:
+            text = pattern.sub(REDACTED, text)
+        return text
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") in _TEXT_PARTS and isinstance(part.get("text"), str)

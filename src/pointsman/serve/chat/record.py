@@ -1,0 +1,67 @@
+"""What is kept of an answered chat: nothing of one that a rule, a header or a conversation binds to local."""
+
+from typing import Any
+
+from pointsman.serve.capture.capture import row_id
+from pointsman.serve.chat import dialects
+from pointsman.serve.chat.context import ChatContext
+from pointsman.serve.chat.plan import Plan, messages_of
+from pointsman.serve.chat.shadow import ask_both, may_ask_both
+from pointsman.serve.edge.http import Exchange
+from pointsman.serve.edge.strict_json import checked_share, parse_object
+from pointsman.serve.failures import GatewayError
+from pointsman.serve.gateway import Gateway
+
+_CONVERSATIONS = (dialects.CHAT, dialects.COMPLETION, dialects.RESPONSE, dialects.MESSAGE)
+_KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key")
+_SHORTEST_KEY = 16
+_MOST_ID_CHARS = 64
+
+
+def capture_chat(context: ChatContext) -> None:
+    """Write down what was asked, if that may be."""
+    capture, exchange, plan = context.gateway.capture, context.exchange, context.plan
+    if capture is None or not may_be_kept(plan) or context.dialect not in _CONVERSATIONS:
+        return
+    row = row_id(exchange.client, exchange.request_id)
+    is_answered = context.served is not None and exchange.status < 300 and "code" not in exchange.facts
+    if not is_answered or not capture.takes(row):
+        return
+    facts: dict[str, Any] = {"target": plan.target, "reason": plan.reason, "served": context.served}
+    if plan.answer is not None:
+        facts |= {"p_cloud": round(plan.answer.decision.p_cloud, 6), "version": plan.answer.version}
+    shown = (exchange.header(name) or "" for name in _KEY_HEADERS)
+    keys = [word for value in shown for word in value.split() if len(word) >= _SHORTEST_KEY]
+    told = [context.payload.get(name) for name in ("instructions", "system")]
+    said: list[Any] = [{"role": "system", "content": content} for content in told if content is not None]
+    said += messages_of(context.payload)
+    if may_ask_both(context.gateway, row):
+        ask_both(context, row, said, facts, keys)
+    else:
+        capture.chat(row, said, facts, keys, exchange.held_bytes)
+
+
+def may_be_kept(plan: Plan) -> bool:
+    """Whether the text of a chat may be kept: a user wrote it, it is whole, and no upstream is excluded."""
+    return not plan.is_bound and plan.reason != "background"
+
+
+async def feedback(gateway: Gateway, exchange: Exchange) -> None:
+    """`/v1/feedback`: `{"request_id", "target"}` or `{"request_id", "score"}` on an answer to this client."""
+    limits = gateway.settings.limits
+    payload = parse_object(await exchange.json_body(limits.text_body_bytes, limits.body_timeout_s))
+    if gateway.capture is None:
+        raise GatewayError("not_found", "nothing is captured here, so no feedback is taken; see capture.path")
+    request_id, said = payload.get("request_id"), {k: v for k, v in payload.items() if k != "request_id"}
+    if not isinstance(request_id, str) or not 0 < len(request_id) <= _MOST_ID_CHARS:
+        raise GatewayError("invalid_request", "request_id: expected the x-request-id of an answer")
+    if len(said) != 1 or not said.keys() <= {"target", "score"}:
+        raise GatewayError("invalid_request", "expected request_id, and either target or score")
+    if "score" in said:
+        said["score"] = checked_share(said["score"], "score")
+    elif said["target"] not in ("local", "cloud"):
+        raise GatewayError("invalid_request", "target: expected local (was enough) or cloud (was needed)")
+    row = row_id(exchange.client, request_id)
+    if is_kept := gateway.capture.takes(row):
+        gateway.capture.feedback(row, said)
+    await exchange.respond_json({"request_id": request_id, **said, "stored": is_kept}, 202)

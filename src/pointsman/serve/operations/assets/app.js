@@ -5,17 +5,19 @@ const percent = (share) => `${(100 * share).toFixed(1)} %`;
 let shown = null;
 let policy = null;
 let curve = [];
+let latest = null;
+let asked = [];
 
-function headers() {
-  const key = $("key").value.trim();
+function headers(field = "key") {
+  const key = $(field).value.trim();
   return { "content-type": "application/json", ...(key ? { authorization: `Bearer ${key}` } : {}) };
 }
 
-async function ask(path, options) {
-  const answer = await fetch(path, { ...options, headers: headers() });
+async function ask(path, options, field) {
+  const answer = await fetch(path, { ...options, headers: headers(field) });
   const value = await answer.json();
   if (!answer.ok) {
-    if (answer.status === 401) $("key-box").open = true;
+    if (answer.status === 401 || (answer.status === 403 && field)) $("key-box").open = true;
     throw new Error(value.error ? value.error.message : `status ${answer.status}`);
   }
   return value;
@@ -54,8 +56,61 @@ function showDecision(decision) {
   $("target").className = decision.target;
   $("why").textContent = `(${decision.reason.replaceAll("_", " ")})`;
   $("words").replaceChildren();
+  $("answers").replaceChildren();
+  $("feedback").hidden = true;
+  $("feedback-said").textContent = "";
   showThreshold();
 }
+
+// One model's answer, with the id by which feedback names the request.
+async function answerOf(name, query) {
+  const started = performance.now();
+  const body = JSON.stringify({ model: name, messages: [{ role: "user", content: query }] });
+  const card = document.createElement("article");
+  card.append(node("h4", name, name));
+  try {
+    const answer = await fetch("/v1/chat/completions", { method: "POST", body, headers: headers() });
+    const value = await answer.json();
+    if (!answer.ok) throw new Error(value.error ? value.error.message : `status ${answer.status}`);
+    const decision = value.pointsman ?? {};
+    if (decision.upstream && decision.upstream !== name) {
+      card.append(node("p", `Answered by ${decision.upstream} (${decision.reason}).`, "note"));
+    }
+    card.append(node("p", value.choices?.[0]?.message?.content ?? "No text."));
+    const used = value.usage ? `, ${value.usage.completion_tokens} tokens` : "";
+    card.append(node("p", `${((performance.now() - started) / 1000).toFixed(1)} s${used}`, "note"));
+    return { card, id: answer.headers.get("x-request-id") };
+  } catch (error) {
+    card.append(node("p", `Not answered: ${error.message}.`, "bad"));
+    return { card, id: null };
+  }
+}
+
+$("ask-both").addEventListener("click", async () => {
+  $("ask-both").disabled = true;
+  $("feedback").hidden = true;
+  $("feedback-said").textContent = "Asking both…";
+  const query = $("query").value;
+  const answers = await Promise.all(["local", "cloud"].map((name) => answerOf(name, query)));
+  $("ask-both").disabled = false;
+  $("answers").replaceChildren(...answers.map((answer) => answer.card));
+  asked = answers.map((answer) => answer.id);
+  for (const button of $("feedback").children) button.setAttribute("aria-pressed", "false");
+  $("feedback").hidden = !latest.captures || asked.includes(null);
+  $("feedback-said").textContent = latest.captures ? "" : "Set capture.path to keep what you think of them.";
+});
+
+$("feedback").addEventListener("click", async (event) => {
+  const target = event.target.dataset.target;
+  if (!target) return;
+  try {
+    const said = await ask("/v1/feedback", { method: "POST", body: JSON.stringify({ request_id: asked[0], target }) });
+    for (const button of $("feedback").children) button.setAttribute("aria-pressed", String(button === event.target));
+    $("feedback-said").textContent = said.stored ? "Stored." : "Not stored: this chat is not in the captured share.";
+  } catch (error) {
+    $("feedback-said").textContent = `Not stored: ${error.message}.`;
+  }
+});
 
 // The policy as the router applies it: one comparison, and a text that was not read goes to the safe target.
 const isUnread = () => shown.reason === "unreadable_text" || shown.reason === "empty_text";
@@ -75,6 +130,8 @@ function showThreshold() {
   const threshold = chosenThreshold();
   $("threshold-value").textContent = threshold.toFixed(2);
   showCurve(threshold);
+  showOutcome(threshold);
+  $("marker").hidden = !shown;
   if (!shown) return;
   $("marker").style.left = percent(shown.p_cloud).replace(" ", "");
   $("flip").textContent = `At ${threshold.toFixed(2)}: ${targetAt(threshold)}. ` + (isUnread()
@@ -82,6 +139,67 @@ function showThreshold() {
     : `Cloud up to a threshold of ${shown.p_cloud}, local above it.`);
 }
 $("threshold").addEventListener("input", showThreshold);
+
+const hasQuality = () => curve.length > 1 && curve.every((point) => typeof point.quality === "number");
+const money = (value) => `${value.toLocaleString("en", { maximumSignificantDigits: 4, notation: value >= 1e9 ? "compact" : "standard" })} ${latest.currency}`;
+
+// What the threshold does to share, quality and money, at the prices and the volume in the fields.
+function showOutcome(threshold) {
+  $("outcome").hidden = $("serve").hidden = curve.length < 2;
+  if (curve.length < 2 || !latest) return;
+  const point = onCurve(threshold);
+  $("at-share").textContent = percent(point.share);
+  $("at-quality").textContent = hasQuality() ? point.quality.toFixed(3) : "not stored";
+  const [volume, cloud, local] = ["volume", "cloud-price", "local-price"].map((id) => $(id).valueAsNumber);
+  const known = [volume, cloud, local].every(Number.isFinite);
+  const cost = volume * (point.share * cloud + (1 - point.share) * local), all = volume * cloud;
+  $("at-money").textContent = known ? money(cost) : "say volume and prices";
+  $("at-saved").textContent = known && all > 0 ? `${money(all - cost)}, ${percent(1 - cost / all)}` : "–";
+  const isServed = threshold === policy.effective_threshold;
+  $("apply").disabled = isServed || !latest.takes_threshold;
+  $("apply").textContent = isServed ? "This threshold is served" : `Serve ${threshold.toFixed(2)}`;
+  if (!latest.takes_threshold) $("apply").textContent = latest.budget ? "The budget moves it" : "Needs auth.admin_keys";
+}
+for (const id of ["volume", "cloud-price", "local-price"]) {
+  $(id).addEventListener("input", () => { $(id).dataset.typed = "yes"; showThreshold(); });
+}
+
+// Fields that nobody has typed into follow what was seen: the last thirty days, or less where less is known.
+function fillPrices(live) {
+  const sum = totals(live.days.slice(-30), live.columns);
+  const first = live.hours.concat(live.days).reduce((at, row) => Math.min(at, row[0]), Infinity);
+  const days = Math.min(30, Math.max((live.now - first) / 86400, 1 / 24));
+  const fields = {
+    volume: sum.cloud_calls + sum.local_calls > 0 ? Math.round((sum.cloud_calls + sum.local_calls) / days * 30) : NaN,
+    "cloud-price": sum.cloud_calls > 0 && sum.cloud_cost > 0 ? sum.cloud_cost / sum.cloud_calls : NaN,
+    "local-price": sum.local_calls > 0 ? sum.local_cost / sum.local_calls : live.upstreams.local?.is_priced ? NaN : 0,
+  };
+  for (const [id, value] of Object.entries(fields)) {
+    if (!$(id).dataset.typed && Number.isFinite(value)) $(id).value = Number(value.toPrecision(4));
+  }
+  $("prices-from").textContent = `In ${live.currency}. What is not typed in comes from the chats that were seen.`;
+}
+
+function totals(rows, columns) {
+  const sum = Object.fromEntries(columns.map((name) => [name, 0]));
+  for (const row of rows) columns.forEach((name, index) => { sum[name] += row[index]; });
+  return sum;
+}
+
+$("serve").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const threshold = chosenThreshold();
+  $("applied").className = "";
+  try {
+    await ask("/admin/threshold", { method: "POST", body: JSON.stringify({ threshold }) }, "admin-key");
+    $("applied").textContent = `Served until the gateway restarts. To keep it: routing.cloud_threshold = ${threshold}`;
+    showLive(await ask("/live.json"));
+  } catch (error) {
+    $("applied").className = "bad";
+    $("applied").textContent = `Not served: ${error.message}.`;
+    if ($("key-box").open) $("admin-key").focus();
+  }
+});
 
 function svg(tag, attributes, text) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -104,12 +222,11 @@ function onCurve(threshold) {
 }
 
 function showCurve(threshold) {
-  const hasQuality = curve.length > 1 && curve.every((point) => typeof point.quality === "number");
-  $("curve-figure").hidden = !hasQuality;
-  $("curve-none").hidden = hasQuality || !policy;
+  $("curve-figure").hidden = !hasQuality();
+  $("curve-none").hidden = hasQuality() || !policy;
   $("curve-none").textContent =
     "This artifact keeps no outcomes to draw. `pointsman calibrate` with labelled queries stores them.";
-  if (!hasQuality) return;
+  if (!hasQuality()) return;
   const qualities = curve.map((point) => point.quality);
   const low = Math.min(...qualities), high = Math.max(...qualities), span = high - low || 1;
   const x = (share) => 44 + 256 * share, y = (quality) => 132 - 116 * ((quality - low) / span);
@@ -156,13 +273,16 @@ function showWords(query, words) {
 }
 
 function showLive(live) {
+  latest = live;
+  const month = totals(live.days.slice(-30), live.columns), ever = totals(live.days, live.columns);
   const { local, cloud } = live.targets;
   const ms = (value) => (value === null ? "–" : `${value.toFixed(1)} ms`);
   const figures = {
     requests: live.requests, errors: live.errors, fallbacks: live.fallbacks, queue: live.queue,
     share: local + cloud ? percent(cloud / (local + cloud)) : "–",
     p50: ms(live.latency_ms.p50), p95: ms(live.latency_ms.p95), p99: ms(live.latency_ms.p99),
-    saved: `${live.saved.toFixed(live.saved < 1 ? 6 : 2)} ${live.currency}`,
+    spent: money(month.spent), saved: money(month.saved),
+    captured: live.captures ? ever.captured : "off", labels: live.captures ? ever.labels : "off",
     cached: live.cache.hits + live.cache.misses ? percent(live.cache.hits / (live.cache.hits + live.cache.misses)) : "–",
     drift: live.drift === null ? "–" : live.drift.toFixed(3),
     busiest: Math.max(0, ...live.seconds.map((second) => second.local + second.cloud)),
@@ -181,44 +301,64 @@ function showLive(live) {
       return line;
     })
     : [node("li", "No upstream is configured; only classification is answered.")]));
+  $("both").hidden = names.length < 2;
+  $("budget").hidden = !live.budget;
+  if (live.budget) {
+    $("budget").textContent = `Budget of the ${live.budget.period}: ${money(live.budget.spent)} of ${money(live.budget.amount)} spent, ` +
+      `until ${new Date(1000 * live.budget.ends).toISOString().slice(0, 16).replace("T", " ")} UTC` +
+      (live.budget.threshold === null ? "." : `; cloud from p_cloud ${live.budget.threshold.toFixed(4)} for now.`);
+  }
+  fillPrices(live);
   if (!$("threshold").dataset.set) {
     $("threshold").value = policy.effective_threshold;
     $("threshold").dataset.set = "yes";
   }
   showThreshold();
-  showChart(live.seconds);
+  showChart();
   showRecent(live.recent, live.shows_text);
 }
 
-function showChart(seconds) {
-  const now = seconds.length ? seconds[seconds.length - 1].at : 0;
-  const most = Math.max(1, ...seconds.map((second) => second.local + second.cloud));
-  const bars = [];
-  for (const second of seconds) {
-    const x = 238 - 2 * (now - second.at);
-    if (x < 0) continue;
+const SPANS = { seconds: [1, 120, "second"], hours: [3600, 48, "hour"], days: [86400, 60, "day"] };
+
+function showChart() {
+  const [width, count, name] = SPANS[document.querySelector("input[name=span]:checked").value];
+  const rows = name === "second" ? latest.seconds : latest[`${name}s`].map((row) => totals([row], latest.columns));
+  const now = name === "second" ? (rows.length ? rows[rows.length - 1].at : 0) : Math.floor(latest.now / width) * width;
+  const most = Math.max(1, ...rows.map((row) => row.local + row.cloud));
+  const bars = [], step = 240 / count;
+  let local = 0, cloud = 0;
+  for (const row of rows) {
+    const x = 240 - step * (1 + (now - row.at) / width);
+    if (x < -0.01) continue;
     let y = 60;
+    local += row.local;
+    cloud += row.cloud;
     for (const target of ["local", "cloud"]) {
-      const height = (56 * second[target]) / most;
+      const height = (56 * row[target]) / most;
       y -= height;
-      const bar = svg("rect", { x, y, width: 1.6, height, class: `bar-${target}` });
-      bars.push(bar);
+      bars.push(svg("rect", { x, y, width: 0.8 * step, height, class: `bar-${target}` }));
     }
   }
   $("chart").replaceChildren(...bars);
+  $("chart-says").textContent = ` decisions a ${name}, at most ${most.toLocaleString("en")}: ${local.toLocaleString("en")} local and ${cloud.toLocaleString("en")} cloud.`;
 }
+$("spans").addEventListener("change", showChart);
 
 function showRecent(recent, showsText) {
-  $("text-head").hidden = !showsText;
-  $("recent").replaceChildren(...recent.slice(0, 20).map((one) => {
+  $("recent").replaceChildren(...recent.slice(0, 20).flatMap((one) => {
     const row = document.createElement("tr");
     row.append(
       node("td", new Date(1000 * one.time).toLocaleTimeString()), node("td", one.kind),
       node("td", one.target, one.target), node("td", one.reason),
       node("td", one.p_cloud === null ? "–" : one.p_cloud.toFixed(4)), node("td", one.tokens ?? "–"),
     );
-    if (showsText) row.append(node("td", one.text ?? ""));
-    return row;
+    if (!showsText || !one.text) return [row];
+    // A line of its own: beside six columns there is no room for it on any screen.
+    row.className = "has-text";
+    const text = document.createElement("tr");
+    text.append(node("td", one.text, "text"));
+    text.firstChild.colSpan = row.children.length;
+    return [row, text];
   }));
 }
 

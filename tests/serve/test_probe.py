@@ -13,8 +13,8 @@ import pytest
 from tests.support.fake_upstream import FakeUpstream, Wire, answer, free_port
 
 from pointsman.errors import UpstreamError
-from pointsman.serve.settings import UpstreamSettings
 from pointsman.serve.upstream.probe import probe
+from pointsman.serve.upstream_settings import UpstreamSettings
 
 
 def models(*names: str) -> bytes:

@@ -140,6 +140,19 @@ def test_claudes_stream_is_kept_alive_too(both: Start, cloud: FakeUpstream, hear
             assert "".join(streamed.text_stream) == "fine"
 
 
+def test_a_gateway_that_leaves_says_so_before_any_answer(both: Start, cloud: FakeUpstream) -> None:
+    cloud.script = lambda wire: wire.wait_for_close() and None
+    gateway = both(routing=SOON, server={"grace_s": 0.0})
+    body = {"model": "cloud", "messages": [{"role": "user", "content": "plan"}], "stream": True}
+    data = b""
+    with gateway.http.stream("POST", "/v1/chat/completions", json=body, timeout=60) as found:
+        for piece in found.iter_raw():
+            if not data:
+                gateway.loop.call_soon_threadsafe(gateway.service.stop)
+            data += piece
+    assert last_event(data)["error"]["code"] == "draining"  # type: ignore[index]
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_openais_client_skips_comments(both: Start, cloud: FakeUpstream, heard: threading.Event) -> None:
     openai = pytest.importorskip("openai")

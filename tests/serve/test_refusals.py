@@ -135,6 +135,19 @@ def test_the_answer_says_why_there_is_no_connection(
     assert "127.0.0.1" not in found.text and "invalid/" not in found.text
 
 
+def test_the_log_says_why_though_another_upstream_answers(
+    artifact: object, start: Start, local: FakeUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    cloud = {"url": f"http://127.0.0.1:{free_port()}/v1", "retries": 0}
+    tables = {"upstreams": {"local": {"url": local.url}, "cloud": cloud}, "server": {"log_level": "info"}}
+    gateway = start(settings_for(artifact, routing={"fallback": ["cloud-to-local"]}, **tables))  # type: ignore[arg-type]
+    with caplog.at_level("INFO", "pointsman.serve"):
+        assert gateway.chat(model="cloud").headers["x-pointsman-upstream"] == "local"
+        gateway.settle()
+    (facts,) = [r.facts for r in caplog.records if "upstream_failure" in getattr(r, "facts", {})]  # type: ignore[attr-defined]
+    assert (facts["fallback"], facts["upstream_failure"]) == ("unreachable", "Connection refused")
+
+
 class TestWhatAnswersAreReadAs:
     @pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
     @pytest.mark.parametrize("streams", [False, True])

@@ -43,28 +43,32 @@ async def begin(context: ChatContext) -> StartedResponse:
         if chosen is not None:
             return await attempt(context, chosen)
     except CallFailedError as failed:
-        failure = _bare(failed)
+        failure = _noted(context, failed)
     if other is not None and not context.is_hedged:
         context.fallback = failure.cause
         try:
             return _counted(context, await attempt(context, other))
         except CallFailedError as failed:
+            noted = _noted(context, failed)
             # The first upstream's word counts: it is the one that should have answered.
             is_first = failure.cause in ("rate_limited", "refused") or failed.cause in (
                 "rate_limited",
                 "open",
             )
-            failure = failure if is_first and failure.cause != "unconfigured" else _bare(failed)
+            failure = failure if is_first and failure.cause != "unconfigured" else noted
     if isinstance(failure, RefusedError):
         return failure.started
     raise _final(context, failure)
 
 
-def _bare(failed: CallFailedError) -> CallFailedError:
-    """The failure without the frames that it and its cause went through.
+def _noted(context: ChatContext, failed: CallFailedError) -> CallFailedError:
+    """The failure, in the log line though another upstream answers, without the frames that it went through.
 
     They lead back to who holds it, and would keep what came of the answer until the collector comes.
     """
+    if failed.detail:
+        facts = context.exchange.facts
+        facts["upstream_failure"] = "; ".join(filter(None, (facts.get("upstream_failure"), failed.detail)))
     failed.__context__ = None
     return failed.with_traceback(None)
 
@@ -104,7 +108,6 @@ def _final(context: ChatContext, failure: CallFailedError) -> GatewayError:
             "the local upstream is not available, and nothing else may answer",
         )
     if failure.detail:
-        context.exchange.facts["upstream_failure"] = failure.detail
         message = f"{message} ({failure.detail})"
     error = GatewayError(code, message, retry_after_s=failure.retry_after_s)
     error.headers = decision_headers(context, None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -200,28 +201,27 @@ class TestWhatPasses:
     def test_a_clients_timeout_and_its_leaving_free_the_upstream(
         self, both: Start, cloud: FakeUpstream
     ) -> None:
-        left: list[bool] = []
+        left = threading.Semaphore(0)
 
-        def silent(wire: Wire) -> None:
-            left.append(wire.wait_for_close())
+        def held(first: bytes) -> Callable[[Wire], None]:
+            def script(wire: Wire) -> None:
+                wire.send(first)
+                if wire.wait_for_close():
+                    left.release()
 
-        cloud.script = silent
+            return script
+
         gateway = both()
+        cloud.script = held(b"")
         with sdk(gateway) as client, pytest.raises(openai.APITimeoutError):
             client.chat.completions.create(model="cloud", messages=SAID, timeout=httpx.Timeout(30, read=0.2))
-
-        def begins(wire: Wire) -> None:
-            wire.send(STREAM_HEAD + chunk(chunks({"content": "one"})[0]))
-            left.append(wire.wait_for_close())
-
-        cloud.script = begins
+        assert left.acquire(timeout=60)
+        cloud.script = held(STREAM_HEAD + chunk(chunks({"content": "one"})[0]))
         with sdk(gateway) as client:
             streamed = client.chat.completions.create(model="cloud", messages=SAID, stream=True)
             assert next(iter(streamed)).choices[0].delta.content == "one"
             streamed.close()
-        gateway.settle()
-        cloud.close()
-        assert left == [True, True]
+        assert left.acquire(timeout=60)
 
 
 @pytest.mark.parametrize(

@@ -55,17 +55,17 @@ def check_upstreams(settings: GatewaySettings) -> list[str]:
     Raises:
         UpstreamError: a line about each that does not answer as it should.
     """
-
-    async def ask() -> list[str | BaseException]:
-        named = settings.upstreams.model_dump(exclude_none=True)
-        probes = (probe(name, getattr(settings.upstreams, name)) for name in named)
-        return await asyncio.gather(*probes, return_exceptions=True)
-
-    found = asyncio.run(ask())
-    failed = [error for error in found if isinstance(error, BaseException)]
+    lines, failed = [], []
+    for name in ("local", "cloud"):
+        upstream = getattr(settings.upstreams, name)
+        if upstream is not None:
+            try:
+                lines.append(asyncio.run(probe(name, upstream)))
+            except UpstreamError as error:
+                failed.append(str(error))
     if failed:
-        raise UpstreamError("\n".join(map(str, failed)))
-    return [str(line) for line in found]
+        raise UpstreamError("\n".join(failed))
+    return lines
 
 
 def serve(settings: GatewaySettings) -> int:

@@ -61,12 +61,22 @@ def record(
     return path
 
 
+def recorded(name: str, folder: Path = FOLDER) -> list[Figure]:
+    """The figures of one target; none where nothing is recorded."""
+    path = folder / f"{name}.json"
+    return (
+        [Figure(**row) for row in json.loads(path.read_text(encoding="utf-8"))["figures"]]
+        if path.is_file()
+        else []
+    )
+
+
 def table(name: str, folder: Path = FOLDER) -> str:
     """The recorded figures of one target as Markdown; says so where there are none."""
     if not (folder / f"{name}.json").exists():
         return "Not recorded yet.\n"
     result = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    figures = [Figure(**figure) for figure in result["figures"]]
+    figures = recorded(name, folder)
     has_aims = any(figure.aim for figure in figures)
     rows = [("figure", "value", "aim"), ("---", "---", "---")]
     rows += [(figure.what, figure.shown(), figure.aim) for figure in figures]

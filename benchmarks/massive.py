@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from benchmarks.figures import FOLDER, Figure, record
+from benchmarks.figures import Figure, record, recorded
 from benchmarks.massive_shapes import SHAPES, massive
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -86,9 +86,7 @@ def main() -> int:
 
 def _recorded_before(names: Sequence[str]) -> list[Figure]:
     """What an earlier run recorded of other shapes."""
-    file = FOLDER / "massive.json"
-    rows = json.loads(file.read_text(encoding="utf-8"))["figures"] if file.is_file() else []
-    return [Figure(**row) for row in rows if row["what"].partition(":")[0] not in names]
+    return [one for one in recorded("massive") if one.what.partition(":")[0] not in names]
 
 
 def _changed(base: Checkpoint, name: str, path: Path) -> Checkpoint:

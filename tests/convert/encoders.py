@@ -31,6 +31,8 @@ def check_encoder(architecture: str, directory: Path) -> None:
     assert "not MobileBERT" in manifest.conversion["fold"]["refused"]
     assert ("folded" in manifest.variants) != ("refused" in manifest.conversion["optimizer"])
     assert ("int8" in manifest.variants) != ("refused" in manifest.conversion["int8"])
+    if "int8" in manifest.variants:
+        assert manifest.conversion["int8"]["magnitudes"]["largest"] > 0
     texts = ["a", "some more words than the first", "", "b" * 40]
     for variant in manifest.variants:
         router = Router.open(exported.artifact.path, variant=variant)

@@ -145,6 +145,31 @@ def missing_tensor(path):
     save_file(tensors, path / "model.safetensors")
 
 
+def rows_of_the_head(rows):
+    def spoil(path):
+        tensors = load_file(path / "model.safetensors")
+        width = tensors["classifier.weight"].shape[1]
+        tensors |= {
+            "classifier.weight": np.ones((rows, width), np.float32),
+            "classifier.bias": np.ones(rows, np.float32),
+        }
+        save_file(tensors, path / "model.safetensors")
+
+    return spoil
+
+
+def renamed_head(name):
+    def spoil(path):
+        tensors = load_file(path / "model.safetensors")
+        for part in ("weight", "bias"):
+            head = tensors.pop(f"classifier.{part}")
+            if name:
+                tensors[f"{name}.{part}"] = head
+        save_file(tensors, path / "model.safetensors")
+
+    return spoil
+
+
 def other_vocabulary(path):
     edit(path, vocab_size=30)
 
@@ -157,6 +182,23 @@ BAD = {
     "another model type": (lambda p: edit(p, model_type="t5"), "t5"),
     "no labels": (lambda p: edit(p, id2label=None), "id2label is missing"),
     "contradictory labels": (lambda p: edit(p, label2id={"local": 1, "cloud": 0}), "contradict"),
+    "one class, a regression": (lambda p: edit(p, id2label={"0": "LABEL_0"}, label2id=None), "found 1 "),
+    "three classes": (
+        lambda p: edit(p, id2label={"0": "local", "1": "mid", "2": "cloud"}, label2id=None),
+        r"found 3 \(local, mid, cloud\)",
+    ),
+    "classes that do not exclude each other": (
+        lambda p: edit(p, problem_type="multi_label_classification"),
+        "exclude each other.*multi_label",
+    ),
+    "two targets of a regression": (lambda p: edit(p, problem_type="regression"), "'regression'"),
+    "a head of one row": (rows_of_the_head(1), r"classifier.weight: expected a row per label, 2, found"),
+    "a head of three rows": (rows_of_the_head(3), r"classifier.weight: expected a row per label, 2, found"),
+    "a head of another name": (
+        renamed_head("score"),
+        r"classifier.weight is missing.*score.bias, score.weight",
+    ),
+    "no head": (renamed_head(None), "classifier.weight is missing.*train it as a classifier"),
     "labels of another task": (
         lambda p: edit(p, id2label={"0": "LABEL_0", "1": "LABEL_1"}, label2id=None),
         "local",
@@ -237,6 +279,6 @@ def test_a_wrong_graph_never_gets_out(checkpoint, tmp_path, monkeypatch):
 
     emit = candidates.emit
     monkeypatch.setattr(candidates, "emit", slightly_wrong)
-    with pytest.raises(ParityError, match="no parity, no artifact"):
+    with pytest.raises(ParityError, match=r"no parity, no artifact.*; --no-optimize leaves out"):
         export(checkpoint, tmp_path / "artifact", ExportOptions(quantize=False), silent)
     assert not any(tmp_path.iterdir())

@@ -144,6 +144,15 @@ def test_labels_of_other_names_are_said_on_export(checkpoint, given, names, orde
     assert read_checkpoint(checkpoint, parse_labels(names)).labels.names == order
 
 
+def test_classes_that_the_config_does_not_name_have_the_names_of_transformers(checkpoint):
+    edit(checkpoint, id2label=None, label2id=None)
+    with pytest.raises(CheckpointError, match="--labels LABEL_0=local,LABEL_1=cloud"):
+        read_checkpoint(checkpoint)
+    assert read_checkpoint(checkpoint, parse_labels("LABEL_1=local,LABEL_0=cloud")).labels.names == (
+        "cloud", "local",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "text", ["", "weak", "weak=local", "a=local,b=local", "a=local,b=cloud,c=cloud", "=local,=cloud"]
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -82,6 +83,17 @@ def _observed(
         ids, mask = pad([sequences[index] for index in batch], pad_id=0)
         values = session.run(list(watched), {"input_ids": ids, "attention_mask": mask})
         yield dict(zip(watched, values, strict=True))
+
+
+def magnitudes(channels: Mapping[str, ChannelRange]) -> dict[str, Any]:
+    """Where the watched values are largest: the place, the largest |value|, the median channel's."""
+    sizes = {name: np.maximum(np.abs(c.low), np.abs(c.high)) for name, c in channels.items()}
+    place = max(sizes, key=lambda name: float(sizes[name].max()))
+    return {
+        "place": place,
+        "largest": float(sizes[place].max()),
+        "median_channel": float(np.median(sizes[place])),
+    }
 
 
 def ranges_at(extremes: Extremes, covered: float) -> dict[str, Range]:

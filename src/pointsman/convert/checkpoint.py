@@ -153,7 +153,14 @@ class Checkpoint:
                     f"found {bad} of {tensor.size} NaN or infinite. "
                     "The training diverged; use an earlier checkpoint."
                 )
-        return {name.removeprefix(self.prefix): tensor for name, tensor in tensors.items()}
+        named = {name.removeprefix(self.prefix): tensor for name, tensor in tensors.items()}
+        head = named.get("classifier.weight")
+        if head is not None and len(head) != len(self.labels.names):
+            raise CheckpointError(
+                f"{WEIGHTS}: classifier.weight: expected a row per label, {len(self.labels.names)}, "
+                f"found shape {head.shape}. Take the config.json that was saved with these weights."
+            )
+        return named
 
     @property
     def prefix(self) -> str:
@@ -205,10 +212,20 @@ def _labels(config: Mapping[str, Any], where: Path, names: Mapping[str, str]) ->
         return names.get(str(name).strip().lower(), str(name)).strip().lower()
 
     id2label, label2id = config.get("id2label"), config.get("label2id")
+    if not id2label and names:
+        # What transformers calls the classes of a config that does not name them.
+        id2label, label2id = {str(i): f"LABEL_{i}" for i in range(int(config.get("num_labels", 2)))}, None
     if not isinstance(id2label, dict) or not id2label:
         raise CheckpointError(
             f"{where}: id2label is missing, so the meaning of each logit is unknown. "
-            'Add "id2label": {"0": "local", "1": "cloud"} in the order that the model was trained with.'
+            "Say it in the order of training: --labels LABEL_0=local,LABEL_1=cloud"
+        )
+    problem = config.get("problem_type") or "single_label_classification"
+    if len(id2label) != len(TARGETS) or problem != "single_label_classification":
+        raise CheckpointError(
+            f"{where}: expected a classifier of {len(TARGETS)} classes that exclude each other, found "
+            f"{len(id2label)} ({', '.join(map(str, id2label.values()))}), problem_type {problem!r}. "
+            "Train it on the two classes `local` and `cloud`."
         )
     try:
         labels = LabelSet.from_id2label({key: target(name) for key, name in id2label.items()})

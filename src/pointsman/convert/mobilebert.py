@@ -233,9 +233,16 @@ class _Tensors:
 
     def tensor(self, name: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
         value = self._weights.get(name)
-        wanted = tuple("any" if size is None else size for size in shape)
+        wanted = "x".join("any" if size is None else str(size) for size in shape)
         if value is None:
-            raise CheckpointError(f"model.safetensors: {name} is missing (expected shape {wanted}).")
+            others = sorted(other for other in self._weights if not other.startswith("mobilebert."))
+            head = (
+                f" Beside the encoder: {', '.join(others[:4]) or 'nothing; train it as a classifier first'}."
+            )
+            raise CheckpointError(
+                f"model.safetensors: {name} is missing (expected shape {wanted})."
+                f"{head if name.startswith('classifier') else ''}"
+            )
         fits = value.ndim == len(shape) and all(
             w in (None, s) for w, s in zip(shape, value.shape, strict=True)
         )

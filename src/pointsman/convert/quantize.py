@@ -21,6 +21,7 @@ from pointsman.convert.activation_ranges import (
     ChannelRange,
     Extremes,
     channel_ranges,
+    magnitudes,
     ranges_at,
     row_extremes,
 )
@@ -231,14 +232,3 @@ def keep_float(
             return kept, error
         count *= 2
     return (), texts.error(writer.int8(ranges))
-
-
-def magnitudes(channels: Mapping[str, ChannelRange]) -> dict[str, Any]:
-    """Where the residual streams are largest: the place, the largest |value|, the median channel's."""
-    sizes = {name: np.maximum(np.abs(c.low), np.abs(c.high)) for name, c in channels.items()}
-    place = max(sizes, key=lambda name: float(sizes[name].max()))
-    return {
-        "place": place,
-        "largest": float(sizes[place].max()),
-        "median_channel": float(np.median(sizes[place])),
-    }

@@ -7,19 +7,22 @@ zero point per activation, so that batch mates cannot matter. Everything else st
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from pointsman.convert.activation_ranges import ranges_at, row_extremes
+from pointsman.convert.activation_ranges import channel_ranges, magnitudes, ranges_at, row_extremes
 from pointsman.convert.graph_writer import CONTRIB
 from pointsman.convert.int8 import Range, quantize_weight
 from pointsman.evaluation.parity import answers_alone
 from pointsman.runtime.probability import cloud_probability
 from pointsman.runtime.session import Session, SessionConfig
 
+MAGNITUDES_OF = 32
+"""Texts that say which layer is largest."""
 COVERAGES = (1.0, 0.9995, 0.99)
 _SMALLEST_OUTPUT = 16
 
@@ -36,6 +39,7 @@ class StaticReport:
         covered: share of tokens whose values the ranges hold whole.
         mean_p: mean |difference of p(cloud)| to the float graph on the calibration texts.
         tried: mean_p by coverage.
+        magnitudes: where the activations of a product are largest.
     """
 
     nodes: int
@@ -45,6 +49,7 @@ class StaticReport:
     covered: float
     mean_p: float
     tried: dict[str, float]
+    magnitudes: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ def quantize_static(
         covered=best,
         mean_p=mean_p,
         tried={str(one): error for one, (error, _) in tried.items()},
+        magnitudes=magnitudes(channel_ranges(model, inputs, sequences[:MAGNITUDES_OF], threads=threads)),
     )
 
 

@@ -46,16 +46,24 @@ def load_model(checkpoint: Checkpoint) -> Any:
                 trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,
             )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{checkpoint.path} cannot be loaded by transformers: {first}") from None
     missing = sorted(facts["missing_keys"])
+    if mismatched := sorted(facts["mismatched_keys"], key=str):
+        name, found, expected = mismatched[0]
+        raise CheckpointError(
+            f"{checkpoint.path}: {name}: expected shape {tuple(expected)} by config.json, "
+            f"found {tuple(found)} ({len(mismatched)} such tensors in all). "
+            "Take the config.json that was saved with these weights."
+        )
     if missing:
         raise CheckpointError(
             f"{checkpoint.path}: the weights do not fit a {checkpoint.model_type} of this configuration; "
-            f"missing {missing[:3]} ({len(missing)} in all). "
-            "Transformers would fill them with random numbers."
+            f"missing {missing[:3]} ({len(missing)} in all), which transformers would fill with random "
+            f"numbers; not used: {sorted(facts['unexpected_keys'])[:3]}."
         )
     if model.config.pad_token_id is None:
         # Decoders look for the last token that is no padding.

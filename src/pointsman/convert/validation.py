@@ -47,7 +47,13 @@ def judge(
                 candidate = candidate.refused(reasons)
                 inputs.progress(f"{variant}: left out: {'; '.join(reasons)}")
         judged.append(candidate)
-    require({c.variant: comparisons[c.variant] for c in judged if c.model is not None})
+    try:
+        require({c.variant: comparisons[c.variant] for c in judged if c.model is not None})
+    except ParityError as error:
+        told = [words for c in judged for words in _explanation(c.record)[:1]][:1]
+        if "folded" in comparisons and not comparisons["folded"].passed:
+            told.append("--no-optimize leaves out the folded file")
+        raise ParityError("; ".join([str(error), *told])) from None
     return tuple(judged), comparisons
 
 
@@ -88,12 +94,12 @@ def validate(
 
 
 def _explanation(record: Mapping[str, Any]) -> list[str]:
-    """Which activations made int8 fail, and what its user can do."""
+    """Which activations make it fail, and what the user of an int8 file can do."""
     if "magnitudes" not in record:
         return []
     where = record["magnitudes"]
     largest, median = f"{where['largest']:.3g}", f"{where['median_channel']:.3g}"
     return [
         f"activations are largest at {where['place']}: {largest}, the median channel's {median}",
-        "calibrate on queries like yours (--int8-queries), or run the folded variant",
+        "calibrate on queries like yours (--int8-queries), or run a float32 variant",
     ]

@@ -32,8 +32,8 @@ ARCHITECTURES = (
     "bert", "MiniLM", "distilbert", "roberta", "xlm-roberta", "electra", "albert", "deberta-v2", "mpnet",
     "modernbert", "gpt2", "qwen3",
 )  # fmt: skip
-SHAPES = ((1, 16), (1, 128), (32, 16))
-ROUNDS = 9
+SHAPES = ((1, 16), (1, 128), (8, 16))
+ROUNDS = 7
 TINY = ", tiny"
 
 

@@ -194,6 +194,10 @@ BAD = {
     "two targets of a regression": (lambda p: edit(p, problem_type="regression"), "'regression'"),
     "a head of one row": (rows_of_the_head(1), r"classifier.weight: expected a row per label, 2, found"),
     "a head of three rows": (rows_of_the_head(3), r"classifier.weight: expected a row per label, 2, found"),
+    "quantized by others": (
+        lambda p: edit(p, quantization_config={"load_in_4bit": True}),
+        "quantization_config.*Export the checkpoint that was quantized",
+    ),
     "a head of another name": (
         renamed_head("score"),
         r"classifier.weight is missing.*score.bias, score.weight",

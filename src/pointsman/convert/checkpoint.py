@@ -198,6 +198,11 @@ def read_checkpoint(path: Path, names: Mapping[str, str] | None = None) -> Check
         raise CheckpointError(
             f"{path / CONFIG}: model_type: expected a name such as 'mobilebert', found none."
         )
+    if quantization := config.get("quantization_config"):
+        raise CheckpointError(
+            f"{path / CONFIG}: quantization_config {quantization}: these weights lost their floating point. "
+            "Export the checkpoint that was quantized."
+        )
     require_safetensors(path)
     labels = _labels(config, path / CONFIG, {k.strip().lower(): v for k, v in (names or {}).items()})
     check_tokenizer(path, config)

@@ -1,6 +1,14 @@
 """D: what was altered is refused, and the policy that is told is the policy that is served."""
 
+import asyncio
+import json
 import math
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from tests.reliability.suite import check
@@ -10,9 +18,16 @@ from tests.support.harness.measure import Finding, Tally
 from pointsman.artifact.address import shipped_artifact
 from pointsman.artifact.layout import MANIFEST
 from pointsman.artifact.manifest import Manifest
-from pointsman.errors import ManifestError
+from pointsman.artifact.registry import Registry
+from pointsman.artifact.store import Artifact
+from pointsman.bench import scenarios
+from pointsman.convert.checkpoint_files import read_json as read_checkpoint_json
+from pointsman.datasets.rows import COLUMNS, json_rows
+from pointsman.errors import DataError, ManifestError, PointsmanError
 from pointsman.evaluation.threshold import ThresholdGoal, choose
 from pointsman.policy import Policy
+from pointsman.serve.edge import large_json
+from pointsman.serve.edge import strict_json as edge_json
 
 
 @check(
@@ -61,3 +76,108 @@ async def one_policy(bench: Bench) -> Finding:
         served = sum(found.policy.decide(p).target == "cloud" for p in scores) / len(scores)
         tally.case("local" in targets[targets.count("local") :], found.share != served)
     return Finding(tally.measures(), (bench.seed,))
+
+
+_PROMOTE = """
+import sys
+from pathlib import Path
+from pointsman.artifact.registry import Registry
+while True:
+    Registry(Path(sys.argv[1])).promote(sys.argv[2])
+"""
+
+
+@check(
+    "D3",
+    "Many promotions at once, killed at any time, leave the alias that the history says",
+    tests="tests/artifact/test_registry.py::test_alias_and_history_agree_when_many_promote_and_are_killed",
+)
+async def promotions(bench: Bench) -> Finding:
+    """Four processes that promote two versions in turn, and are killed after some promotions and a moment."""
+    n = bench.pick(2, 20, 200)
+    folder = Path(tempfile.mkdtemp(prefix="pointsman-harness-"))
+    registry, draw, tally = Registry(folder / "registry"), bench.random("D3"), Tally("apart", "not verified")
+    for version in ("a", "b"):
+        registry.publish(Artifact.open(shipped_artifact()), version)
+    for _ in range(n):
+        before = len(registry.history())
+        command = [sys.executable, "-c", _PROMOTE, str(registry.path)]
+        workers = [subprocess.Popen([*command, version]) for version in "abab"]
+        while len(registry.history()) < before + 8:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05 * draw.random())
+        for worker in workers:
+            worker.kill()
+        for worker in workers:
+            worker.wait()
+        last = [event for event in registry.history() if event["event"] == "promote"][-1]
+        # To verify looks at the alias first: a promotion that was killed halfway counts as made.
+        verified = registry.verify() == ["a", "b"]
+        tally.case(registry.aliases() != {"stable": last["version"]}, not verified)
+    return Finding(tally.measures(), (bench.seed,))
+
+
+def _spoiled(text: str, draw: random.Random) -> bytes:
+    """A JSON object's text, spoiled in one way."""
+    deep = draw.randint(201, 5_000)
+    values = (
+        "NaN",
+        "-Infinity",
+        "1e400",
+        "9" * 5_000,
+        '"\\ud800"',
+        "[" * deep + "]" * deep,
+        "{}{}",
+        "'x'",
+        "01",
+    )
+    ways = (
+        lambda: f'{{"extra": 1, "extra": 1, {text[1:]}',
+        lambda: f'{text[:-1]}, "extra": {draw.choice(values)}}}',
+        lambda: text[: draw.randrange(len(text))],
+        lambda: text + draw.choice(("}", ",", " x", "\0")),
+    )
+    data = draw.choice(ways)().encode("utf-8", "surrogatepass")
+    return data if draw.random() < 0.8 else data.replace(b'"', b'"\xff', 1)
+
+
+@check("D4", "JSON that is none is refused by whatever reads it", tests="tests/artifact/test_strict_json.py")
+async def strict_json(bench: Bench) -> Finding:
+    """Objects with a key twice, NaN, 1e400, half a surrogate pair, a depth of thousands, or cut."""
+    n = bench.pick(300, 5_000, 100_000)
+    draw, read = bench.random("D4"), Tally("read nevertheless", "errors that are not ours")
+    folder = Path(tempfile.mkdtemp(prefix="pointsman-harness-"))
+    text = json.dumps({"schema": 1, "query": "plan", "label": "local", "a": {"b": [1.5, True, None]}})
+
+    def of_a_file(reader: Callable[[Path], object]) -> Callable[[bytes], object]:
+        def work(data: bytes) -> object:
+            (folder / "x.json").write_bytes(data)
+            return reader(folder / "x.json")
+
+        return work
+
+    def row(data: bytes) -> object:
+        rows, bad = json_rows([(1, data)], "x.jsonl", COLUMNS)
+        if bad:
+            raise DataError(bad[0].reason)
+        return rows
+
+    readers: list[Callable[[bytes], object]] = [
+        edge_json.parse,
+        large_json.parse,
+        row,
+        of_a_file(read_checkpoint_json),
+        of_a_file(lambda path: scenarios.read_json(path, "")),
+    ]
+    for reader in readers:
+        reader(text.encode())
+        for _ in range(n // len(readers)):
+            try:
+                reader(_spoiled(text, draw))
+            except PointsmanError:
+                read.case(False, False)
+            except Exception:
+                read.case(False, True)
+            else:
+                read.case(True, False)
+    return Finding(read.measures(), (bench.seed,))

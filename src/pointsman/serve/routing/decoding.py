@@ -71,7 +71,7 @@ def without_blobs(text: str) -> str:
             piece = rest
         kept.append(_LONG.sub(lambda match: "" if _is_blob(match[0]) else match[0], piece))
         goes_on = piece[-1:] in _DIGITS and not kept[-1].endswith(piece[-_BLOB:])
-    return "".join(kept)
+    return text if sum(map(len, kept)) == len(text) else "".join(kept)
 
 
 def _is_blob(run: str) -> bool:

@@ -134,7 +134,8 @@ def _plain(char: str) -> str:
 
 def _without_case(char: str) -> str:
     # Folding once more takes apart what casefold puts together, such as the iota below a Greek vowel.
-    return "".join(map(_plain, unicodedata.normalize("NFKD", char.casefold()))).translate(_SMALL)
+    plain = unicodedata.normalize("NFKD", char.casefold())
+    return ("".join(map(_plain, plain)) if len(plain) <= _LONGEST_FORM else char).translate(_SMALL)
 
 
 def _squash(char: str) -> str:

@@ -61,7 +61,7 @@ class Text:
         """Caseless, with a joint where case changes inside a joined name."""
         if self._words is None:
             pieces = (self._folded[start:end] for start, end in spans(self._folded))
-            self._words = caseless("".join(_HUMP.sub(JOINT, piece) for piece in pieces))
+            self._words = "".join(caseless(_HUMP.sub(JOINT, piece)) for piece in pieces)
         return self._words
 
 

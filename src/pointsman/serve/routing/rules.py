@@ -95,9 +95,10 @@ def _patterns(pattern: str | None) -> tuple[Any, ...]:
 def _one_line(text: str) -> str:
     """With each run of white space as one space."""
     pieces: list[str] = []
-    is_open = False
+    is_open = True
     for start, end in spans(text):
         line = _SPACES.sub(" ", text[start:end])
         pieces.append(line[1:] if is_open and line[:1] == " " else line)
         is_open = line[-1:] == " "
-    return "".join(pieces).strip()
+    joined = "".join(pieces)
+    return joined[:-1] if is_open else joined

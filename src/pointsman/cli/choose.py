@@ -87,7 +87,7 @@ def _store(
 
     policy = router.policy.overruled(cloud_threshold=chosen.threshold)
     figures = {"share": chosen.share, "quality": chosen.quality.value}
-    record = {"asked": wish, "queries": len(rows.queries), "data_sha256": rows.sha256, **figures}
+    record = {"asked": wish, "queries": len(rows.queries), "data_sha256": rows.dataset.sha256, **figures}
     choice = ThresholdChoice(policy, chosen.share, chosen.quality.value, record)
     store(router.artifact, output, None, choice, router.manifest.provenance.get(CURVE, {}))
 

@@ -35,12 +35,12 @@ def export(checkpoint_path: Path, output: Path, options: ExportOptions, progress
     refuse_existing(output)
     inputs = read_inputs(checkpoint_path, options, progress)
     folded, fold = fold_candidate(inputs)
-    torch = TorchSide(None, (), None)
+    by_torch = TorchSide(None, (), None)
     if options.plain or options.validate or options.half or folded is None:
         # torch itself is imported only where something asks for it.
         from pointsman.convert.torch_candidates import torch_side
 
-        torch = torch_side(inputs, is_folded=folded is not None)
-    made = (fold, *torch.candidates, *int8_candidate(inputs, folded, torch.plain))
-    judged, comparisons = judge(inputs, made, torch.reference) if torch.reference else (made, {})
+        by_torch = torch_side(inputs, is_folded=folded is not None)
+    made = (fold, *by_torch.candidates, *int8_candidate(inputs, folded, by_torch.plain))
+    judged, comparisons = judge(inputs, made, by_torch.reference) if by_torch.reference else (made, {})
     return Exported(write_artifact(inputs, judged, comparisons, output), comparisons)

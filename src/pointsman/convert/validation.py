@@ -30,8 +30,9 @@ GATES: dict[str, Gate] = {"plain": EXACT, "folded": EXACT, "fp16": HALF, "int8":
 def judge(
     inputs: ExportInputs, candidates: Iterable[Candidate], reference: Reference
 ) -> tuple[tuple[Candidate, ...], dict[str, Comparison]]:
-    """The candidates as they may be published, and their comparisons: exact ones must hold their gates,
-    any other that fails loses its graph, with the reason on record.
+    """The candidates as they may be published, and their comparisons.
+
+    One that fails its gates loses its graph, with the reason on record.
 
     Raises:
         ParityError: one that must hold does not.

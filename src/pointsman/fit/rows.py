@@ -4,7 +4,6 @@ The part of a row depends on its text (or its group) alone: rows that come later
 `choose` finds the rows again that no training has seen.
 """
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
+from pointsman.datasets.outcomes import Dataset
 from pointsman.errors import DataError
 from pointsman.traffic.judged import judged_rows
 from pointsman.traffic.work import Work
@@ -63,12 +63,9 @@ class Rows:
         )
 
     @property
-    def sha256(self) -> str:
-        """Digest of queries and scores, in order."""
-        digest = hashlib.sha256()
-        for query, weak, strong in zip(self.queries, self.weak, self.strong, strict=True):
-            digest.update(f"{query}\0{weak:.6f}\0{strong:.6f}\0".encode("utf-8", "replace"))
-        return digest.hexdigest()
+    def dataset(self) -> Dataset:
+        """Queries and scores alone, each part a group."""
+        return Dataset(self.queries, self.part, self.weak, self.strong)
 
 
 def read_rows(work: Work, group: str | None = None, fewest: int = 1) -> Rows:

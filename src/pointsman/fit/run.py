@@ -13,7 +13,6 @@ from pointsman.artifact.store import Artifact, refuse_existing
 from pointsman.convert.build import export
 from pointsman.convert.options import ExportOptions
 from pointsman.datasets.duplicates import SKETCH, row_sketch
-from pointsman.datasets.outcomes import Dataset
 from pointsman.datasets.reading import calibration_queries, project_queries
 from pointsman.errors import DataError, TrainingError
 from pointsman.evaluation.calibration import cloud_margin, fit_calibration
@@ -190,7 +189,7 @@ class _Fit:
             "out_of_fold_apgr": {name: round(value, 4) for name, value in candidates.items()},
             "rows": {p: len(self.rows.only(p).queries) for p in (TRAIN, CALIBRATE, TEST)},
             "group": self.plan.group,
-            "rows_sha256": self.rows.sha256,
+            "rows_sha256": self.rows.dataset.sha256,
         }
 
     def _more_texts(self, log: Sequence[str]) -> list[str]:
@@ -260,7 +259,7 @@ class _Fit:
         rows = self.rows.only(CALIBRATE)
         target, weight = (rows.gain > 0).astype(np.float64), rows.weight / rows.weight.mean()
         try:
-            calibration = fit_calibration(margins[chosen], target, "platt", rows.sha256, weight)
+            calibration = fit_calibration(margins[chosen], target, "platt", rows.dataset.sha256, weight)
         except DataError as error:
             raise TrainingError(
                 f"nothing was learned that holds on the rows to calibrate: {error} Keep today's router; "
@@ -269,8 +268,8 @@ class _Fit:
         held = self.rows.only(CALIBRATE, TEST)
         p_cloud = 1.0 / (1.0 + np.exp(-(calibration.a * margins + calibration.b)))
         kept = np.isin(self.rows.part, (CALIBRATE, TEST))
-        data = Dataset(held.queries, held.part, held.weak, held.strong)
-        curve = held_out_curve(p_cloud[kept], data, held.sha256, rows.queries)
+        data = held.dataset
+        curve = held_out_curve(p_cloud[kept], data, data.sha256, rows.queries)
         provenance = {**artifact.manifest.provenance, "fit": record}
         artifact = replace(artifact, manifest=replace(artifact.manifest, provenance=provenance))
         return store(artifact, self.plan.output, calibration, None, curve)

@@ -60,7 +60,7 @@ def open_artifact(path: str | Path) -> Artifact:
 
 
 def version_of(artifact: Artifact) -> str | None:
-    """The name of the registry's version that an artifact is; None where it lies in no registry."""
+    """The name of the registry's version that an artifact is; None where it is in no registry."""
     versions = artifact.path.parent
     is_version = versions.name == "versions" and (versions.parent / "history.jsonl").is_file()
     return artifact.path.name if is_version else None

@@ -95,7 +95,7 @@ class Artifact:
         """Check every file against the manifest, in constant memory.
 
         Args:
-            listed_only: check what a router reads, and let other files lie.
+            listed_only: check the files that the manifest lists, and ignore others.
 
         Returns:
             Files that tools leave in any folder (`.DS_Store`, `.cache/huggingface`); no router reads them.

@@ -25,8 +25,9 @@ from pointsman.serve.edge.strict_json import parse
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.observability.metrics import Metrics
 from pointsman.serve.settings_loader import known_keys, load_settings, masked
+from pointsman.serve.upstream.headers import FORWARDED
 from pointsman.serve.upstream.sse import EventRelay, values
-from pointsman.serve.upstream.upstreams import FORWARDED, Upstreams
+from pointsman.serve.upstream.upstreams import Upstreams
 
 SECRET = "fuzzed-key-8d6b4f2a0c9e7b5d3f1a"
 _LINE_END = re.compile(rb"\r\n?")

@@ -18,8 +18,9 @@ from tests.support.running import settings_for
 from pointsman.serve.edge.strict_json import parse
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.observability.metrics import Metrics
+from pointsman.serve.upstream.headers import FORWARDED
 from pointsman.serve.upstream.sse import EventRelay
-from pointsman.serve.upstream.upstreams import FORWARDED, Upstreams
+from pointsman.serve.upstream.upstreams import Upstreams
 
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 lines = st.sampled_from(

@@ -214,15 +214,7 @@ class Manifest:
         Raises:
             ManifestError: not JSON, another schema version, or a value that is not understood.
         """
-        try:
-            data = parse_strict(text, surrogates=True)
-        except ValueError as error:
-            raise ManifestError(
-                f"manifest.json is not readable JSON: {error}. Fetch or export it again."
-            ) from None
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            found = data.get("schema") if isinstance(data, dict) else type(data).__name__
-            raise ManifestError(f"manifest.json: expected schema {SCHEMA}, found {found!r}. Export it again.")
+        data = _parsed(text)
         try:
             calibration = data["calibration"]
             known = {
@@ -252,6 +244,20 @@ class Manifest:
         except (TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ManifestError(f"manifest.json is not understood: {error}. Export it again.") from None
         return made
+
+
+def _parsed(text: str | bytes) -> dict[str, Any]:
+    """The JSON object, of this schema version."""
+    try:
+        data = parse_strict(text, surrogates=True)
+    except ValueError as error:
+        raise ManifestError(
+            f"manifest.json is not readable JSON: {error}. Fetch or export it again."
+        ) from None
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        found = data.get("schema") if isinstance(data, dict) else type(data).__name__
+        raise ManifestError(f"manifest.json: expected schema {SCHEMA}, found {found!r}. Export it again.")
+    return data
 
 
 _IDENTITY = (

@@ -32,7 +32,8 @@ from pointsman.serve.routing.request_text import RequestText
 from pointsman.serve.routing.rules import CompiledRule, compile_rules, first_match
 from pointsman.serve.routing.sticky import Sticky
 from pointsman.serve.settings import GatewaySettings, Rule
-from pointsman.serve.upstream.upstreams import FORWARDED, Upstreams
+from pointsman.serve.upstream.headers import FORWARDED
+from pointsman.serve.upstream.upstreams import Upstreams
 from pointsman.settings import Settings
 
 T = TypeVar("T")
@@ -154,26 +155,8 @@ def build(
     """
     metrics = Metrics(CollectorRegistry(), settings.upstreams.currency)
     tracing = make_tracing(settings.server.traces)
-
-    def second_opinion(mine: Decision, other: Decision) -> None:
-        metrics.shadow.labels("agreed" if mine.target == other.target else f"to_{other.target}").inc()
-
-    access = load_access(settings.auth)
-    if access.by_proxy:
-        log(
-            "open_to_everybody_who_reaches_it",
-            logging.WARNING,
-            host=settings.server.host,
-            because="auth.by_proxy",
-        )
-
-    def answered(queued_s: float, run_s: float) -> None:
-        metrics.phase_s.labels("queue", "").observe(queued_s)
-        metrics.phase_s.labels("model", "").observe(run_s)
-        tracing.classified(queued_s, run_s)
-
-    engine = Engine(settings, environment, second_opinion, answered)
-    metrics.registry.register(EngineCollector(engine))
+    access = _access(settings)
+    engine = _engine(settings, environment, metrics, tracing)
     upstreams = Upstreams(settings, metrics)
     history, captures = History(settings.server.history), settings.capture.path is not None
     return Gateway(
@@ -192,6 +175,34 @@ def build(
         budget=_budget(settings, engine, history, metrics),
         capture=Capture(settings.capture, metrics, history, upstreams.secrets()) if captures else None,
     )
+
+
+def _access(settings: GatewaySettings) -> Access:
+    access = load_access(settings.auth)
+    if access.by_proxy:
+        log(
+            "open_to_everybody_who_reaches_it",
+            logging.WARNING,
+            host=settings.server.host,
+            because="auth.by_proxy",
+        )
+    return access
+
+
+def _engine(
+    settings: GatewaySettings, environment: Settings | None, metrics: Metrics, tracing: Tracing
+) -> Engine:
+    def second_opinion(mine: Decision, other: Decision) -> None:
+        metrics.shadow.labels("agreed" if mine.target == other.target else f"to_{other.target}").inc()
+
+    def answered(queued_s: float, run_s: float) -> None:
+        metrics.phase_s.labels("queue", "").observe(queued_s)
+        metrics.phase_s.labels("model", "").observe(run_s)
+        tracing.classified(queued_s, run_s)
+
+    engine = Engine(settings, environment, second_opinion, answered)
+    metrics.registry.register(EngineCollector(engine))
+    return engine
 
 
 def _budget(settings: GatewaySettings, engine: Engine, history: History, metrics: Metrics) -> Budget | None:

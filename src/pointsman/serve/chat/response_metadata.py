@@ -8,7 +8,8 @@ from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.chat.refusal import should_retry
 from pointsman.serve.edge.http import JSON
 from pointsman.serve.upstream import sse
-from pointsman.serve.upstream.upstreams import BUSY, RETURNED, RETURNED_FAMILIES, Upstream, UpstreamResponse
+from pointsman.serve.upstream.headers import RETURNED, RETURNED_FAMILIES
+from pointsman.serve.upstream.upstreams import BUSY, Upstream, UpstreamResponse
 
 _CHUNKED = frozenset({"/chat/completions", "/completions"})
 """Paths whose events are chunks, to which a field can be added."""

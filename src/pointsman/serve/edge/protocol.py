@@ -93,90 +93,96 @@ class GatheringTransport(asyncio.Transport):
             self._look_again()
 
 
-def bounded_protocol(limits: LimitSettings) -> type[HttpToolsProtocol]:
-    """The protocol class for these limits."""
-    head_bytes = limits.header_bytes + 16 * limits.header_count + 8192
-    head_s = limits.header_timeout_s
+class BoundedProtocol(HttpToolsProtocol):
+    """A connection whose heads have to arrive in time and stay small.
 
-    class BoundedProtocol(HttpToolsProtocol):
-        """A connection whose heads have to arrive in time and stay small."""
+    Attributes:
+        limits: of every connection; uvicorn makes each from the class alone, so that they stand there.
+    """
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            """Start the clock: a connection that never speaks is closed, too."""
-            super().connection_made(GatheringTransport(transport, self.loop, limits.write_timeout_s))
-            self._head_size = 0
-            self._is_in_head = False
-            self._head_timer: asyncio.TimerHandle | None = self.loop.call_later(head_s, self._too_late)
+    limits: LimitSettings
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            """Stop the clock."""
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock: a connection that never speaks is closed, too."""
+        super().connection_made(GatheringTransport(transport, self.loop, self.limits.write_timeout_s))
+        self._head_size = 0
+        self._is_in_head = False
+        self._head_timer: asyncio.TimerHandle | None = self.loop.call_later(
+            self.limits.header_timeout_s, self._too_late
+        )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; a head that is not complete yet is measured."""
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if not self._is_in_head:
             self._stop_timer()
-            super().connection_lost(exc)
+            self._head_size = 0
+            return
+        self._head_size += len(data)
+        if self._head_size > self.limits.header_bytes + 16 * self.limits.header_count + 8192:
+            self._refuse(431, "headers_too_large", "too many headers, or too long ones")
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.limits.header_timeout_s, self._too_late)
 
-        def data_received(self, data: bytes) -> None:
-            """Feed the parser; a head that is not complete yet is measured."""
-            super().data_received(data)
-            if self.transport.is_closing():
-                return
-            if not self._is_in_head:
-                self._stop_timer()
-                self._head_size = 0
-                return
-            self._head_size += len(data)
-            if self._head_size > head_bytes:
-                self._refuse(431, "headers_too_large", "too many headers, or too long ones")
-            elif self._head_timer is None:
-                self._head_timer = self.loop.call_later(head_s, self._too_late)
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._is_in_head = True
+        super().on_message_begin()
+        self._extension: dict[object, object] = {
+            "is_gone": self.transport.is_closing,
+            "is_whole": False,
+        }
+        self.scope["extensions"] = {EXTENSION: self._extension}
 
-        def on_message_begin(self) -> None:
-            """A head begins."""
-            self._is_in_head = True
-            super().on_message_begin()
-            self._extension: dict[object, object] = {
-                "is_gone": self.transport.is_closing,
-                "is_whole": False,
-            }
-            self.scope["extensions"] = {EXTENSION: self._extension}
+    def on_headers_complete(self) -> None:
+        """A head is complete."""
+        self._is_in_head = False
+        super().on_headers_complete()
 
-        def on_headers_complete(self) -> None:
-            """A head is complete."""
-            self._is_in_head = False
-            super().on_headers_complete()
+    def on_message_complete(self) -> None:
+        """All of a request is there."""
+        self._extension["is_whole"] = True
+        super().on_message_complete()
 
-        def on_message_complete(self) -> None:
-            """All of a request is there."""
-            self._extension["is_whole"] = True
-            super().on_message_complete()
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is answered in the one shape of errors."""
+        self._refuse(400, "invalid_request", "this is not HTTP/1.1 as it is understood here")
 
-        def send_400_response(self, msg: str) -> None:
-            """What is no HTTP is answered in the one shape of errors."""
-            self._refuse(400, "invalid_request", "this is not HTTP/1.1 as it is understood here")
-
-        def _too_late(self) -> None:
-            self._head_timer = None
-            if self._is_in_head:
-                self._refuse(408, "request_timeout", "the request's headers did not arrive in time")
-            elif not self.transport.is_closing():
-                self.transport.close()
-
-        def _stop_timer(self) -> None:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
-
-        def _refuse(self, status: int, code: str, message: str) -> None:
-            if self.transport.is_closing():
-                return
-            is_answering = self.cycle is not None and not self.cycle.response_complete
-            if not is_answering:
-                request_id = secrets.token_hex(8)
-                body = error_body(GatewayError(code, message), request_id)
-                head = (
-                    f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/json\r\n"
-                    f"content-length: {len(body)}\r\nx-should-retry: false\r\n"
-                    f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
-                )
-                self.transport.write(head.encode() + body)
+    def _too_late(self) -> None:
+        self._head_timer = None
+        if self._is_in_head:
+            self._refuse(408, "request_timeout", "the request's headers did not arrive in time")
+        elif not self.transport.is_closing():
             self.transport.close()
 
-    return BoundedProtocol
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        if self.transport.is_closing():
+            return
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if not is_answering:
+            request_id = secrets.token_hex(8)
+            body = error_body(GatewayError(code, message), request_id)
+            head = (
+                f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(body)}\r\nx-should-retry: false\r\n"
+                f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + body)
+        self.transport.close()
+
+
+def bounded_protocol(limits: LimitSettings) -> type[HttpToolsProtocol]:
+    """The protocol class for these limits."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"limits": limits})

@@ -1,4 +1,7 @@
-"""What an upstream is sent in every request: its key, from wherever it stands, and the operator's headers."""
+"""Headers of an upstream: its key and the operator's own in every request, and which of the client's go on.
+
+Of an answer, those that come back.
+"""
 
 import os
 
@@ -8,6 +11,22 @@ from pointsman.serve.upstream_settings import UpstreamSettings
 
 ANTHROPIC_VERSION = b"2023-06-01"
 """Of Anthropic's protocol, where the client names none: its API wants one."""
+
+FORWARDED = (
+    *(b"accept", b"traceparent", b"tracestate", b"x-request-id", b"openai-beta"),
+    *(b"anthropic-version", b"anthropic-beta"),
+)
+"""Request headers that go on to an upstream; all others stay here, the client's key above all."""
+
+RETURNED = (
+    *("retry-after", "openai-processing-ms", "openai-model", "openai-version", "apim-request-id"),
+    "request-id",
+)
+RETURNED_FAMILIES = ("x-ratelimit-", "anthropic-ratelimit-")
+"""Answer headers that come back, and how others begin that do; nothing else does."""
+
+_MAX_HEADER_BYTES = 2048
+"""Claude Code's list of beta features alone takes hundreds."""
 
 
 def own_headers(settings: UpstreamSettings, name: str) -> list[tuple[bytes, bytes]]:
@@ -76,3 +95,8 @@ def _one_line(key: str, where: str) -> str:
     if not key or not key.isascii() or not key.isprintable():
         raise SettingsError(f"{where}: expected one line of printable ASCII.")
     return key
+
+
+def is_harmless(value: bytes) -> bool:
+    """Whether a client's header value can stand in a request; a strange one must not count as our failure."""
+    return 0 < len(value) <= _MAX_HEADER_BYTES and value.isascii() and value.decode("ascii").isprintable()

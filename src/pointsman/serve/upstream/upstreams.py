@@ -16,7 +16,7 @@ from pointsman.serve.observability.metrics import Metrics
 from pointsman.serve.settings import GatewaySettings
 from pointsman.serve.upstream.breaker import Breaker, RetryBudget
 from pointsman.serve.upstream.connection import MalformedError
-from pointsman.serve.upstream.headers import own_headers
+from pointsman.serve.upstream.headers import FORWARDED, is_harmless, own_headers
 from pointsman.serve.upstream.transport import (
     HttpTransport,
     NotConnectedError,
@@ -26,19 +26,6 @@ from pointsman.serve.upstream.transport import (
 )
 from pointsman.serve.upstream_settings import UpstreamSettings
 
-FORWARDED = (
-    *(b"accept", b"traceparent", b"tracestate", b"x-request-id", b"openai-beta"),
-    *(b"anthropic-version", b"anthropic-beta"),
-)
-"""Request headers that go on to an upstream; all others stay here, the client's key above all."""
-
-RETURNED = (
-    *("retry-after", "openai-processing-ms", "openai-model", "openai-version", "apim-request-id"),
-    "request-id",
-)
-RETURNED_FAMILIES = ("x-ratelimit-", "anthropic-ratelimit-")
-"""Answer headers that come back, and how others begin that do; nothing else does."""
-
 _KINDS = frozenset({"application/json", "text/event-stream", "text/plain", ""})
 """Content types of an answer that may be one; some servers say `text/plain` of JSON, or nothing."""
 _ENCODINGS = frozenset({"identity", "gzip", "x-gzip", "deflate"})
@@ -46,8 +33,6 @@ BUSY = (429, 529)
 """An upstream that has too much to do says so; 529 is Anthropic's way."""
 _OPEN_HEADERS = frozenset({b"content-type", b"accept-encoding", b"user-agent"})
 """Of what every request says; anything else there is a key, or the operator's."""
-_MAX_HEADER_BYTES = 2048
-"""Claude Code's list of beta features alone takes hundreds."""
 _MAX_TARGETS = 64
 _SHORTEST_SECRET = 16
 _PLAIN_HEADERS = (b"content-type", b"accept-encoding", b"user-agent")
@@ -203,7 +188,7 @@ class Upstream:
         self, path: str, body: bytes, headers: Mapping[bytes, bytes], client: str, method: str
     ) -> UpstreamResponse:
         started = time.monotonic()
-        sent = [(name, value) for name in self._forwarded if _is_harmless(value := headers.get(name, b""))]
+        sent = [(name, value) for name in self._forwarded if is_harmless(value := headers.get(name, b""))]
         sent += self._headers
         try:
             response = await self._transport.send(
@@ -287,11 +272,6 @@ class Upstreams:
         """Close both."""
         for upstream in self._by_target.values():
             upstream.close()
-
-
-def _is_harmless(value: bytes) -> bool:
-    """Whether a client's header value can stand in a request; a strange one must not count as our failure."""
-    return 0 < len(value) <= _MAX_HEADER_BYTES and value.isascii() and value.decode("ascii").isprintable()
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -71,7 +71,7 @@ LIGHT_ROOMS = {"foundation", "artifact", "runtime"}
 FORBIDDEN_CALLS = {"eval", "exec", "__import__"}
 LINES = 400
 FUNCTION_LINES, PARAMETERS = 40, 5
-LONG_FUNCTIONS, WIDE_FUNCTIONS, BIG_FILES = 25, 25, 11
+LONG_FUNCTIONS, WIDE_FUNCTIONS, BIG_LINES = 4, 5, 300
 
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -204,8 +204,14 @@ def test_the_front_door_is_what_it_says():
                     assert kind in public, f"{function.__qualname__}: {kind}"
 
 
+def says_why_it_is_big(path: Path) -> bool:
+    """Whether the text at a file's top speaks of its lines, as in `It has more than 300 lines, because`."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return f"more than {BIG_LINES} lines, because" in " ".join(text.split())
+
+
 def test_functions_and_files_stay_small():
-    """Ceilings of what is there; they may only fall. The aim is 8, 8 and 0."""
+    """Ceilings of what is there; they may only fall. A file of more lines says at its top why it has them."""
     long, wide = set(), set()
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -217,10 +223,11 @@ def test_functions_and_files_stay_small():
                 long.add(where)
             if len(names - {"self", "cls"}) > PARAMETERS:
                 wide.add(where)
-    big = {str(path.relative_to(SOURCE)) for path in FILES if len(path.read_text().splitlines()) > 300}
+    big = {path for path in FILES if len(path.read_text(encoding="utf-8").splitlines()) > BIG_LINES}
+    unexplained = {str(path.relative_to(SOURCE)) for path in big if not says_why_it_is_big(path)}
     assert len(long) <= LONG_FUNCTIONS, sorted(long)
     assert len(wide) <= WIDE_FUNCTIONS, sorted(wide)
-    assert len(big) <= BIG_FILES, sorted(big)
+    assert not unexplained, f"more than {BIG_LINES} lines and no sentence why: {sorted(unexplained)}"
 
 
 def test_what_stands_beside_the_package_imports_only_downward():

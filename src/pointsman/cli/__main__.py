@@ -38,6 +38,7 @@ COMMANDS = (
     "fit",
     "choose",
     "serve",
+    "rollout",
     "package",
     "push",
     "mlflow",

@@ -244,7 +244,7 @@ class Engine:
         router = copy.copy(model.router)
         router.policy = effective_policy(router.manifest.policy, self._environment)
         self._loads += 1
-        version = f"{router.manifest.id[:12]}-{self._loads}"
+        version = f"{version_of(router.artifact) or router.manifest.id[:12]}-{self._loads}"
         return ModelVersion(router, version, RecentCache(self._settings.inference.cache_size), model.drift)
 
     async def decide(

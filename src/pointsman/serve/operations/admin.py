@@ -12,6 +12,7 @@ from pointsman.serve.edge.http import Exchange
 from pointsman.serve.edge.strict_json import checked_share, parse_object
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
+from pointsman.serve.inference.engine import ShadowStats
 from pointsman.serve.logs import log
 
 
@@ -72,6 +73,7 @@ async def canary(gateway: Gateway, exchange: Exchange) -> None:
         artifact = _named(gateway, payload["artifact"])
         try:
             engine.second = await asyncio.to_thread(engine.load, artifact)
+            engine.shadow_stats = ShadowStats()
         except PointsmanError as error:
             raise _refused(error) from None
     elif "artifact" in payload:

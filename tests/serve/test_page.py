@@ -262,9 +262,9 @@ class TestInABrowser:
             opened(browser, gateway)
             browser.until("document.querySelectorAll('#recent .text').length === 3")
             inside = (
-                "(() => { const t = document.querySelector('#recent .text').getBoundingClientRect();"
+                "(() => { const t = document.querySelector('#recent .text div').getBoundingClientRect();"
                 " const r = document.querySelector('.wide').getBoundingClientRect();"
-                " return t.left >= r.left && t.width > 200 && t.left + 200 <= innerWidth; })()"
+                " return t.left >= r.left && t.width > 200 && t.right <= r.right + 1; })()"
             )
             assert browser.run(inside), width
             assert browser.run("document.documentElement.scrollWidth") <= width

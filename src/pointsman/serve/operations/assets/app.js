@@ -356,7 +356,8 @@ function showRecent(recent, showsText) {
     // A line of its own: beside six columns there is no room for it on any screen.
     row.className = "has-text";
     const text = document.createElement("tr");
-    text.append(node("td", one.text, "text"));
+    text.append(node("td", "", "text"));
+    text.firstChild.append(node("div", one.text));
     text.firstChild.colSpan = row.children.length;
     return [row, text];
   }));

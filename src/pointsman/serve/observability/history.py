@@ -59,7 +59,7 @@ class History:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self._lock, self._storing = threading.Lock(), threading.Lock()
         self._sums: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self._scores: Counter[tuple[int, int]] = Counter()
         self._threshold: float | None = None
@@ -108,6 +108,10 @@ class History:
         Raises:
             sqlite3.Error: what was counted waits for the next time.
         """
+        with self._storing:
+            self._store()
+
+    def _store(self) -> None:
         with self._lock:
             sums, self._sums = self._sums, defaultdict(Counter)
             scores, self._scores = self._scores, Counter()

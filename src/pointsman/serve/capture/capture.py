@@ -146,12 +146,12 @@ class Capture:
         self, messages: Sequence[Mapping[str, Any]], secrets: Collection[str]
     ) -> Messages | None:
         """What of a chat may be written; None where nothing may."""
-        work = asyncio.get_running_loop().run_in_executor(self._thread, text_messages, messages)
-        plain = await work
-        if plain is None:
-            return None
-        redact = self._redaction.apply
-        return await asyncio.get_running_loop().run_in_executor(self._thread, redact, plain, secrets)
+
+        def read() -> Messages | None:
+            plain = text_messages(messages)
+            return None if plain is None else self._redaction.apply(plain, secrets)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, read)
 
     def feedback(self, row: str, said: Mapping[str, Any]) -> None:
         """Write what a client says of an answer."""

@@ -60,7 +60,15 @@ def test_alone_it_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
         (["versions", "lst", "--registry", "x"], "unknown action 'lst': did you mean list?"),
         (["versions", "list", "--registry", "x", "--jsn"], "unknown argument '--jsn': did you mean --json?"),
         (["calibrate", "a", "b", "--method", "plat"], "--method: unknown 'plat': did you mean platt?"),
-        (["label", "work", "--port", "http"], "--port: invalid int value: 'http'"),
+        (
+            ["label", "work", "--port", "http"],
+            "expected a whole number from 0 to 65535, found 'http'",
+        ),
+        (["label", "work", "--port", "65536"], "--port: expected a whole number from 0 to 65535"),
+        (["explain", "x", "--top", "0"], "--top: expected a whole number from 1"),
+        (["export", "x", "--threads", "-1"], "--threads: expected a whole number from 1"),
+        (["fit", "x", "--output", "y", "--seed", "-1"], "--seed: expected a whole number from 0"),
+        (["fit", "x", "--output", "y", "--texts", "9" * 5000], "--texts: expected a whole number from 0"),
     ],
 )
 def test_what_is_not_understood_is_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,6 +102,15 @@ def test_the_summary_as_json_has_the_split(
     assert (found["routed"], found["local"] + found["cloud"], found["labelled"]) == (7, 7, 0)
 
 
+@pytest.mark.parametrize("name", ["o.xlsx", "o.XLS", "o.ods", "o.json", "o.tsv", "o.txt"])
+def test_an_output_of_a_kind_that_is_not_written_is_refused(
+    router: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert batch(router, write_lines(tmp_path / "q.jsonl", rows(3)), tmp_path / name) == 2
+    assert "expected .jsonl, .csv, .parquet, .arrow, or a directory" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
 def test_all_formats_in_and_out_agree(router: Path, tmp_path: Path) -> None:
     data = [row for row in rows(20) if row["query"]]
     table = pa.Table.from_pylist(data)

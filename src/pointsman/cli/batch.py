@@ -126,12 +126,12 @@ def _engine(args: argparse.Namespace, spec: "RouterSpec") -> "Iterator[Engine]":
 
 def _output_format(output: str) -> str | None:
     """The format of one file; None for a directory."""
-    from pointsman.datasets.sources import format_of
+    from pointsman.datasets.sources import SPREADSHEETS, format_of
 
     if output.lower().endswith(".gz"):
         raise InputError(f"{output}: outputs are not compressed. Leave .gz out, or write Parquet.")
     found = format_of(output)
-    if output.lower().endswith((".json", ".tsv", ".txt")):
+    if output.lower().endswith((".json", ".tsv", ".txt", *SPREADSHEETS)):
         raise InputError(f"{output}: expected .jsonl, .csv, .parquet, .arrow, or a directory.")
     return found
 

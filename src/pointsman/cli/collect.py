@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pointsman.cli.parsing import whole
 from pointsman.cli.traffic_config import ask_with_consent, endpoint, keeps_local, read_text
 from pointsman.errors import SettingsError
 from pointsman.progress import tell
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-tokens", help="tokens of an answer at most (default: the endpoint's)")
     parser.add_argument("--budget", type=float, help="stop before more is spent, in the prices' currency")
     parser.add_argument("--currency", help="unit of the prices (default: the configuration's, or USD)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the sample (default: 0)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="seed of the sample (default: 0)")
     parser.add_argument("--dry-run", action="store_true", help="show the estimate and stop")
     parser.add_argument("--yes", action="store_true", help="agree to the estimate")
     parser.add_argument("--json", action="store_true", help="the summary as JSON")

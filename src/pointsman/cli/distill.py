@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pointsman.artifact.address import checkpoint_at
 from pointsman.cli.data_flags import add_data_flags, columns_of
+from pointsman.cli.parsing import whole
 from pointsman.progress import tell
 
 NAME = "distill"
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="more sentence encoders for the recipe's experts: directories or hub names",
     )
     parser.add_argument("--cache", type=Path, help="directory of teacher outputs (default: OUTPUT/cache)")
-    parser.add_argument("--threads", type=int, help="threads (default: all processors)")
+    parser.add_argument("--threads", type=whole(1), help="threads (default: all processors)")
 
 
 def run(args: argparse.Namespace) -> int:

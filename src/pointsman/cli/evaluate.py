@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 from pointsman.cli.data_flags import add_data_flags, columns_of
+from pointsman.cli.parsing import whole
 from pointsman.cli.policy_flags import add_policy_flags, settings_of
 from pointsman.progress import tell
 
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--edits", type=int, default=1000, help="queries to edit (default: 1000; 0: none)")
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of every random draw (default: 0)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="of every random draw (default: 0)")
     parser.add_argument(
         "--leave-one-out",
         nargs="*",

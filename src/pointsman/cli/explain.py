@@ -10,6 +10,7 @@ import argparse
 import json
 from dataclasses import asdict
 
+from pointsman.cli.parsing import whole
 from pointsman.cli.policy_flags import add_router_flags, settings_of
 from pointsman.evaluation.explanation import Explanation, explain
 from pointsman.policy import Policy
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("text", help="the query")
     add_router_flags(parser)
-    parser.add_argument("--top", type=int, default=15, help="number of heaviest words (default: 15)")
+    parser.add_argument("--top", type=whole(1), default=15, help="number of heaviest words (default: 15)")
     parser.add_argument("--json", action="store_true", help="everything as JSON")
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pointsman.artifact.address import checkpoint_at
 from pointsman.cli.deprecated import add_renamed_flag
+from pointsman.cli.parsing import whole
 from pointsman.convert.options import FULL_LIMIT, SAFE_LIMIT, ExportOptions, Shape
 from pointsman.errors import SettingsError
 from pointsman.labels import TARGETS
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels", metavar="NAME=local,NAME=cloud", help="which of the checkpoint's labels means what"
     )
-    parser.add_argument("--threads", type=int, help="threads (default: all processors)")
+    parser.add_argument("--threads", type=whole(1), help="threads (default: all processors)")
     parser.add_argument("--name", help="name of the artifact (default: the checkpoint's directory)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pointsman.artifact.address import DEFAULT_ROUTER, checkpoint_at
+from pointsman.cli.parsing import whole
 from pointsman.errors import SettingsError
 from pointsman.progress import tell
 
@@ -42,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--accept-agreement", action="store_true", help="fit although judge and person agree too little"
     )
     parser.add_argument(
-        "--texts", type=int, default=3000, help="unscored texts to learn from (default: 3000)"
+        "--texts", type=whole(0), default=3000, help="unscored texts to learn from (default: 3000)"
     )
-    parser.add_argument("--threads", type=int, help="threads (default: all processors)")
-    parser.add_argument("--seed", type=int, default=0, help="of every random draw (default: 0)")
+    parser.add_argument("--threads", type=whole(1), help="threads (default: all processors)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="of every random draw (default: 0)")
     parser.add_argument("--json", action="store_true", help="the result as JSON")
 
 

@@ -13,6 +13,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from pointsman.cli.parsing import whole
 from pointsman.progress import tell
 
 NAME = "label"
@@ -22,7 +23,7 @@ HELP = "compare answers yourself, on a local page"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("work", type=Path, help="the folder of `collect`")
-    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: a free one)")
+    parser.add_argument("--port", type=whole(0, 65535), default=0, help="on 127.0.0.1 (default: a free one)")
     parser.add_argument("--json", action="store_true", help="the agreement as JSON")
 
 

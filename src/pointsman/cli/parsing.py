@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 _SHOWN_CHOICES = 9
@@ -43,6 +43,21 @@ class Parser(argparse.ArgumentParser):
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
                 yield action.choices
+
+
+def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
+    """An argument's type: a whole number in these bounds."""
+
+    def read(text: str) -> int:
+        digits = text.strip()
+        # Python refuses to read thousands of digits, with an error of its own.
+        if not digits.isdecimal() or len(digits) > 10 or not least <= int(digits) <= most:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {least} to {most}, found {text[:9]!r}"
+            )
+        return int(digits)
+
+    return read
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pointsman.artifact.address import checkpoint_at
 from pointsman.cli.data_flags import add_data_flags, columns_of
+from pointsman.cli.parsing import whole
 from pointsman.progress import tell
 
 NAME = "train"
@@ -47,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="earlier user messages of a chat that are read, too (default: as the base)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of every random draw (default: 0)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="of every random draw (default: 0)")
     parser.add_argument("--no-balance", action="store_true", help="do not repeat rows of the rarer class")
-    parser.add_argument("--threads", type=int, help="threads (default: all processors)")
+    parser.add_argument("--threads", type=whole(1), help="threads (default: all processors)")
 
 
 def run(args: argparse.Namespace) -> int:

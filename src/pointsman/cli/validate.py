@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from pointsman.artifact.address import checkpoint_at
+from pointsman.cli.parsing import whole
 from pointsman.progress import tell
 
 NAME = "validate"
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the checkpoint's directory, or default-router",
     )
     parser.add_argument("--queries", type=Path, help="JSONL of queries (default: the project's own)")
-    parser.add_argument("--threads", type=int, help="threads (default: all processors)")
+    parser.add_argument("--threads", type=whole(1), help="threads (default: all processors)")
     parser.add_argument("--json", action="store_true", help="print the comparisons as JSON")
 
 

@@ -28,7 +28,7 @@ _SUFFIXES = {
     ".ipc": "arrow",
 }
 _LINES = ("jsonl", "json", "csv", "text")
-_SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
+SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ _TELLS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "
 
 def _source(address: str, size: int, modified: str) -> Source:
     found = format_of(address)
-    if address.lower().endswith(_SPREADSHEETS):
+    if address.lower().endswith(SPREADSHEETS):
         raise DataError(f"{address} is a spreadsheet. Save it as CSV (UTF-8), and give that file.")
     if found is None:
         known = ", ".join(sorted(_SUFFIXES))

@@ -29,6 +29,9 @@ How figures are taken, and how to take them on your machine: [docs/benchmarking.
 | the same in about a minute | `pointsman bench ARTIFACT --reference CHECKPOINT --quick` |
 | the full-size model, random weights | `python -m benchmarks.full_size --tokenizer CHECKPOINT` |
 | files: rate, memory, Ray, `kill -9` | `python -m benchmarks.batch` |
+| what a second core is worth | `python -m benchmarks.cores` |
+| int8 on massive activations, beside NNCF | `python -m benchmarks.massive CHECKPOINT --nncf PYTHON` |
+| int8 of other encoders | `python -m benchmarks.encoders` |
 
 The full-size model has 24 blocks and random weights: right for speed, and for nothing else. What is
 measured is data: `scenarios.json` and `goals.json` in `src/pointsman/bench/`.

@@ -1,6 +1,6 @@
 """Charts as HTML and SVG text, drawn from figures: no script, no font, no image, readable on a phone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -28,28 +28,31 @@ class Line:
 
 def bar_chart(benchmark: Benchmark, scenario: Scenario) -> str:
     """Horizontal bars, one a backend: median time, and how many times faster than the first."""
-    found = bars(benchmark, scenario)
-    longest = max((time for _, time, _ in found), default=0.0)
-    rows = [
-        f'<div class="bar{" ours" if backend.name in OURS else ""}">'
-        f'<div class="label">{escape(backend.title)}</div><div class="track">'
-        f'<div class="fill" style="width:{72 * time / longest:.2f}%"></div>'
-        f'<div class="value">{milliseconds(time)}{faster and f" · {faster}"}</div></div></div>'
-        for backend, time, faster in found
-    ]
-    return f'<div class="bars">{"".join(rows)}</div>' if rows else ""
+    return _bars(
+        (backend.title, time, f"{milliseconds(time)}{faster and f' · {faster}'}", backend.name in OURS)
+        for backend, time, faster in bars(benchmark, scenario)
+    )
 
 
 def profile_chart(rows: Sequence[Mapping[str, Any]]) -> str:
     """Horizontal bars, one a part of a run: its share and its time."""
-    longest = max((row["percent"] for row in rows), default=0) or 1
-    bars = [
-        f'<div class="bar ours"><div class="label">{escape(row["part"])}</div><div class="track">'
-        f'<div class="fill" style="width:{72 * row["percent"] / longest:.2f}%"></div>'
-        f'<div class="value">{row["percent"]:.1f} % · {milliseconds(1e6 * row["ms"])}</div></div></div>'
+    return _bars(
+        (row["part"], row["ms"], f"{row['percent']:.1f} % · {milliseconds(1e6 * row['ms'])}", True)
         for row in rows
+    )
+
+
+def _bars(rows: Iterable[tuple[str, float, str, bool]]) -> str:
+    """Title, length, what stands behind it, and whether it is ours."""
+    found = list(rows)
+    longest = max((length for _, length, _, _ in found), default=0.0)
+    drawn = [
+        f'<div class="bar{" ours" if ours else ""}"><div class="label">{escape(title)}</div>'
+        f'<div class="track"><div class="fill" style="width:{72 * length / longest:.2f}%"></div>'
+        f'<div class="value">{value}</div></div></div>'
+        for title, length, value, ours in found
     ]
-    return f'<div class="bars">{"".join(bars)}</div>' if bars else ""
+    return f'<div class="bars">{"".join(drawn)}</div>' if drawn else ""
 
 
 def goal_chart(figures: Sequence[Figure]) -> str:

@@ -29,6 +29,7 @@ How figures are taken, and how to take them on your machine: [docs/benchmarking.
 | the same in about a minute | `pointsman bench ARTIFACT --reference CHECKPOINT --quick` |
 | the full-size model, random weights | `python -m benchmarks.full_size --tokenizer CHECKPOINT` |
 | files: rate, memory, Ray, `kill -9` | `python -m benchmarks.batch` |
+| beside OpenVINO and NNCF | `python -m benchmarks.peers ARTIFACT` |
 | what a second core is worth | `python -m benchmarks.cores` |
 | int8 on massive activations, beside NNCF | `python -m benchmarks.massive CHECKPOINT --nncf PYTHON` |
 | int8 of other encoders | `python -m benchmarks.encoders` |

@@ -1,0 +1,42 @@
+"""This package beside OpenVINO and NNCF: four shapes, one thread and all, alone and side by side.
+
+    .peers/openvino/bin/python -m benchmarks.peers ARTIFACT [--output DIR]     # `nox -s peers` makes it
+
+A part of `pointsman bench`, in some minutes: the shapes in which a peer could be ahead, in time and in rate.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from pointsman.artifact.address import open_artifact
+from pointsman.bench.scenarios import read_preset
+from pointsman.bench.suite import Request, measure
+
+SHAPES = ((1, 8), (1, 16), (1, 128), (32, 32))
+LEFT_OUT = ("torch", "torch_compile", "ort_optimized", "guide_loop", "torch_program", "convert")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("artifact", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/peers"))
+    args = parser.parse_args()
+    scenarios = [
+        {"kind": kind, "threads": threads, "batch": batch, "length": length}
+        for kind, threads in (("latency", 1), ("latency", "all"), ("rate", "all"))
+        for batch, length in SHAPES
+    ]
+    preset = replace(read_preset("quick"), scenarios=tuple(scenarios), leave_out=LEFT_OUT)
+    command = "python -m benchmarks.peers ARTIFACT"
+    request = Request(open_artifact(args.artifact), None, preset, command=command, profile=True)
+    benchmark = measure(request, partial(print, file=sys.stderr))
+    args.output.mkdir(parents=True, exist_ok=True)
+    (args.output / "benchmark.json").write_text(benchmark.to_json(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -53,5 +53,6 @@ def test_a_report_shows_it_as_table_and_picture() -> None:
     benchmark = replace(made, facts={**made.facts, "profile": {"1x16": time_of_parts(events(WARMUPS + 1))}})
     markdown, page = (render(benchmark, read_goals()) for render in (render_markdown, render_html))
     assert "| QGemm | 2 | 0.06 | 60 |" in markdown
+    assert "Peers' parity" not in markdown + page
     assert "Where the time of a run goes: 1x16, blocks" in page
     assert '<div class="label">block 11</div>' in page

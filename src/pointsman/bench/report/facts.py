@@ -18,7 +18,8 @@ def fact_tables(title: str, facts: Mapping[str, Any]) -> tuple[Table, ...]:
     """
     single: list[Row] = []
     tables: list[Table] = []
-    _collect(title, "", facts, single, tables)
+    if facts:
+        _collect(title, "", facts, single, tables)
     head = (Table(title, ("", ""), tuple(single), kind="facts"),) if single else ()
     return (*head, *tables)
 

@@ -166,6 +166,14 @@ def test_a_word_is_found_wherever_it_stands_in_a_long_unbroken_text(wrap: Any) -
             assert is_private(chat(prefix + text), "payroll"), (place, prefix)
 
 
+def test_long_base64_of_a_script_with_characters_of_several_bytes_is_read_to_its_end() -> None:
+    for before in range(4):
+        text = "x" * before + "今天天气很好" * 20_000 + "我的工资是多少" + "今天天气很好" * 20_000
+        encoded = base64.b64encode(text.encode()).decode()
+        assert is_private(chat(encoded), "工资"), before
+        assert is_private(chat(f"data:text/plain;base64,{encoded}"), "工资"), before
+
+
 @pytest.mark.parametrize("distance", range(0, 90, 3))
 @pytest.mark.usefixtures("small_pieces")
 def test_a_pattern_is_found_over_any_border(distance: int) -> None:

@@ -29,6 +29,7 @@ _SHORTEST = 10
 _MOST_KNOWN = 100_000
 _SURE = 24
 """Bytes that are not valid UTF-8, or nearly all printable, by chance."""
+_CONTINUATION = bytes(range(0x80, 0xC0))
 _PRINTABLE = bytes([9, 10, 13, *range(32, 127)])
 _HELD = "\uffff"
 """Stands for an escaped backslash until all other escapes are read; it is no character."""
@@ -76,7 +77,8 @@ def without_blobs(text: str) -> str:
 
 def _is_blob(run: str) -> bool:
     """Whether a long run is no text in any way; capitals and small letters are two fifths each by chance."""
-    if _of_base64(run) or _of_hex(run):
+    # A piece of a longer run may begin at any of four digits that belong together.
+    if any(_of_base64(run[shift:]) or _of_hex(run[shift:]) for shift in range(4)):
         return False
     kinds = (string.ascii_uppercase, string.ascii_lowercase)
     others = [len(run.encode().translate(None, kind.encode())) for kind in kinds]
@@ -201,10 +203,12 @@ def _of_hex(run: str) -> str | None:
 def _readable(data: bytes) -> str | None:
     """The text that bytes are; None for anything else, and for few bytes with control characters.
 
-    It may break off in a character. UTF-16 and Latin-1 are told by their ASCII part.
+    It may begin and break off in a character. UTF-16 and Latin-1 are told by their ASCII part.
     """
     data = data.removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff").replace(b"\0", b"")
     is_long = len(data) >= _SURE
+    if is_long:
+        data = data[:3].lstrip(_CONTINUATION) + data[3:]
     try:
         text, _ = codecs.utf_8_decode(data, "strict", not is_long)
     except UnicodeDecodeError:

@@ -154,6 +154,19 @@ def test_a_redaction_across_messages_and_parts_leaves_the_chat_out() -> None:
     assert joined and REDACTED in redaction.apply(joined)[0]["content"]  # type: ignore[index]
 
 
+@pytest.mark.parametrize("text", ["payroll", "123-45-6789", CLIENT_KEY, "sk-proj-" + "Ab3dE" * 8])
+def test_a_redaction_that_goes_on_in_the_next_part_leaves_the_chat_out(text: str) -> None:
+    redaction = Redaction(PATTERNS, [CLIENT_KEY])
+    for cut in range(1, len(text)):
+        pieces = (f"see {text[:cut]}", "", f"{text[cut:]} please")
+        said = [{"role": "user", "content": [{"type": "text", "text": piece} for piece in pieces]}]
+        plain = text_messages(said)
+        kept = plain and redaction.apply(plain)
+        assert kept is None or text not in "".join(kept[0]["content"].split("\n"))
+    lines = text_messages([{"role": "user", "content": [{"type": "text", "text": "one"}] * 2}])
+    assert lines and redaction.apply(lines) == [{"role": "user", "content": "one\none"}]
+
+
 @pytest.mark.parametrize(
     "secret",
     [

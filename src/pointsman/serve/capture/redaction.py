@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from pointsman.serve.routing.folding import JOINT
 from pointsman.serve.routing.request_text import RequestText
 from pointsman.serve.routing.rules import compile_rules, first_match
 from pointsman.serve.setting_values import linear_pattern
@@ -24,23 +25,24 @@ _CREDENTIALS = "|".join(
 """How keys of well-known services begin, tokens of JWT, and private keys in PEM."""
 
 Messages = list[dict[str, str]]
+Parted = list[dict[str, str | list[str]]]
+"""The same, with a list where a text came in parts."""
 
 
-def text_messages(messages: Sequence[Mapping[str, Any]]) -> Messages | None:
+def text_messages(messages: Sequence[Mapping[str, Any]]) -> Parted | None:
     """Roles and texts of a conversation; None where text is not all of it, so that it cannot be asked again.
 
     Args:
         messages: of a chat, a response or Anthropic's protocol; one without content is passed over.
     """
-    plain = []
+    plain: Parted = []
     for message in messages:
         content, role = message.get("content"), message.get("role")
         if isinstance(content, list):
-            texts = [part.get("text") for part in content if _is_text(part)]
-            content = "\n".join(map(str, texts)) if len(texts) == len(content) else None
-            if content is None:
+            if not all(map(_is_text, content)):
                 return None
-        if message.get("tool_calls") or role not in _ROLES or not isinstance(content, str | None):
+            content = [part["text"] for part in content]
+        if message.get("tool_calls") or role not in _ROLES or not isinstance(content, str | list | None):
             return None
         if content:
             plain.append({"role": str(role), "content": content})
@@ -67,20 +69,35 @@ class Redaction:
         )
         self._secrets = frozenset(secrets)
 
-    def apply(self, messages: Messages, secrets: Collection[str] = ()) -> Messages | None:
+    def apply(
+        self, messages: Sequence[Mapping[str, str | list[str]]], secrets: Collection[str] = ()
+    ) -> Messages | None:
         """The conversation as it may be written; None where something is left that can only be found.
 
         Args:
-            messages: roles and texts; not changed.
+            messages: roles and texts, from `text_messages`; not changed.
             secrets: keys that the request itself showed.
         """
         words = self._secrets.union(secrets)
-        kept = [{**message, "content": self._redacted(message["content"], words)} for message in messages]
-        rest = [{**message, "content": message["content"].replace(REDACTED, _APART)} for message in kept]
+        kept: Messages = []
+        # A word may go on from one part to the next, which the line's end that is written would hide.
+        parted: list[list[str]] = []
+        for message in messages:
+            content = message["content"]
+            parts = [content] if isinstance(content, str) else content
+            kept.append({"role": str(message["role"]), "content": self._redacted("\n".join(parts), words)})
+            if len(parts) > 1:
+                parted.append([self._redacted(part, words) for part in parts])
+        whole = [[message["content"]] for message in kept]
+        return None if self._finds(whole, words) or self._finds(parted, words) else kept
+
+    def _finds(self, messages: list[list[str]], words: Collection[str]) -> bool:
+        """Whether something is left in texts that each came in parts."""
+        rest = [{"content": [{"text": part.replace(REDACTED, _APART)} for part in parts]} for parts in messages]
         request = RequestText({"messages": rest}, frozenset())
-        if first_match(self._rules, request) or any(word in text for word in words for text in request.plain):
-            return None
-        return kept
+        if first_match(self._rules, request):
+            return True
+        return any(word in text.replace(JOINT, "") for word in words for text in request.plain)
 
     def _redacted(self, text: str, words: Collection[str]) -> str:
         for word in words:

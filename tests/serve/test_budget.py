@@ -257,6 +257,25 @@ def test_a_new_period_begins_with_all_of_its_money(tmp_path: Path, clock: Clock)
     assert not budget.is_used_up
 
 
+@pytest.mark.parametrize("back_s", [1, HOUR_S, 30 * 24 * HOUR_S, 400 * 24 * HOUR_S])
+@pytest.mark.parametrize("period", ["day", "month"])
+def test_a_clock_that_is_set_back_moves_no_threshold(clock: Clock, period: Any, back_s: int) -> None:
+    history = History(None)
+    budget = Budget(BudgetSettings(amount=100.0, period=period), history, 1, lambda: 0.5, clock)
+    spend(history, clock, 30, 1.0)
+    history.store()
+    budget.update()
+    before = budget.threshold
+    clock.now -= back_s
+    history.store()
+    budget.update()
+    assert budget.threshold == pytest.approx(before)
+    clock.now += 5
+    budget.update()
+    assert budget.threshold is not None and 0.0 <= budget.threshold <= 1.0
+    history.close()
+
+
 def test_the_lowest_threshold_holds_however_much_is_left(clock: Clock) -> None:
     history = History(None)
     budget = Budget(BudgetSettings(amount=1e6, lowest_threshold=0.2), history, 1, lambda: 0.5, clock)

@@ -72,7 +72,8 @@ class Budget:
         }
         wanted = paced_threshold(now, period, known, self._history.scores, self._served())
         current = self._last() if self.threshold is None else self.threshold
-        moved = approached(current, wanted, now - self._updated_s, now, period)
+        # A clock that was set back says nothing of the time that has passed.
+        moved = approached(current, wanted, max(0.0, now - self._updated_s), now, period)
         self.threshold = max(self._settings.lowest_threshold, moved)
         self._updated_s = now
         self._history.note_threshold(self.threshold)

@@ -263,14 +263,20 @@ def test_a_disk_that_hangs_costs_rows_and_no_answer(
     gate = threading.Event()
     append = LineFile.append
     monkeypatch.setattr(LineFile, "append", lambda self, line: gate.wait(60) and append(self, line))
-    monkeypatch.setattr(capturing, "_MOST_WAITING_BYTES", 1000)
-    answers = [gateway.chat(f"plan {number} " + "x" * 200).status_code for number in range(20)]
-    assert answers == [200] * 20
+    monkeypatch.setattr(capturing, "_MOST_WAITING_BYTES", 20_000)
+    answers = [gateway.chat(f"plan {number} " + "x" * 200) for number in range(20)]
+    said = [{"request_id": answer.headers["x-request-id"], "score": 1} for answer in answers]
+    told = [gateway.http.post("/v1/feedback", json=one).json()["stored"] for one in said]
+    assert [answer.status_code for answer in answers] == [200] * 20 and told == [False] * 20
     gate.set()
     written(gateway)
-    text = gateway.admin.get("/metrics").text
     assert 0 < len(rows(path)) < 20
+    assert gateway.http.post("/v1/feedback", json=said[0]).json()["stored"]
+    written(gateway)
+    text = gateway.admin.get("/metrics").text
     assert f'pointsman_captured_chats_total{{outcome="dropped"}} {20 - len(rows(path))}.0' in text
+    assert 'pointsman_feedback_total{outcome="dropped"} 20.0' in text
+    assert 'pointsman_feedback_total{outcome="written"} 1.0' in text
 
 
 WRITER = """

@@ -12,8 +12,8 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ from pointsman.serve.observability.metrics import Metrics
 from pointsman.serve.traffic_settings import CaptureSettings
 
 _MOST_WAITING_BYTES = 32 * 2**20
-"""Bodies of the chats that wait for the thread, together."""
+"""What waits for the thread, together."""
+_ROW_BYTES = 4096
+"""A row that waits takes about this beside its body."""
 _DIGITS = 32
 
 
@@ -135,12 +137,10 @@ class Capture:
             secrets: keys that the request showed.
             size: bytes of its body.
         """
-        if self._came - self._left + size > _MOST_WAITING_BYTES:
-            self._metrics.captured.labels("dropped").inc()
-            return
-        self._came += size
         stamp = {"request_id": row, "time": round(time.time(), 3)}
-        self._do(self._write_chat, {**stamp, **facts}, messages, secrets, size)
+        size += _ROW_BYTES
+        if not self._do(size, self._write_chat, {**stamp, **facts}, messages, secrets):
+            self._metrics.captured.labels("dropped").inc()
 
     async def readable(
         self, messages: Sequence[Mapping[str, Any]], secrets: Collection[str]
@@ -153,22 +153,37 @@ class Capture:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, read)
 
-    def feedback(self, row: str, said: Mapping[str, Any]) -> None:
-        """Write what a client says of an answer."""
-        self._do(self._write_feedback, {"request_id": row, "time": round(time.time(), 3), **said})
+    def feedback(self, row: str, said: Mapping[str, Any]) -> bool:
+        """Write what a client says of an answer of the sample; False for others, and where too much waits."""
+        if not self.takes(row):
+            return False
+        stamp = {"request_id": row, "time": round(time.time(), 3)}
+        is_taken = self._do(_ROW_BYTES, self._write_feedback, {**stamp, **said})
+        if not is_taken:
+            self._metrics.feedback.labels("dropped").inc()
+        return is_taken
 
     def close(self) -> None:
         """Write what waits; blocks."""
         self._thread.shutdown()
 
-    def _do(self, work: Any, *given: Any) -> None:
+    def _do(self, size: int, work: Callable[..., None], *given: Any) -> bool:
+        """Let the thread do it; False where too much waits."""
+
+        def done(_: Future[None]) -> None:
+            self._left += size
+
+        if self._came - self._left + size > _MOST_WAITING_BYTES:
+            return False
         try:
-            self._thread.submit(work, *given)
+            self._thread.submit(work, *given).add_done_callback(done)
         except RuntimeError:  # there is no memory for a thread, or the gateway is closing
-            self._metrics.captured.labels("dropped").inc()
+            return False
+        self._came += size
+        return True
 
     def _write_chat(
-        self, row: dict[str, Any], said: Sequence[Mapping[str, Any]], secrets: Collection[str], size: int
+        self, row: dict[str, Any], said: Sequence[Mapping[str, Any]], secrets: Collection[str]
     ) -> None:
         outcome = "dropped"
         try:
@@ -186,7 +201,6 @@ class Capture:
                 outcome = "written"
                 self._history.count(captured=1)
         finally:
-            self._left += size
             self._metrics.captured.labels(outcome).inc()
 
     def _write_feedback(self, row: dict[str, Any]) -> None:

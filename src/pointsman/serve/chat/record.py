@@ -61,7 +61,5 @@ async def feedback(gateway: Gateway, exchange: Exchange) -> None:
         said["score"] = checked_share(said["score"], "score")
     elif said["target"] not in ("local", "cloud"):
         raise GatewayError("invalid_request", "target: expected local (was enough) or cloud (was needed)")
-    row = row_id(exchange.client, request_id)
-    if is_kept := gateway.capture.takes(row):
-        gateway.capture.feedback(row, said)
+    is_kept = gateway.capture.feedback(row_id(exchange.client, request_id), said)
     await exchange.respond_json({"request_id": request_id, **said, "stored": is_kept}, 202)

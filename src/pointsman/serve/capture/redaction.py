@@ -93,7 +93,9 @@ class Redaction:
 
     def _finds(self, messages: list[list[str]], words: Collection[str]) -> bool:
         """Whether something is left in texts that each came in parts."""
-        rest = [{"content": [{"text": part.replace(REDACTED, _APART)} for part in parts]} for parts in messages]
+        rest = [
+            {"content": [{"text": part.replace(REDACTED, _APART)} for part in parts]} for parts in messages
+        ]
         request = RequestText({"messages": rest}, frozenset())
         if first_match(self._rules, request):
             return True

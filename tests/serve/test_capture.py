@@ -21,6 +21,8 @@ from pointsman.errors import SettingsError
 from pointsman.serve.capture import capture as capturing
 from pointsman.serve.capture.capture import LineFile
 from pointsman.serve.capture.redaction import REDACTED, Redaction, text_messages
+from pointsman.serve.gateway import build
+from pointsman.serve.observability.history import History
 from pointsman.serve.routing.request_text import RequestText
 from pointsman.serve.routing.rules import compile_rules, first_match
 from pointsman.serve.settings import Rule
@@ -326,6 +328,13 @@ def test_a_path_that_is_no_file_of_its_own_stops_the_start(tmp_path: Path, kind:
         path = tmp_path / "nowhere" / "capture.jsonl"
     with pytest.raises(SettingsError, match=r"capture\.path"):
         LineFile(path, 1000)
+
+
+def test_a_file_that_holds_something_else_stays_as_it_is(artifact: Path, path: Path) -> None:
+    tables = {"server": {"history": str(path)}, "capture": {"path": str(path)}}
+    with pytest.raises(SettingsError, match="no file of JSON lines"):
+        build(settings_for(artifact, **tables))
+    History(path).close()
 
 
 def test_streams_are_written_and_answers_are_not_changed(both: Both, path: Path, local: FakeUpstream) -> None:

@@ -93,6 +93,8 @@ def test_an_upstreams_key_may_stand_in_a_file(file: Path, tmp_path: Path) -> Non
         ("[server]\nport = true\n", "server.port"),
         ("[server]\nport = 1\nport = 2\n", "not TOML"),
         ("[server]\nhost = true\n", "server.host"),
+        ('[server]\nhistory = "a\\u0000b"\n', "server.history"),
+        ('[capture]\npath = "a\\u0000b"\n', "capture.path"),
         ("[routing]\ncloud_threshold = true\n", "routing.cloud_threshold"),
         ("[routing]\ncloud_threshold = nan\n", "routing.cloud_threshold"),
         ("[limits]\nrequests_per_s = inf\n", "limits.requests_per_s"),

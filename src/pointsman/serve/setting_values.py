@@ -26,16 +26,18 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[
 
 
 class Part(BaseModel):
-    """A table of settings; true and false are no numbers."""
+    """A table of settings; true and false are no numbers, and no text holds NUL, which no path can."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+    def _is_of_its_kind(cls, value: object, info: ValidationInfo) -> object:
         kind = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and kind not in (bool, bool | None):
             raise ValueError("true and false are no values of it")
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("the character NUL is not taken")
         return value
 
 

@@ -45,7 +45,7 @@ class LineFile:
         max_bytes: of each.
 
     Raises:
-        SettingsError: it cannot be written.
+        SettingsError: it cannot be written, or holds something else.
     """
 
     def __init__(self, path: Path, max_bytes: int) -> None:
@@ -53,8 +53,12 @@ class LineFile:
         self._max_bytes = max_bytes
         try:
             os.close(self._open())
+            with path.open("rb") as file:
+                first = file.read(1)
         except OSError as error:
             raise SettingsError(f"capture.path: {path} cannot be written: {error.strerror}.") from None
+        if first not in (b"", b"{"):
+            raise SettingsError(f"capture.path: {path} is there and no file of JSON lines; name another.")
 
     def append(self, line: bytes) -> None:
         """Write a line; what a full disk took of it is taken back.

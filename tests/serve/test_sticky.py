@@ -23,3 +23,13 @@ def test_a_conversation_is_forgotten_after_its_time_and_kept_alive_by_each_turn(
     assert sticky.get(key) == Stay("cloud")
     now[0] = 120.0
     assert sticky.get(key) is None
+
+
+def test_a_conversation_is_the_same_as_a_text_and_as_parts_of_any_protocol() -> None:
+    sticky = Sticky(60.0)
+    text, marked = {"type": "text", "text": "plan"}, {"cache_control": {"type": "ephemeral"}, "text": "plan"}
+    same = ["plan", [text], [{"type": "input_text", "text": "plan"}], [marked]]
+    assert len({sticky.key("a", None, [{"role": "user", "content": content}]) for content in same}) == 1
+    others = ["plan", "plan b", [], [text, text], [{"type": "image_url", "image_url": "plan"}]]
+    keys = {sticky.key("a", None, [{"role": "user", "content": content}]) for content in others}
+    assert len(keys) == len(others)

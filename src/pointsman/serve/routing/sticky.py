@@ -13,6 +13,7 @@ from pointsman.serve.inference.cache import RecentCache
 
 _MAX_CONVERSATIONS = 10_000
 _OPENING_CHARS = 1 << 16
+_MARKS = frozenset({"cache_control", "type"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,10 @@ class Sticky:
         if session:
             return self._hasher.key(f"{client}\0session\0{session[:200]}")
         first = next((message for message in messages if message.get("role") == "user"), {})
-        return self._hasher.key(f"{client}\0opening\0{_opening(first.get('content'))!r}")
+        content = first.get("content")
+        # One text and a list of this one text are the same conversation, in whatever protocol.
+        parts = [{"text": content}] if isinstance(content, str) else content
+        return self._hasher.key(f"{client}\0opening\0{_opening(parts)!r}")
 
     def get(self, key: bytes) -> Stay | None:
         """Where it stays so far, if the conversation is known and its last turn not too long ago."""
@@ -69,9 +73,9 @@ class Sticky:
 
 
 def _opening(content: Any) -> Any:
-    """How a conversation began, by each text's beginning, without a cache's marks, which move on."""
+    """How a conversation began, by each text's beginning, without kinds and a cache's marks, which differ."""
     if isinstance(content, str):
         return content[:_OPENING_CHARS], len(content)
     if isinstance(content, dict):
-        return {name: _opening(value) for name, value in content.items() if name != "cache_control"}
+        return {name: _opening(content[name]) for name in sorted(content.keys() - _MARKS)}
     return list(map(_opening, content)) if isinstance(content, list) else content

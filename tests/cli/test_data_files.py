@@ -45,6 +45,19 @@ def test_every_command_reads_every_kind_alike(
 
 @pytest.mark.torch
 @pytest.mark.parametrize("kind", KINDS)
+def test_evaluate_reads_every_kind_alike(router: Path, tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("torch")
+    name, content = KINDS[kind]
+    (tmp_path / name).write_bytes(content)
+    words = ["--output", str(tmp_path / "report"), "--no-plots", "--resamples", "2", "--edits", "0"]
+    assert main(["evaluate", str(router), "--test", str(tmp_path / name), *words]) == 0
+    report = json.loads((tmp_path / "report" / "evaluation.json").read_text())
+    measured = report["sets"]["pooled"]
+    assert (measured["rows"], measured["cloud_is_better"]) == (len(ROWS), 0.5)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("kind", KINDS)
 def test_training_reads_every_kind_alike(tmp_path: Path, kind: str) -> None:
     finetune = pytest.importorskip("pointsman.train.finetune")
     split = pytest.importorskip("pointsman.train.split")

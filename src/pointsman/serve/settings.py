@@ -222,7 +222,7 @@ class RoutingSettings(Part):
     )
     stream_decision: Literal["event", "comment", "off"] = Field(
         default="event",
-        description="how a stream shows the decision: a field of its first chunk, or an SSE comment",
+        description="a stream's decision: event, in its first chunk; comment, an SSE comment; off, nowhere",
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.fake_upstream import FakeUpstream, answer
 from tests.support.keyword_artifact import build_keyword_artifact
 from tests.support.running import Running, running, settings_for
 from tests.support.tiny_artifact import CLOUD_TEXT, build_tiny_artifact
@@ -105,3 +106,30 @@ def test_what_is_wrong_is_said(
     assert (code, "does not serve" in error) == (2, True)
     assert registry.aliases()["stable"] == "one"
     assert main(["rollout", "status", "--admin-url", "http://127.0.0.1:1"]) != 0
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (200, b'{"error": "no such endpoint"}'),
+        (200, b"[]"),
+        (404, b'{"detail": "Not Found"}'),
+        (404, b'"no"'),
+    ],
+)
+def test_a_server_that_is_no_gateway_is_told_apart(
+    capsys: pytest.CaptureFixture[str], status: int, said: bytes
+) -> None:
+    other = FakeUpstream(answer(status, said))
+    try:
+        assert main(["rollout", "status", "--admin-url", f"http://127.0.0.1:{other.port}"]) == 7
+        assert "no gateway answers at" in capsys.readouterr().err
+    finally:
+        other.close()
+
+
+def test_an_alias_does_not_go_back_where_no_gateway_follows(registry: Registry, tmp_path: Path) -> None:
+    registry.promote("two")
+    words = ["rollout", "rollback", "--registry", str(tmp_path / "registry")]
+    assert main([*words, "--admin-url", "http://127.0.0.1:1"]) == 7
+    assert registry.aliases()["stable"] == "two"

@@ -317,3 +317,19 @@ def test_no_word_and_no_key_of_a_request_is_logged(
     assert facts["upstream_status"] == 400
     assert facts["upstream_error"].startswith("invalid content")
     assert not any(word in str(facts) for word in ("canary", "payroll", "Ann", "abcdef"))
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 500])
+@pytest.mark.parametrize(
+    "shape", ['{"error": {"message": "no %s"}}', '{"detail": "no %s"}', '{"error": "no %s"}']
+)
+def test_no_key_that_an_upstream_repeats_reaches_a_client(
+    both: Start, cloud: FakeUpstream, shape: str, status: int
+) -> None:
+    key = "uk/" + "83fa07c5" * 4
+    gateway = both(upstream={"api_key": key, "headers": {"x-tenant": "tenant-of-a-secret-name"}})
+    for said in (key, f"Bearer {key}", key.replace("/", "\\/"), "tenant-of-a-secret-name"):
+        cloud.script = answer(status, (shape % said).encode())
+        answered = gateway.chat("plan", model="cloud")
+        assert answered.status_code == status and "no " in answered.json()["error"]["message"]
+        assert "83fa07c5" not in answered.text and "of-a-secret" not in answered.text

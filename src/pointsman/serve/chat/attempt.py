@@ -142,6 +142,8 @@ async def _whole_body(
             raise answer.record_broken("invalid")
         context.exchange.hold(len(piece))
         body += piece
+    if response.status >= 400:
+        body = answer.upstream.masked(body)
     value = await context.gateway.read(len(body), _object, body)
     if response.status < 300 and value is None:
         raise answer.record_broken("invalid")

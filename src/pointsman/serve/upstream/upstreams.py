@@ -3,6 +3,7 @@
 Only headers from a list go out. How a target was chosen, and how long a client waits, is decided elsewhere.
 """
 
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -35,7 +36,6 @@ _OPEN_HEADERS = frozenset({b"content-type", b"accept-encoding", b"user-agent"})
 """Of what every request says; anything else there is a key, or the operator's."""
 _MAX_TARGETS = 64
 _SHORTEST_SECRET = 16
-_PLAIN_HEADERS = (b"content-type", b"accept-encoding", b"user-agent")
 _DEFAULT_HOLD_S = 1.0
 _MAX_HOLD_S = 300.0
 
@@ -108,6 +108,7 @@ class Upstream:
 
     Attributes:
         secrets: what no log line and no answer may show of its errors.
+        long_secrets: the words of these that can be told from others.
     """
 
     def __init__(self, name: str, settings: UpstreamSettings, metrics: Metrics, transport: Transport) -> None:
@@ -119,10 +120,18 @@ class Upstream:
         self._headers = own_headers(settings, name)
         self.secrets = [value.decode() for name, value in self._headers if name not in _OPEN_HEADERS]
         own = {name for name, _ in self._headers}
-        self.own_values = [value.decode() for name, value in self._headers if name not in _PLAIN_HEADERS]
+        words = {word for value in self.secrets for word in value.split()}
+        self.long_secrets = {word for word in words if len(word) >= _SHORTEST_SECRET}
         self._forwarded = [name for name in FORWARDED if name not in own]
         self._transport = transport
         self._targets: dict[str, bytes] = {}
+
+    def masked(self, error: bytearray) -> bytearray:
+        """An error's body without the keys that it is sent: some repeat the one that they refuse."""
+        for word in self.long_secrets:
+            for form in (word, json.dumps(word)[1:-1], word.replace("/", "\\/")):
+                error = error.replace(form.encode(), b"***")
+        return error
 
     async def call(
         self,
@@ -265,8 +274,7 @@ class Upstreams:
 
     def secrets(self) -> set[str]:
         """The words of the keys and further headers that they are sent, without short ones."""
-        sent = [value for one in self._by_target.values() for value in one.own_values]
-        return {word for value in sent for word in value.split() if len(word) >= _SHORTEST_SECRET}
+        return {word for one in self._by_target.values() for word in one.long_secrets}
 
     def close(self) -> None:
         """Close both."""

@@ -1,7 +1,9 @@
 """Money of a period: what is counted, when the threshold moves, and what goes where at the cap."""
 
 import json
+import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -217,6 +219,7 @@ def test_a_restart_goes_on_with_the_spending_and_the_threshold(tmp_path: Path, c
         budget.update()
     history.close()
     again = Budget(settings, reopened := History(path), 1, lambda: 0.5, clock)
+    assert again.spent == 30.0
     again.update()
     assert again.spent == budget.spent == 30.0
     assert again.threshold == pytest.approx(budget.threshold, abs=1e-3)
@@ -243,6 +246,28 @@ def test_workers_with_a_file_share_what_is_left_and_without_one_have_equal_parts
     assert (alone.amount, alone.is_used_up) == (5.0, True)
     for history in (one, two, memory):
         history.close()
+
+
+def test_money_counts_while_it_is_stored(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "history.db"
+    history = History(path)
+    budget = Budget(BudgetSettings(amount=5.0), history, 1, lambda: 0.5, clock)
+    history.count(spent=5.0)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    storing = threading.Thread(target=history.store)
+    storing.start()
+    deadline = time.monotonic() + 60
+    while history._sums:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert budget.is_used_up and history.since(0.0, "spent") == 5.0
+    other.execute("COMMIT")
+    storing.join()
+    assert history.waiting("spent") == 0.0
+    assert budget.spent == history.since(0.0, "spent") == 5.0
+    other.close()
+    history.close()
 
 
 def test_a_new_period_begins_with_all_of_its_money(tmp_path: Path, clock: Clock) -> None:

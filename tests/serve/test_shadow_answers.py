@@ -56,7 +56,7 @@ def test_both_are_asked_what_may_be_written_and_their_answers_are_kept(
     assert [b"secret-42" in wire.body for wire in local.seen] == [True, False]
     assert [b"secret-42" in wire.body for wire in cloud.seen] == [False]
     assert "secret-42" not in path.read_text()
-    assert gateway.gateway.history.waiting("shadow_cost") == pytest.approx(ONE_CALL)
+    assert gateway.gateway.history.since(0.0, "shadow_cost") == pytest.approx(ONE_CALL)
 
 
 def test_nothing_is_asked_that_a_rule_keeps_or_money_does_not_allow(

@@ -40,13 +40,17 @@ class Budget:
         self._served = served
         self._clock = clock
         self._updated_s = clock()
-        self._stored = 0.0
+        self._read()
         self.threshold: float | None = None
 
     @property
     def spent(self) -> float:
         """Money of this period so far."""
-        return self._stored + self._history.waiting("spent")
+        # What waits is read first: while it is stored it may count twice, and never not at all.
+        waiting = self._history.waiting("spent")
+        if self._hours is not self._history.hours:
+            self._read()
+        return self._stored + waiting
 
     @property
     def is_used_up(self) -> bool:
@@ -63,12 +67,11 @@ class Budget:
         """Move the threshold; called every few seconds, after the history is stored."""
         now = self._clock()
         start, end = period_of(now, self._settings.period)
-        hours = self._history.hours
-        self._stored = sum(hour["spent"] for at, hour in hours.items() if at >= start // HOUR_S)
+        self._read()
         period = Period(start, end, self.amount, self.spent)
         known = {
             at: Hour(one["routed"], one["paced_calls"], one["paced_cost"], one["spent"] - one["paced_cost"])
-            for at, one in hours.items()
+            for at, one in self._hours.items()
         }
         wanted = paced_threshold(now, period, known, self._history.scores, self._served())
         current = self._last() if self.threshold is None else self.threshold
@@ -77,6 +80,11 @@ class Budget:
         self.threshold = max(self._settings.lowest_threshold, moved)
         self._updated_s = now
         self._history.note_threshold(self.threshold)
+
+    def _read(self) -> None:
+        self._hours = self._history.hours
+        first = period_of(self._clock(), self._settings.period)[0] // HOUR_S
+        self._stored = sum(hour["spent"] for at, hour in self._hours.items() if at >= first)
 
     def _last(self) -> float:
         """The threshold before a restart, or the served one."""

@@ -61,6 +61,7 @@ class History:
         self.path = path
         self._lock, self._storing = threading.Lock(), threading.Lock()
         self._sums: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        self._in_store: Mapping[int, Counter[str]] = {}
         self._scores: Counter[tuple[int, int]] = Counter()
         self._threshold: float | None = None
         self.hours: Hours = {}
@@ -92,9 +93,9 @@ class History:
         self._threshold = threshold
 
     def waiting(self, name: str) -> float:
-        """The sum that is not stored yet."""
+        """The sum that is not in `hours` yet, also while it is being stored."""
         with self._lock:
-            return float(sum(sums[name] for sums in self._sums.values()))
+            return float(sum(sums[name] for sums in (*self._sums.values(), *self._in_store.values())))
 
     def since(self, begin_s: float, name: str) -> float:
         """The sum from a moment on."""
@@ -114,18 +115,22 @@ class History:
     def _store(self) -> None:
         with self._lock:
             sums, self._sums = self._sums, defaultdict(Counter)
+            self._in_store = sums
             scores, self._scores = self._scores, Counter()
         try:
             self._add(sums, scores)
         except BaseException:
             with self._lock:
+                self._in_store = {}
                 for at, counts in sums.items():
                     self._sums[at].update(counts)
                 self._scores.update(scores)
             raise
         names = ("at", *SUMS, _LAST)
         found = self._db.execute(f"SELECT {', '.join(names)} FROM hours").fetchall()
-        self.hours = {at: dict(zip(names[1:], values, strict=True)) for at, *values in found}
+        with self._lock:
+            self._in_store = {}
+            self.hours = {at: dict(zip(names[1:], values, strict=True)) for at, *values in found}
         self.scores = dict(self._db.execute("SELECT bin, SUM(count) FROM scores GROUP BY bin").fetchall())
 
     def recent(self, span_hours: int, count: int) -> list[list[float]]:

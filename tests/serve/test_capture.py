@@ -23,6 +23,7 @@ from pointsman.serve.capture.capture import LineFile
 from pointsman.serve.capture.redaction import REDACTED, Redaction, text_messages
 from pointsman.serve.gateway import build
 from pointsman.serve.observability.history import History
+from pointsman.serve.routing import decoding
 from pointsman.serve.routing.request_text import RequestText
 from pointsman.serve.routing.rules import compile_rules, first_match
 from pointsman.serve.settings import Rule
@@ -167,6 +168,13 @@ def test_a_redaction_that_goes_on_in_the_next_part_leaves_the_chat_out(text: str
         assert kept is None or text not in "".join(kept[0]["content"].split("\n"))
     lines = text_messages([{"role": "user", "content": [{"type": "text", "text": "one"}] * 2}])
     assert lines and redaction.apply(lines) == [{"role": "user", "content": "one\none"}]
+
+
+def test_a_chat_that_stands_for_more_than_can_be_read_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = [{"role": "user", "content": "%61%62%63" * 1000}]
+    assert Redaction([]).apply(said) == said
+    monkeypatch.setattr(decoding, "_MOST_CHARS", 1000)
+    assert Redaction([]).apply(said) is None
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from pointsman.serve.failures import GatewayError
 from pointsman.serve.routing.folding import JOINT
 from pointsman.serve.routing.request_text import RequestText
 from pointsman.serve.routing.rules import compile_rules, first_match
@@ -97,9 +98,14 @@ class Redaction:
             {"content": [{"text": part.replace(REDACTED, _APART)} for part in parts]} for parts in messages
         ]
         request = RequestText({"messages": rest}, frozenset())
+        try:
+            plain = [text.replace(JOINT, "") for text in request.plain]
+        except GatewayError:
+            # It stands for more text than can be read.
+            return True
         if first_match(self._rules, request):
             return True
-        return any(word in text.replace(JOINT, "") for word in words for text in request.plain)
+        return any(word in text for word in words for text in plain)
 
     def _redacted(self, text: str, words: Collection[str]) -> str:
         for word in words:

@@ -1,6 +1,7 @@
 """Pairs of answers: asked behind the chat, of what may be written down, and within a budget."""
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,19 @@ def test_a_model_that_fails_costs_the_pair_and_not_the_row(
     cloud.script = answer()
     # What the shadow met is no client's trouble.
     assert gateway.chat("plan", model="cloud").status_code == 200
+
+
+def test_the_end_of_the_gateway_costs_the_pair_and_not_the_row(
+    shadowing: Callable[..., Running], path: Path, cloud: FakeUpstream
+) -> None:
+    asked = threading.Event()
+    cloud.script = lambda wire: (asked.set(), wire.wait_for_close())[1] and None
+    gateway = shadowing()
+    gateway.chat("plan", model="local")
+    assert asked.wait(60)
+    gateway.loop.call_soon_threadsafe(gateway.service.stop)
+    (row,) = rows(path, 1)
+    assert "answers" not in row and row["messages"] == [{"role": "user", "content": "plan"}]
 
 
 @pytest.mark.parametrize(

@@ -50,11 +50,15 @@ async def _pair(
     gateway = context.gateway
     assert gateway.capture is not None
     kept = await gateway.capture.readable(messages, keys)
-    if kept is not None:
-        local, cloud = await asyncio.gather(_answer(context, "local", kept), _answer(context, "cloud", kept))
-        if local is not None and cloud is not None:
-            facts = {**facts, "answers": {"local": local, "cloud": cloud}}
-    gateway.capture.chat(row, messages if kept is None else kept, facts, keys)
+    try:
+        if kept is not None:
+            asked = [_answer(context, name, kept) for name in ("local", "cloud")]
+            local, cloud = await asyncio.gather(*asked)
+            if local is not None and cloud is not None:
+                facts = {**facts, "answers": {"local": local, "cloud": cloud}}
+    finally:
+        # The end of the gateway costs the pair, and not the row.
+        gateway.capture.chat(row, messages if kept is None else kept, facts, keys)
 
 
 async def _answer(context: ChatContext, name: str, messages: Messages) -> dict[str, Any] | None:

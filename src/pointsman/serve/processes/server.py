@@ -210,6 +210,7 @@ class Service:
         await asyncio.to_thread(gateway.tracing.close)
         for task in gateway.shadows:
             task.cancel()
+        await asyncio.gather(*gateway.shadows, return_exceptions=True)
         if gateway.capture is not None:
             await asyncio.to_thread(gateway.capture.close)
         gateway.tally.tell()

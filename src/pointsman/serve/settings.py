@@ -33,7 +33,7 @@ class ServerSettings(Part):
     port: int = Field(default=8000, ge=0, le=65_535, description="port to listen on; 0 takes a free one")
     hosts: tuple[str, ...] = Field(
         default=(),
-        description="further names by which it is reached without keys, beside `localhost` and addresses",
+        description="without keys: host names to answer to, beside `localhost` and addresses",
     )
     cors_origins: tuple[str, ...] = Field(
         default=(),
@@ -63,7 +63,7 @@ class ServerSettings(Part):
         description="seconds after SIGTERM during which readiness fails but connections are still accepted",
     )
     grace_s: float = Field(
-        default=30.0, ge=0, le=3600, description="then: how long running requests may take to end"
+        default=30.0, ge=0, le=3600, description="seconds after that in which running requests may end"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="JSON lines on stderr"
@@ -105,7 +105,7 @@ class InferenceSettings(Part):
         description="an artifact's directory, or `REGISTRY/<alias>`; default: the shipped router",
     )
     variant: str | None = Field(
-        default=None, description="which of its ONNX files: int8, folded, plain, fp16"
+        default=None, description="which ONNX file of the artifact: int8, folded, plain, fp16"
     )
     threads: int | None = Field(
         default=None,
@@ -127,18 +127,20 @@ class InferenceSettings(Part):
     cache_size: int = Field(
         default=4096, ge=0, description="recent decisions kept, by keyed hash of the text; 0: none"
     )
-    canary_artifact: Path | None = Field(default=None, description="a second artifact")
+    canary_artifact: Path | None = Field(default=None, description="a second artifact, to compare")
     canary_share: Share = Field(
         default=0.0, description="share of the texts that the second artifact decides"
     )
-    shadow: bool = Field(default=False, description="let the second artifact decide too, and only compare")
+    shadow: bool = Field(default=False, description="only count what the second artifact would decide")
 
 
 class Rule(Part):
     """A rule before the model: where every given condition holds, `send` is done. The first match wins."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="shows in the reason and in metrics")
-    send: Literal["local", "cloud", "local-only", "cloud-only"] = Field(description="what to do")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="shown in the reason and in metrics")
+    send: Literal["local", "cloud", "local-only", "cloud-only"] = Field(
+        description="where the request goes; with `-only`, the other upstream never gets it"
+    )
     keywords: tuple[str, ...] = Field(
         default=(), description="any of these words or phrases is in the request's text"
     )
@@ -175,17 +177,17 @@ class RoutingSettings(Part):
 
     cloud_threshold: Share | None = Field(
         default=None,
-        description="p_cloud from which on the cloud answers; alone, it switches the confidence rule off",
+        description="a p_cloud of at least this goes to the cloud; alone, it turns the confidence rule off",
     )
     confidence_threshold: Share | None = Field(
-        default=None, description="what is not the safe target needs this probability"
+        default=None, description="the target that is not the safe one needs a probability of at least this"
     )
     safe_target: Target | None = Field(default=None, description="where doubtful queries go")
     default_target: Target = Field(
         default="local", description="who answers a chat when the classifier fails or has no time"
     )
     embeddings: Target | None = Field(
-        default=None, description="who answers `/v1/embeddings`; its text falls under the same rules"
+        default=None, description="which upstream answers `/v1/embeddings`; the rules read its text, too"
     )
     aliases: dict[str, Literal["auto", "local", "cloud"]] = Field(
         default={}, description="further model names that mean auto, local or cloud"
@@ -198,13 +200,13 @@ class RoutingSettings(Part):
     )
     hedge_after_s: Seconds | None = Field(
         default=None,
-        description="seconds to the first byte, then the fallback is asked as well (hedging); off by default",
+        description="seconds without a first byte, then the fallback is asked as well (hedging); none: off",
     )
     rules: tuple[Rule, ...] = Field(default=(), description="rules before the model, in order")
     budget: BudgetSettings = BudgetSettings()
     background: Literal["local", "cloud", "router"] = Field(
         default="local",
-        description="who answers what a front-end asks on its own: titles, tags, completions, summaries",
+        description="local, cloud or router: for what a front-end asks on its own, such as titles and tags",
     )
     sticky: bool = Field(default=False, description="a conversation stays with the target of its first turn")
     sticky_ttl_s: Seconds = Field(
@@ -214,11 +216,11 @@ class RoutingSettings(Part):
         default=15.0,
         ge=0,
         le=3600,
-        description="seconds of silence, then a stream gets an SSE comment; 0: none",
+        description="seconds of silence after which a stream gets an SSE comment; 0: never",
     )
     show_upstream_errors: bool = Field(
         default=False,
-        description="tell the client, too, how the error of an upstream that failed begins, as the log does",
+        description="the answer has the beginning of an upstream's error, as the log has it",
     )
     stream_decision: Literal["event", "comment", "off"] = Field(
         default="event",
@@ -253,9 +255,9 @@ class LimitSettings(Part):
     header_bytes: Count = Field(default=32 * 2**10, description="all header names and values together")
     header_count: Count = Field(default=100, description="headers of one request")
     header_timeout_s: Seconds = Field(
-        default=10.0, description="a connection that has not sent its headers is closed"
+        default=10.0, description="seconds for the headers; then the connection is closed"
     )
-    body_timeout_s: Seconds = Field(default=30.0, description="a body that has not arrived is answered 408")
+    body_timeout_s: Seconds = Field(default=30.0, description="seconds for the body; then 408")
     batch: Count = Field(default=32, description="texts in one request")
     batch_chars: Count = Field(
         default=131_072, description="characters in the texts of one request, together"
@@ -263,24 +265,24 @@ class LimitSettings(Part):
     answer_bytes: Count = Field(default=64 * 2**20, description="largest answer taken from an upstream")
     memory_bytes: Count = Field(
         default=256 * 2**20,
-        description="bodies and answers of all requests in memory together; the newest gets 503",
+        description="bytes of the bodies and answers of all requests; a request beyond gets 503",
     )
     write_timeout_s: Seconds = Field(
         default=30.0, description="seconds after which a client that reads nothing of its answer is cut off"
     )
     queue: Count = Field(
         default=64,
-        description="texts that may wait for the model; more, or who would wait long, get 503 at once",
+        description="texts that may wait for the model; one more, or one with a long wait, gets 503",
     )
     queue_timeout_ms: float = Field(
-        default=150.0, gt=0, le=60_000, description="then a waiting text gets 503"
+        default=150.0, gt=0, le=60_000, description="milliseconds after which a waiting text gets 503"
     )
     chats: Count = Field(default=2048, description="chats in flight; more get 503 at once")
     deadline_s: Seconds = Field(
         default=300.0, description="one deadline for a whole chat, classification included"
     )
     requests_per_s: float = Field(default=0.0, ge=0, description="per key or address; 0: no limit")
-    burst: Count = Field(default=20, description="requests that a client may save up")
+    burst: Count = Field(default=20, description="requests that a client may send at once")
 
 
 class AuthSettings(Part):
@@ -291,7 +293,7 @@ class AuthSettings(Part):
     admin_keys: tuple[SecretStr, ...] = Field(
         default=(), description="keys for the admin routes and /metrics"
     )
-    admin_keys_file: Path | None = Field(default=None, description="likewise, from a file of hashes")
+    admin_keys_file: Path | None = Field(default=None, description="a file of their hashes")
     by_proxy: bool = Field(
         default=False,
         description="a proxy in front checks every caller: listen beyond loopback without `auth.keys`",

@@ -12,7 +12,7 @@ class UpstreamSettings(Part):
     """One service that speaks OpenAI's protocol, Anthropic's, or both."""
 
     url: str = Field(description="base address up to and with /v1; for Azure the resource's address")
-    model: str | None = Field(default=None, description="the model name it is asked for")
+    model: str | None = Field(default=None, description="model name in requests to it; none: no name")
     api: Literal["openai", "azure", "anthropic", "both"] = Field(
         default="openai",
         description="what it speaks; azure: deployment paths and `api-key`; both: OpenAI's and Anthropic's",
@@ -24,16 +24,16 @@ class UpstreamSettings(Part):
     api_key_env: str | None = Field(default=None, description="the environment variable that holds its key")
     api_key_file: Path | None = Field(default=None, description="the file that holds its key")
     headers: dict[str, SecretStr] = Field(
-        default={}, description="further headers of every request to it, names to values"
+        default={}, description="further headers of every request to it: a table of names and values"
     )
     headers_env: dict[str, str] = Field(
-        default={}, description="likewise, names to the environment variables that hold the values"
+        default={}, description="the same: a table of names and of environment variables with the values"
     )
-    connect_timeout_s: Seconds = Field(default=2.0, description="until the connection stands")
-    first_byte_timeout_s: Seconds = Field(default=60.0, description="until the first byte of the answer")
-    idle_timeout_s: Seconds = Field(default=30.0, description="between two pieces of an answer")
+    connect_timeout_s: Seconds = Field(default=2.0, description="seconds to connect")
+    first_byte_timeout_s: Seconds = Field(default=60.0, description="seconds to the first byte of the answer")
+    idle_timeout_s: Seconds = Field(default=30.0, description="seconds between two pieces of an answer")
     retries: int = Field(
-        default=1, ge=0, le=3, description="further tries after a refused connection, in the budget"
+        default=1, ge=0, le=3, description="retries after a refused connection, within the retry budget"
     )
     breaker_failures: Count = Field(default=5, description="failures in a row that open the circuit breaker")
     breaker_open_s: Seconds = Field(

@@ -69,7 +69,7 @@ class Browser:
         return found["result"].get("value")
 
     def until(self, code: str) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self.run(code):
             assert time.monotonic() < deadline, code
             time.sleep(0.05)
@@ -96,7 +96,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     made = None
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not (port := _port(home)):
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)

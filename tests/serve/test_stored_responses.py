@@ -302,3 +302,31 @@ class TestEmbeddings:
         found = both().http.post("/v1/embeddings", json={"input": "plan"})
         assert (found.status_code, found.json()["error"]["code"]) == (503, "no_upstream")
         assert not cloud.seen
+
+
+@pytest.mark.parametrize(
+    ("private", "headers"),
+    [
+        ("payroll", {"x-pointsman-session": "mine"}),
+        ("my review", {"x-pointsman-session": "mine", "x-pointsman-tags": "hr"}),
+        ("my review", {"x-pointsman-tags": "hr"}),
+        ("my review", {"x-pointsman-policy": "local-only"}),
+    ],
+)
+def test_a_private_conversation_stays_local_on_routes_that_ask_no_router(
+    both: Start, local: FakeUpstream, cloud: FakeUpstream, private: str, headers: dict[str, str]
+) -> None:
+    local.script = answer(body=b'{"id": "conv_1", "object": "conversation"}')
+    rules = [*PRIVATE, {"name": "hr", "send": "local-only", "tag": "hr"}]
+    gateway = both(routing={"rules": rules, "sticky": True, "embeddings": "cloud"})
+    assert gateway.chat(private, headers=headers).headers["x-pointsman-target"] == "local"
+    session = {name: value for name, value in headers.items() if "session" in name}
+    said = "go on" if session else private
+    items = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": said}]}]
+    made = gateway.http.post("/v1/conversations", json={"items": items}, headers=session)
+    assert (made.status_code, made.json()["id"]) == (200, "conv_local_conv_1")
+    path = "/v1/conversations/conv_cloud_1/items"
+    assert gateway.http.post(path, json={"items": items}, headers=session).status_code == 403
+    assert gateway.http.post("/v1/embeddings", json={"input": said}, headers=session).status_code == 403
+    assert not cloud.seen
+    assert gateway.http.post("/v1/embeddings", json={"input": "another text"}).status_code == 200

@@ -13,7 +13,15 @@ from pointsman.serve.chat import dialects
 from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.chat.dialects import Dialect
 from pointsman.serve.chat.fallback import begin, no_upstream
-from pointsman.serve.chat.plan import FOLLOW_UP, Plan, check_parameters, parse_model, plan_chat, policy_hint
+from pointsman.serve.chat.plan import (
+    FOLLOW_UP,
+    Plan,
+    check_parameters,
+    parse_model,
+    plan_chat,
+    policy_hint,
+    stays_local,
+)
 from pointsman.serve.chat.record import capture_chat
 from pointsman.serve.chat.relay import keep_alive, last_word, relay
 from pointsman.serve.chat.response_ids import maker_of, plain_id
@@ -102,12 +110,15 @@ async def embeddings(gateway: Gateway, exchange: Exchange) -> None:
 
 
 async def _bound_to(gateway: Gateway, exchange: Exchange, payload: dict[str, Any]) -> set[str]:
-    """The targets that a header or a rule binds a request to; with two of them it can go nowhere."""
+    """The targets that header, rule or conversation bind a request to; with two it can go nowhere."""
     # The query, what the path names, and the model of embeddings go to the upstream, too.
     further = [payload.get("data"), payload.get("model"), exchange.query(), exchange.params]
     read = {**payload, "data": further}
     rule, hint = await gateway.matching_rule(exchange, read), policy_hint(exchange)
     sends = [hint, *([rule.send] if rule is not None else [])]
+    said = {"input": payload.get("items", payload.get("input"))}
+    if await gateway.read(exchange.held_bytes, stays_local, gateway, exchange, said):
+        sends.append("local-only")
     return {send.partition("-")[0] for send in sends if send.endswith("-only")}
 
 

@@ -152,6 +152,14 @@ def _conversation(
     return key, gateway.sticky.get(key)
 
 
+def stays_local(gateway: Gateway, exchange: Exchange, payload: Mapping[str, Any]) -> bool:
+    """Whether an earlier turn keeps this conversation local, on the routes that ask no router."""
+    if not (list(exchange.header_values(b"x-pointsman-session")) or messages_of(payload)):
+        return False
+    _, stay = _conversation(gateway, exchange, payload)
+    return stay is not None and stay.is_bound and (stay.is_private or policy_hint(exchange) == "auto")
+
+
 def _bound_plan(rule: Rule | None, stay: Stay | None, wish: str | None) -> Plan | None:
     """What settles a chat before the model: privacy, then the client's wish, then a rule."""
     if rule is not None and rule.send == "local-only":

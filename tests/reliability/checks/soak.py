@@ -82,6 +82,8 @@ async def hostile_clients(front: Front, draw: random.Random) -> None:
 async def mixture(bench: Bench) -> Finding:
     """Half its capacity in good and bad requests, upstreams that fail in ten ways, hostile clients beside."""
     seconds = bench.pick(12.0, 48.0, 1_800.0)
+    # The threads' pools of a dozen seconds are still filling when its first third is over.
+    most_percent = bench.pick(10.0, 3.0, 3.0)
     draw = bench.random("I2")
     capacity = await bench.measured_capacity()
     upstream = {"breaker_failures": NEVER_OPEN, "first_byte_timeout_s": 0.3, "idle_timeout_s": 0.3}
@@ -135,7 +137,9 @@ async def mixture(bench: Bench) -> Finding:
             none("no whole answer", outcomes[DROPPED] + outcomes[REFUSED], n),
             none("statuses that are not declared", strange - outcomes[DROPPED] - outcomes[REFUSED], n),
             at_most("growth after the warm-up", growth, 15.0, "MiB", n),
-            at_most("the same, of what it was", 100 * growth / statistics.median(kept[:3]), 3.0, "%", n),
+            at_most(
+                "the same, of what it was", 100 * growth / statistics.median(kept[:3]), most_percent, "%", n
+            ),
             at_most("descriptors left over", files_over, 2),
             at_most("threads left over", threads_over, 2),
             every("nothing in flight", is_quiet, 1),

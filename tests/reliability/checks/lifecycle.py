@@ -229,7 +229,7 @@ async def bad_reload(bench: Bench) -> Finding:
 )
 async def good_reload(bench: Bench) -> Finding:
     """Swaps between an artifact and its mirror image, whose p_cloud is one minus the other's."""
-    n = bench.pick(6, 40, 200)
+    n, most_percent = bench.pick((12, 10.0), (60, 5.0), (200, 5.0))
     mixed = answered = failed = swapped = 0
     folder = Path(tempfile.mkdtemp(prefix="pointsman-harness-"))
     plain, mirror = pair(folder)
@@ -275,14 +275,14 @@ async def good_reload(bench: Bench) -> Finding:
         over.set()
         await asyncio.gather(*tasks)
     shutil.rmtree(folder)
-    settled = memory[min(3, n - 1) : n // 2 + 1]
-    growth = 100 * (max(memory[-3:]) / max(settled) - 1)
+    # The allocator's pools grow over some thirty swaps, then stay. A model that each swap kept would add 5 %.
+    growth = 100 * (max(memory[3 * n // 4 :]) / max(memory[n // 2 : 3 * n // 4]) - 1)
     return Finding(
         (
             every("swaps", swapped, n),
             none("answers of no one version", mixed, answered),
             none("failed requests", failed, answered + failed),
-            at_most("memory, end over the middle", growth, 5.0, "%", n),
+            at_most("memory, last quarter over the third", growth, most_percent, "%", n),
         )
     )
 

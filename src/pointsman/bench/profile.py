@@ -12,6 +12,8 @@ import numpy as np
 import onnxruntime as ort
 
 from pointsman.artifact.store import Artifact
+from pointsman.runtime.router import has_to_be_optimized
+from pointsman.runtime.session import session_options
 
 RUNS = 15
 WARMUPS = 3
@@ -37,11 +39,8 @@ def _shape(artifact: Artifact, batch: int, length: int) -> dict[str, Any]:
     ids = np.full((batch, length), 7, np.int64)
     known = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
     with TemporaryDirectory(prefix="pointsman-profile-") as folder:
-        options = ort.SessionOptions()
+        options = session_options(has_to_be_optimized(manifest, manifest.default_variant))
         options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "run")
-        options.intra_op_num_threads, options.log_severity_level = 1, 3
-        if (manifest.model_type, manifest.default_variant) == ("mobilebert", "int8"):
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         file = str(artifact.path / manifest.variants[manifest.default_variant])
         session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         feed = {item.name: known.get(item.name, np.zeros_like(ids)) for item in session.get_inputs()}

@@ -76,8 +76,7 @@ class Router:
             raise SettingsError(f"variant {variant!r}: {opened.path} has {sorted(manifest.variants)}.")
         encoder = TextEncoder(opened.read(TOKENIZER), _limits(manifest, settings), manifest.scripts)
         config = session or SessionConfig(threads=settings.threads)
-        # MobileBERT's int8 file is this project's own, node by node: there is nothing left to fuse in it.
-        optimize = (manifest.model_type, variant) != ("mobilebert", "int8")
+        optimize = has_to_be_optimized(manifest, variant)
         running = Session(opened.read_blocks(manifest.variants[variant]), config, optimize=optimize)
         return cls(opened, running, encoder, policy or effective_policy(manifest.policy, settings), variant)
 
@@ -169,6 +168,14 @@ class Router:
             tokens=len(encoding.ids),
             truncated=encoding.truncated,
         )
+
+
+def has_to_be_optimized(manifest: Manifest, variant: str) -> bool:
+    """Whether ONNX Runtime shall rewrite a variant's graph when it opens it.
+
+    MobileBERT's int8 file is this project's own, node by node: there is nothing left to fuse in it.
+    """
+    return (manifest.model_type, variant) != ("mobilebert", "int8")
 
 
 def effective_policy(shipped: Policy, settings: Settings) -> Policy:

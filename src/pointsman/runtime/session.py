@@ -122,7 +122,7 @@ class Session:
         wanted = resolve_providers(config)
         on_cpu = all(name == CPU for name, _ in wanted)
         self.threads = (config.threads or available_threads()) if on_cpu else 1
-        self._session = _opened(model, wanted, _options(optimize))
+        self._session = _opened(model, wanted, session_options(optimize))
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         if (missing := {name for name, _ in wanted} - {*self.providers}) and not config.allow_cpu_fallback:
             raise RuntimeUnavailableError(
@@ -176,7 +176,8 @@ class Session:
         return logits
 
 
-def _options(optimize: bool) -> ort.SessionOptions:
+def session_options(optimize: bool) -> ort.SessionOptions:
+    """How every run of a router is set up: one thread, and the graph rewritten by ONNX Runtime or not."""
     options = ort.SessionOptions()
     # The scheduler runs batches side by side; threads inside one run would wait for each other.
     options.intra_op_num_threads = 1

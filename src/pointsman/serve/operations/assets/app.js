@@ -164,7 +164,7 @@ for (const id of ["volume", "cloud-price", "local-price"]) {
   $(id).addEventListener("input", () => { $(id).dataset.typed = "yes"; showThreshold(); });
 }
 
-// Fields that nobody has typed into follow what was seen: the last thirty days, or less where less is known.
+// An untouched field shows what was measured: over the last 30 days, or over fewer where fewer are known.
 function fillPrices(live) {
   const sum = totals(live.days.slice(-30), live.columns);
   const first = live.hours.concat(live.days).reduce((at, row) => Math.min(at, row[0]), Infinity);

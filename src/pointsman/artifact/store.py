@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -206,25 +206,38 @@ def seal(stage: Path, target: Path, manifest: Manifest) -> Artifact:
     return Artifact(target, complete)
 
 
+def create(target: Path, manifest: Manifest, fill: Callable[[Path], None]) -> Artifact:
+    """Write the artifact at `target` whole or not at all; `fill` writes every file but the manifest.
+
+    Raises:
+        OutputExistsError: `target` is taken.
+        ArtifactError: the disk refused.
+    """
+    with staged(target) as stage:
+        try:
+            fill(stage)
+        except OSError as error:
+            raise ArtifactError(
+                f"cannot write {target}: {error.strerror or error}. Nothing was left behind."
+            ) from error
+        return seal(stage, target, manifest)
+
+
 def copy_artifact(artifact: Artifact, target: Path) -> Artifact:
-    """Copy a whole artifact to `target`, verified on the way; written as `seal` writes.
+    """Copy a whole artifact to `target`, verified on the way.
 
     Raises:
         IntegrityError: a file is not what the manifest says; nothing is written.
         OutputExistsError: `target` is taken.
         ArtifactError: the disk refused.
     """
-    with staged(target) as stage:
+
+    def fill(stage: Path) -> None:
         for name in artifact.manifest.files:
-            data = artifact.read(name)
-            try:
-                (stage / name).parent.mkdir(parents=True, exist_ok=True)
-                (stage / name).write_bytes(data)
-            except OSError as error:
-                raise ArtifactError(
-                    f"cannot write {target}: {error.strerror}. Nothing was left behind."
-                ) from None
-        return seal(stage, target, artifact.manifest)
+            (stage / name).parent.mkdir(parents=True, exist_ok=True)
+            (stage / name).write_bytes(artifact.read(name))
+
+    return create(target, artifact.manifest, fill)
 
 
 def rewrite_manifest(artifact: Artifact, target: Path, manifest: Manifest) -> Artifact:

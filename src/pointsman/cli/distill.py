@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pointsman.artifact.address import checkpoint_at
 from pointsman.cli.data_flags import add_data_flags, columns_of
-from pointsman.cli.parsing import whole
+from pointsman.cli.parsing import add_threads
 from pointsman.progress import tell
 
 NAME = "distill"
@@ -45,12 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="more sentence encoders for the recipe's experts: directories or hub names",
     )
     parser.add_argument("--cache", type=Path, help="directory of teacher outputs (default: OUTPUT/cache)")
-    parser.add_argument("--threads", type=whole(1), help="threads (default: all processors)")
+    add_threads(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, or go on training."""
-    from pointsman.runtime.session import available_threads
     from pointsman.train.distill import distill
     from pointsman.train.recipe import load_recipe
 
@@ -59,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         args.data,
         args.output,
         base=args.base and args.base.as_posix(),
-        threads=args.threads or available_threads(),
+        threads=args.threads,
         progress=tell,
         teacher=args.teacher,
         columns=columns_of(args),

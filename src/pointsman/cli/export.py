@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pointsman.artifact.address import checkpoint_at
 from pointsman.cli.deprecated import add_renamed_flag
-from pointsman.cli.parsing import whole
+from pointsman.cli.parsing import add_threads
 from pointsman.convert.options import FULL_LIMIT, SAFE_LIMIT, ExportOptions, Shape
 from pointsman.errors import SettingsError
 from pointsman.labels import TARGETS
@@ -27,6 +27,18 @@ from pointsman.progress import tell
 NAME = "export"
 HELP = "turn a trained checkpoint into a verified ONNX router"
 
+_SWITCHES = {
+    "--no-optimize": "leave out the folded float32 file",
+    "--no-quantize": "leave out the int8 file",
+    "--no-validate": "prove nothing; the manifest will say so",
+    "--no-benchmark": "do not measure which variant is fastest here",
+    "--no-plain": "leave out the plain file",
+    "--fp16": "write a float16 file for GPUs, too",
+    "--slim": "keep only the variant that a router runs",
+    "--full-range": "int8 weights up to 127 instead of 63: finer, but saturates on processors with AVX2 and "
+    "no VNNI",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
@@ -34,29 +46,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, help="directory of the artifact (default: CHECKPOINT-onnx)")
     parser.add_argument("--opset", type=int, default=18, help="opset of the plain file, 14..23 (default: 18)")
     parser.add_argument("--max-length", type=int, default=128, help="tokens of a text at most (default: 128)")
-    parser.add_argument("--fixed-shape", metavar="BxS", help="one fixed shape for the plain file, as 1x128")
-    parser.add_argument("--no-optimize", action="store_true", help="leave out the folded float32 file")
-    parser.add_argument("--no-quantize", action="store_true", help="leave out the int8 file")
-    parser.add_argument("--no-validate", action="store_true", help="prove nothing; the manifest will say so")
     parser.add_argument(
-        "--no-benchmark", action="store_true", help="do not measure which variant is fastest here"
+        "--fixed-shape",
+        type=parse_shape,
+        default=Shape(),
+        metavar="BxS",
+        help="one fixed shape of the plain file, 1x128",
     )
-    parser.add_argument("--no-plain", action="store_true", help="leave out the plain file")
-    parser.add_argument("--fp16", action="store_true", help="write a float16 file for GPUs, too")
-    parser.add_argument("--slim", action="store_true", help="keep only the variant that a router runs")
+    for name, words in _SWITCHES.items():
+        parser.add_argument(name, action="store_true", help=words)
     add_renamed_flag(
         parser, "--int8-queries", "--calibration", type=Path, help="file of queries that set the int8 ranges"
     )
     parser.add_argument("--queries", type=Path, help="JSONL of queries to prove parity on")
     parser.add_argument(
-        "--full-range",
-        action="store_true",
-        help="int8 weights up to 127 instead of 63: finer, but saturates on processors with AVX2 and no VNNI",
+        "--labels",
+        metavar="NAME=local,NAME=cloud",
+        type=parse_labels,
+        default={},
+        help="which of the checkpoint's labels means what",
     )
-    parser.add_argument(
-        "--labels", metavar="NAME=local,NAME=cloud", help="which of the checkpoint's labels means what"
-    )
-    parser.add_argument("--threads", type=whole(1), help="threads (default: all processors)")
+    add_threads(parser)
     parser.add_argument("--name", help="name of the artifact (default: the checkpoint's directory)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -64,12 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export."""
     from pointsman.convert.build import export
-    from pointsman.runtime.session import available_threads
 
     options = ExportOptions(
         opset=args.opset,
         max_tokens=args.max_length,
-        shape=parse_shape(args.fixed_shape),
+        shape=args.fixed_shape,
         fold=not args.no_optimize,
         quantize=not args.no_quantize,
         half=args.fp16,
@@ -80,9 +89,9 @@ def run(args: argparse.Namespace) -> int:
         weight_limit=FULL_LIMIT if args.full_range else SAFE_LIMIT,
         calibration_file=args.int8_queries,
         queries_file=args.queries,
-        threads=args.threads or available_threads(),
+        threads=args.threads,
         name=args.name,
-        labels=parse_labels(args.labels),
+        labels=args.labels,
     )
     checkpoint, given = checkpoint_at(args.checkpoint).resolve(), args.checkpoint.resolve()
     output = args.output or given.with_name(f"{given.name}-onnx")
@@ -96,14 +105,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def parse_labels(text: str | None) -> dict[str, str]:
-    """`weak=local,strong=cloud` to a table; None to an empty one.
+def parse_labels(text: str) -> dict[str, str]:
+    """`weak=local,strong=cloud` to a table.
 
     Raises:
         SettingsError: not two names, one for each target.
     """
-    if text is None:
-        return {}
     pairs = [part.rpartition("=") for part in text.split(",")]
     names = {name.strip(): target.strip().lower() for name, _, target in pairs if name.strip()}
     if len(pairs) != len(TARGETS) or sorted(names.values()) != sorted(TARGETS):
@@ -111,14 +118,12 @@ def parse_labels(text: str | None) -> dict[str, str]:
     return names
 
 
-def parse_shape(text: str | None) -> Shape:
-    """`BxS` to a shape; None to dynamic axes.
+def parse_shape(text: str) -> Shape:
+    """`BxS` to a shape.
 
     Raises:
         SettingsError: not two whole numbers of at least 1 with an x between.
     """
-    if text is None:
-        return Shape()
     batch, _, sequence = text.lower().partition("x")
     if not (batch.isdecimal() and sequence.isdecimal() and int(batch) and int(sequence)):
         raise SettingsError(f"--fixed-shape: expected BATCHxTOKENS such as 1x128, found {text!r}.")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pointsman.artifact.address import DEFAULT_ROUTER, checkpoint_at
-from pointsman.cli.parsing import whole
+from pointsman.cli.parsing import add_threads, whole
 from pointsman.errors import SettingsError
 from pointsman.progress import tell
 
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--texts", type=whole(0), default=3000, help="unscored texts to learn from (default: 3000)"
     )
-    parser.add_argument("--threads", type=whole(1), help="threads (default: all processors)")
+    add_threads(parser)
     parser.add_argument("--seed", type=whole(0), default=0, help="of every random draw (default: 0)")
     parser.add_argument("--json", action="store_true", help="the result as JSON")
 
@@ -54,7 +54,6 @@ def run(args: argparse.Namespace) -> int:
     """Fit, and say what came of it."""
     from pointsman.fit.report import render_report
     from pointsman.fit.run import FitPlan, fit
-    from pointsman.runtime.session import available_threads
 
     if not (args.base / "config.json").is_file():
         raise SettingsError(
@@ -69,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         args.group,
         args.accept_agreement,
         args.texts,
-        args.threads or available_threads(),
+        args.threads,
         args.seed,
     )
     fitted = fit(plan, tell)

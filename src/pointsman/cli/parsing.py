@@ -60,6 +60,20 @@ def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     return read
 
 
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Declare `--threads`: at least 1, by default as many as the process has processors."""
+    # A default that is text is read only by the command that runs, as if it had been written.
+    parser.add_argument("--threads", type=_threads, default="all", help="threads (default: all processors)")
+
+
+def _threads(text: str) -> int:
+    if text != "all":
+        return whole(1)(text)
+    from pointsman.runtime.session import available_threads
+
+    return available_threads()
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """Which known word was probably meant, as the end of a sentence; empty where none is near."""
     near = difflib.get_close_matches(word, known, n=1)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pointsman.artifact.address import checkpoint_at
 from pointsman.cli.data_flags import add_data_flags, columns_of
-from pointsman.cli.parsing import whole
+from pointsman.cli.parsing import add_threads, whole
 from pointsman.progress import tell
 
 NAME = "train"
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=whole(0), default=0, help="of every random draw (default: 0)")
     parser.add_argument("--no-balance", action="store_true", help="do not repeat rows of the rarer class")
-    parser.add_argument("--threads", type=whole(1), help="threads (default: all processors)")
+    add_threads(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,7 +58,6 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from pointsman.errors import SettingsError
-    from pointsman.runtime.session import available_threads
     from pointsman.train.finetune import SCHEDULE, Plan, finetune
 
     if not 0.05 <= args.validation_share <= 0.5:
@@ -87,5 +86,5 @@ def run(args: argparse.Namespace) -> int:
         schedule=replace(SCHEDULE, **{k: v for k, v in given.items() if v is not None}),
     )
 
-    print(finetune(plan, threads=args.threads or available_threads(), progress=tell))
+    print(finetune(plan, threads=args.threads, progress=tell))
     return 0

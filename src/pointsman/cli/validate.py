@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from pointsman.artifact.address import checkpoint_at
-from pointsman.cli.parsing import whole
+from pointsman.cli.parsing import add_threads
 from pointsman.progress import tell
 
 NAME = "validate"
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the checkpoint's directory, or default-router",
     )
     parser.add_argument("--queries", type=Path, help="JSONL of queries (default: the project's own)")
-    parser.add_argument("--threads", type=whole(1), help="threads (default: all processors)")
+    add_threads(parser)
     parser.add_argument("--json", action="store_true", help="print the comparisons as JSON")
 
 
@@ -36,13 +36,12 @@ def run(args: argparse.Namespace) -> int:
     from pointsman.artifact.address import open_artifact
     from pointsman.convert.validation import validate
     from pointsman.evaluation.parity import require, sentence
-    from pointsman.runtime.session import available_threads
 
     comparisons = validate(
         open_artifact(args.artifact),
         args.reference,
         queries_file=args.queries,
-        threads=args.threads or available_threads(),
+        threads=args.threads,
         progress=tell,
     )
     if args.json:

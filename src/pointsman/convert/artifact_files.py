@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,14 @@ import onnx
 
 from pointsman.artifact.layout import CARD, CONFIG, PARITY_REPORT, TOKENIZER, VARIANTS
 from pointsman.artifact.manifest import Manifest
-from pointsman.artifact.store import Artifact, seal, staged
-from pointsman.convert.candidates import Candidate
+from pointsman.artifact.store import Artifact, create
+from pointsman.convert.candidate import Candidate
 from pointsman.convert.card import model_card
 from pointsman.convert.checkpoint import Checkpoint
 from pointsman.convert.default_variant import choose_default
 from pointsman.convert.inputs import ExportInputs
 from pointsman.convert.tokenizer import artifact_tokenizer
 from pointsman.datasets.duplicates import SKETCH
-from pointsman.errors import ArtifactError
 from pointsman.evaluation.parity import Comparison
 from pointsman.policy import Policy
 
@@ -63,12 +63,10 @@ def write_artifact(
         models = {default: models[default]}
     reports = {variant: comparison.to_dict() for variant, comparison in comparisons.items()}
     manifest = _manifest(inputs, models, default, conversion, reports)
-    with staged(output) as stage:
-        try:
-            _write_files(stage, inputs.checkpoint, models, reports, manifest)
-        except OSError as error:
-            raise ArtifactError(f"cannot write beside {output}: {error.strerror}.") from error
-        artifact = seal(stage, output, manifest)
+    files = partial(
+        _write_files, checkpoint=inputs.checkpoint, models=models, reports=reports, manifest=manifest
+    )
+    artifact = create(output, manifest, files)
     inputs.progress(f"artifact: {output} (default variant: {default})")
     return artifact
 

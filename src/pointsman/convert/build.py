@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pointsman.artifact.store import Artifact, refuse_existing
 from pointsman.convert.artifact_files import write_artifact
-from pointsman.convert.candidates import TorchSide, fold_candidate, int8_candidate
+from pointsman.convert.candidates import make_candidates
 from pointsman.convert.inputs import read_inputs
 from pointsman.convert.options import ExportOptions
 from pointsman.convert.validation import judge
@@ -34,13 +34,6 @@ def export(checkpoint_path: Path, output: Path, options: ExportOptions, progress
     """
     refuse_existing(output)
     inputs = read_inputs(checkpoint_path, options, progress)
-    folded, fold = fold_candidate(inputs)
-    by_torch = TorchSide(None, (), None)
-    if options.plain or options.validate or options.half or folded is None:
-        # torch itself is imported only where something asks for it.
-        from pointsman.convert.torch_candidates import torch_side
-
-        by_torch = torch_side(inputs, is_folded=folded is not None)
-    made = (fold, *by_torch.candidates, *int8_candidate(inputs, folded, by_torch.plain))
-    judged, comparisons = judge(inputs, made, by_torch.reference) if by_torch.reference else (made, {})
+    candidates, reference = make_candidates(inputs)
+    judged, comparisons = judge(inputs, candidates, reference) if reference else (candidates, {})
     return Exported(write_artifact(inputs, judged, comparisons, output), comparisons)

@@ -1,61 +1,34 @@
-"""The graphs that an export may publish; each comes with the record of how it was made, or of why not."""
+"""The graphs that an export may publish: of the algebra here, of torch's exporter in `torch_candidates`."""
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, replace
 
-import onnx
-
+from pointsman.convert.candidate import Candidate
 from pointsman.convert.emit import FloatProducts, emit
 from pointsman.convert.fold import FoldedMobileBert, fold
 from pointsman.convert.inputs import ExportInputs
 from pointsman.convert.mobilebert import MobileBertConfig, mobilebert_from_weights
 from pointsman.convert.quantize import QuantizationReport, quantize
-from pointsman.convert.static_int8 import quantize_static
-from pointsman.errors import ConversionError, PointsmanError, UnsupportedModelError
+from pointsman.errors import UnsupportedModelError
 from pointsman.evaluation.parity import Reference
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One graph that may be published, or the reason why there is none.
+def make_candidates(inputs: ExportInputs) -> tuple[tuple[Candidate, ...], Reference | None]:
+    """Every graph that the options ask for, and the checkpoint's answers to judge them by, if they do."""
+    options = inputs.options
+    folded, fold = _folded(inputs)
+    by_torch: list[Candidate] = []
+    reference = None
+    if options.plain or options.validate or options.half or folded is None:
+        # torch itself is imported only where something asks for it.
+        from pointsman.convert.torch_candidates import torch_candidates
 
-    Attributes:
-        variant: its name in the artifact: plain, folded, int8 or fp16.
-        part: the key of its record in the manifest's `conversion`.
-        record: how it was made; `refused` says why there is no graph.
-        model: the graph; None where there is none to publish.
-        must_hold: a failed gate ends the export; otherwise this variant alone is left out.
-    """
-
-    variant: str
-    part: str
-    record: Mapping[str, Any]
-    model: onnx.ModelProto | None = None
-    must_hold: bool = False
-
-    def refused(self, reasons: Iterable[str]) -> "Candidate":
-        """The same without its graph, with the reasons on record."""
-        return replace(self, model=None, record={**self.record, "refused": "; ".join(reasons)})
+        by_torch, reference = torch_candidates(inputs, is_folded=folded is not None)
+    int8 = [_int8(inputs, folded)] if options.quantize and folded is not None else []
+    return (fold, *by_torch, *int8), reference
 
 
-@dataclass(frozen=True, slots=True)
-class TorchSide:
-    """What only torch can make.
-
-    Attributes:
-        plain: the graph by torch's exporter; None where nothing asks for it.
-        candidates: that graph, and what is made of it.
-        reference: the checkpoint's answers; None without validation.
-    """
-
-    plain: onnx.ModelProto | None
-    candidates: tuple[Candidate, ...]
-    reference: Reference | None
-
-
-def fold_candidate(inputs: ExportInputs) -> tuple[FoldedMobileBert | None, Candidate]:
+def _folded(inputs: ExportInputs) -> tuple[FoldedMobileBert | None, Candidate]:
     """Fold a MobileBERT; None, with the reason on record, where that cannot be done."""
     checkpoint, options = inputs.checkpoint, inputs.options
     candidate = Candidate("folded", "fold", {}, must_hold=True)
@@ -81,44 +54,17 @@ def fold_candidate(inputs: ExportInputs) -> tuple[FoldedMobileBert | None, Candi
     return folded, replace(candidate, record=record, model=model if options.fold else None)
 
 
-def int8_candidate(
-    inputs: ExportInputs, folded: FoldedMobileBert | None, plain: onnx.ModelProto | None
-) -> list[Candidate]:
-    """The int8 file, of the folded network or else of the plain graph; none where it is not asked for."""
-    if not inputs.options.quantize:
-        return []
-    settings: Any = {
-        "cloud_index": inputs.checkpoint.labels.cloud_index,
-        "weight_limit": inputs.options.weight_limit,
-        "threads": inputs.options.threads,
-    }
-    if folded is not None:
-        model, report = quantize(folded, inputs.proof.calibration_tokens, **settings)
-        inputs.progress(_int8_in_words(report))
-        return [Candidate("int8", "int8", asdict(report), model)]
-    if plain is None:
-        return []
-    candidate = _static_int8(inputs, plain, settings)
-    inputs.progress("int8: " + ", ".join(f"{k} {v}" for k, v in candidate.record.items()))
-    return [candidate]
-
-
-def _static_int8(inputs: ExportInputs, plain: onnx.ModelProto, settings: Any) -> Candidate:
-    """Int8 for another architecture; what was done, or the reason why there is none."""
-    from pointsman.convert.optimize import fuse
-
-    candidate = Candidate("int8", "int8", {})
-    try:
-        graph = fuse(plain, inputs.checkpoint.heads, inputs.checkpoint.hidden_size, split=True).model
-    except ConversionError:
-        graph = plain
-    try:
-        made = quantize_static(graph, inputs.proof.calibration_tokens, **settings)
-    except (PointsmanError, RuntimeError, ValueError) as error:
-        return candidate.refused([f"the graph cannot be rewritten: {error}"])
-    if made is None:
-        return candidate.refused(["the graph has no product of activations with a constant weight"])
-    return replace(candidate, record=asdict(made[1]), model=made[0])
+def _int8(inputs: ExportInputs, folded: FoldedMobileBert) -> Candidate:
+    """The int8 file of the folded network."""
+    model, report = quantize(
+        folded,
+        inputs.proof.calibration_tokens,
+        cloud_index=inputs.checkpoint.labels.cloud_index,
+        weight_limit=inputs.options.weight_limit,
+        threads=inputs.options.threads,
+    )
+    inputs.progress(_int8_in_words(report))
+    return Candidate("int8", "int8", asdict(report), model)
 
 
 def _int8_in_words(report: QuantizationReport) -> str:

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from pointsman.artifact.store import Artifact
-from pointsman.convert.candidates import Candidate
+from pointsman.convert.candidate import Candidate
 from pointsman.convert.checkpoint import read_checkpoint
 from pointsman.convert.inputs import ExportInputs, proof_texts
 from pointsman.convert.options import ExportOptions
@@ -40,22 +42,30 @@ def judge(
     judged, comparisons = [], {}
     for candidate in candidates:
         if candidate.model is not None:
-            model, variant = candidate.model.SerializeToString(), candidate.variant
-            found = comparisons[variant] = prove(variant, model, reference, inputs.options.threads)
-            inputs.progress(f"parity: {variant} {sentence(found.to_dict())}")
-            if not (found.passed or candidate.must_hold):
-                reasons = [*found.failures, *_explanation(candidate.record)]
-                candidate = candidate.refused(reasons)
-                inputs.progress(f"{variant}: left out: {'; '.join(reasons)}")
+            candidate, comparisons[candidate.variant] = _judged(inputs, candidate, candidate.model, reference)
         judged.append(candidate)
+    told = [words for c in judged for words in _explanation(c.record)[:1]][:1]
+    if "folded" in comparisons and not comparisons["folded"].passed:
+        told.append("--no-optimize leaves out the folded file")
     try:
         require({c.variant: comparisons[c.variant] for c in judged if c.model is not None})
     except ParityError as error:
-        told = [words for c in judged for words in _explanation(c.record)[:1]][:1]
-        if "folded" in comparisons and not comparisons["folded"].passed:
-            told.append("--no-optimize leaves out the folded file")
         raise ParityError("; ".join([str(error), *told])) from None
     return tuple(judged), comparisons
+
+
+def _judged(
+    inputs: ExportInputs, candidate: Candidate, model: onnx.ModelProto, reference: Reference
+) -> tuple[Candidate, Comparison]:
+    """One candidate by the gate of its kind: as it may be published, and the comparison."""
+    variant = candidate.variant
+    found = prove(variant, model.SerializeToString(), reference, inputs.options.threads)
+    inputs.progress(f"parity: {variant} {sentence(found.to_dict())}")
+    if found.passed or candidate.must_hold:
+        return candidate, found
+    reasons = [*found.failures, *_explanation(candidate.record)]
+    inputs.progress(f"{variant}: left out: {'; '.join(reasons)}")
+    return candidate.refused(reasons), found
 
 
 def prove(variant: str, model: bytes, reference: Reference, threads: int) -> Comparison:

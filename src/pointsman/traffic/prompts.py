@@ -8,7 +8,10 @@ from typing import Any
 
 from pointsman.traffic.endpoint import Messages
 
-_VERDICT = re.compile(r"[*_`#\s]*verdict\s*:\s*[*_`]*(A|B|TIE|CORRECT|INCORRECT)[*_`.\s]*", re.IGNORECASE)
+_VERDICT = re.compile(
+    r"[*_`#>\s]*verdict[*_`]*\s*[:\uff1a][*_`\s]*(A|B|TIE|CORRECT|INCORRECT)[*_`.\s]*", re.IGNORECASE
+)
+_FENCE = re.compile(r"\s*(?:```|~~~)\w*\s*")
 _AGAIN = "Your reply does not end with the verdict line. Reply with that line alone."
 
 PAIRWISE, REFERENCE = "pairwise", "reference"
@@ -48,11 +51,14 @@ class Prompt:
         ]
 
     def verdict(self, reply: str) -> str | None:
-        """The verdict in the last line of a reply; None where that is no verdict of this mode."""
-        lines = reply.strip().splitlines()
-        found = _VERDICT.fullmatch(lines[-1]) if lines else None
-        verdict = found[1].upper() if found else None
-        return verdict if verdict in ALLOWED[self.mode] else None
+        """The verdict in the last line of a reply; None where that is none of this mode, or not the only one.
+
+        A fence around the verdict is passed over.
+        """
+        lines = [line for line in reply.splitlines() if line.strip() and not _FENCE.fullmatch(line)]
+        said = {found[1].upper() for line in lines if (found := _VERDICT.fullmatch(line))}
+        is_last = bool(lines) and _VERDICT.fullmatch(lines[-1]) is not None
+        return said.pop() if is_last and len(said) == 1 and said <= {*ALLOWED[self.mode]} else None
 
 
 def load_prompt(mode: str, rubric: str = "") -> Prompt:

@@ -3,8 +3,8 @@
 INPUT is one or more files of queries, as `batch` reads them: text under --column, or OpenAI-style `messages`.
 Each distinct query is sent to the local and to the cloud upstream of a gateway configuration; the answers,
 with tokens, money and time, are kept in the folder OUTPUT. An answer that is there is never paid again: after
-any end, even kill -9, the same command goes on. Text that a local-only rule of the configuration keeps local
-is counted and sent nowhere.
+any end, even kill -9, the same command goes on. A row that a rule of the configuration binds to one model
+(local-only, cloud-only) is counted and sent nowhere; what capture.redact finds is sent as [redacted].
 
 Examples:
   pointsman collect tickets.csv --column body --config gateway.toml --output work --dry-run
@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointsman.cli.parsing import whole
-from pointsman.cli.traffic_config import ask_with_consent, endpoint, keeps_local, read_text
+from pointsman.cli.traffic_config import ask_with_consent, endpoint, read_text
 from pointsman.errors import SettingsError
 from pointsman.progress import tell
 from pointsman.settings import whole_number
 
 if TYPE_CHECKING:
+    from pointsman.cli.privacy import Privacy
     from pointsman.traffic.log import Log
     from pointsman.traffic.work import Query, Work
 
@@ -72,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, choose, estimate, ask."""
+    from pointsman.cli.privacy import Privacy
     from pointsman.serve.settings_loader import load_settings
     from pointsman.traffic.asking import Limits
     from pointsman.traffic.capture import take_captured
@@ -90,8 +92,14 @@ def run(args: argparse.Namespace) -> int:
         tell("collect: prices are not known: set upstreams.cloud.price_in and price_out to see money")
     parameters = {} if longest is None else {"max_tokens": longest}
     with Work.open(args.output, create=True) as work:
-        log = _read(args, settings)
-        queries = _choose(args, settings, log, work)
+        privacy = Privacy.of_gateway(settings, work, (local.key, cloud.key))
+        log = _read(args, settings, privacy)
+        # The folder may hold queries from before a rule was there.
+        queries = [
+            replace(query, messages=messages)
+            for query in _choose(args, settings, log, work)
+            if (messages := privacy.sendable(query.messages, query.columns)) is not None
+        ]
         taken = take_captured(work, log) if args.from_capture else set()
         work.set_fact("pair", {"local": local.model, "cloud": cloud.model, "currency": currency})
         calls = [Call(q.id, CLOUD_ROLE, 0, cloud, q.messages, parameters) for q in queries]
@@ -107,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if asked is None or asked.complete else INCOMPLETE
 
 
-def _read(args: argparse.Namespace, settings: Any) -> "Log":
+def _read(args: argparse.Namespace, settings: Any, privacy: "Privacy") -> "Log":
     from pointsman.datasets.reading import read_rows
     from pointsman.datasets.rows import Columns
     from pointsman.datasets.sources import find_sources
@@ -124,12 +132,13 @@ def _read(args: argparse.Namespace, settings: Any) -> "Log":
     if args.from_capture:
         captured = dict.fromkeys(file for path in args.from_capture for file in captured_files(path))
         rows = capture_rows(captured, bad)
-    log = read_log(rows, args.column, chat, keeps_local(settings), read_text(args.system, "--system"))
+    system = read_text(args.system, "--system")
+    log = read_log(rows, args.column, chat, lambda said, row: privacy.sendable(said, row) is None, system)
     log.bad += bad
     for line in log.bad[:20]:
         tell(f"bad row {line}")
-    if log.kept_local:
-        tell(f"collect: {log.kept_local:,} rows stay local by a rule; they are not sent to any model")
+    if log.withheld:
+        tell(f"collect: {log.withheld:,} rows are sent to no model, by a rule or a redaction")
     return log
 
 
@@ -204,7 +213,7 @@ def _summary(work: "Work", log: "Log", queries: int, currency: str) -> dict[str,
     pairs, report = pairs_of(work)
     return {
         "rows": log.rows,
-        "kept_local": log.kept_local,
+        "withheld": log.withheld,
         "bad_rows": len(log.bad),
         "distinct": len(log.queries),
         "chosen": queries,

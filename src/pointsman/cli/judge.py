@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check or judge, and write the rows."""
     from pointsman.traffic.judged import write_rows
-    from pointsman.traffic.judging import judge_by_check, pairs_of
+    from pointsman.traffic.judging import judge_by_check, pairs_of, require_column
     from pointsman.traffic.prompts import load_prompt
     from pointsman.traffic.work import Work
 
@@ -89,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
                 if pair.query.id not in known or _is_same_mode(args, known[pair.query.id][2])
             ]
         complete = True
+        if args.expected is not None and pairs:
+            require_column(pairs, args.expected)
         if args.mode == "check":
             judge_by_check(work, pairs, args.check, args.expected, report)
         else:
@@ -105,6 +107,7 @@ def _is_same_mode(args: argparse.Namespace, detail: dict[str, Any]) -> bool:
 
 def _by_judge(args: argparse.Namespace, work: "Work", pairs: "list[Pair]", report: "JudgeReport") -> bool:
     """Ask the judge, twice where a reply is no verdict; whether everything was asked."""
+    from pointsman.cli.privacy import Privacy
     from pointsman.traffic.asking import Limits
     from pointsman.traffic.judging import Judging
     from pointsman.traffic.prompts import load_prompt
@@ -117,6 +120,7 @@ def _by_judge(args: argparse.Namespace, work: "Work", pairs: "list[Pair]", repor
     limits = Limits(concurrency, args.budget, pair.get("currency", "USD"))
     prompt = load_prompt(args.mode, read_text(args.rubric, "--rubric") or "")
     judging = Judging(prompt, judge, args.expected)
+    pairs = Privacy.of_work(work, [judge.key]).pairs(pairs, args.expected, report)
     calls = judging.calls(pairs)
     asked = ask_with_consent(calls, work, limits, args)
     complete = asked is not None and asked.complete

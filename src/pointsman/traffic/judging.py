@@ -85,23 +85,39 @@ def pairs_of(work: Work) -> tuple[list[Pair], JudgeReport]:
     return pairs, report
 
 
-def judge_by_check(work: Work, pairs: Sequence[Pair], kind: str, column: str, report: JudgeReport) -> None:
-    """Score every pair whose row says what it expects.
+def require_column(pairs: Sequence[Pair], column: str) -> None:
+    """Refuse a column that is nowhere.
 
     Raises:
-        DataError: no row has the column, or none says what it expects in the form that the check needs.
+        DataError: no collected row has it.
     """
     if not any(column in pair.query.columns for pair in pairs):
         names = sorted({name for pair in pairs for name in pair.query.columns})
         raise DataError(f"--expected {column}: no collected row has that column; found {names}.")
+
+
+def expected_of(query: Query, column: str) -> str | None:
+    """What a row expects, as text; None where it says nothing: no value, white space, or not a number."""
+    value = query.columns.get(column)
+    if isinstance(value, dict | list):
+        return json.dumps(value)
+    is_missing = value is None or value != value or not str(value).strip()
+    return None if is_missing else str(value)
+
+
+def judge_by_check(work: Work, pairs: Sequence[Pair], kind: str, column: str, report: JudgeReport) -> None:
+    """Score every pair whose row says what it expects.
+
+    Raises:
+        DataError: no row says what it expects in the form that the check needs.
+    """
     wrong = ""
     with work.transaction():
         for pair in pairs:
-            expected = pair.query.columns.get(column)
-            if expected in (None, ""):
+            wanted = expected_of(pair.query, column)
+            if wanted is None:
                 report.missing(f"no value in {column!r}")
                 continue
-            wanted = json.dumps(expected) if isinstance(expected, dict | list) else str(expected)
             try:
                 weak = fmean(check(kind, answer.text, wanted) for answer in pair.local)
                 strong = float(check(kind, pair.cloud.text, wanted))
@@ -177,8 +193,11 @@ class Judging:
                 view: replies.get((pair.query.id, sample, self._role(view)))
                 for view in self._views(pair, answer)
             }
-            if None in verdicts.values() or (self.expected and not verdicts):
-                report.missing("the judge has not answered, not with a verdict, or had no reference")
+            if self.expected and not verdicts:
+                report.missing(f"no value in {self.expected!r}")
+                return
+            if None in verdicts.values():
+                report.missing("the judge has not answered, or not with a verdict")
                 return
             scores.append(self._scores(pair, answer, verdicts, report))
             flipped = flipped or (self.expected is None and _is_flip(verdicts))
@@ -203,7 +222,7 @@ class Judging:
     def _views(self, pair: Pair, answer: Answer) -> dict[str, dict[str, str]]:
         """What the judge is shown, by name: a pair in both orders, or each answer beside the reference."""
         if self.expected is not None:
-            reference = str(pair.query.columns.get(self.expected) or "")
+            reference = expected_of(pair.query, self.expected)
             texts = {LOCAL_ROLE: answer.text, CLOUD_ROLE: pair.cloud.text}
             return {role: {"reference": reference, "a": text} for role, text in texts.items() if reference}
         if _without_judge(answer, pair.cloud) is not None:
@@ -243,9 +262,9 @@ def _is_refused(answer: Answer) -> bool:
 
 def _request(query: Query) -> str:
     """What a judge reads of a chat: the text of a lone message, or every message with its role."""
-    if len(query.messages) == 1:
-        return query.text
     said = [(m.get("role"), text_of_messages([{**m, "role": "user"}], Chat())) for m in query.messages]
+    if len(said) == 1:
+        return said[0][1]
     return "\n\n".join(f"{role}: {text}" for role, text in said)
 
 

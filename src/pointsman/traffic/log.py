@@ -13,8 +13,8 @@ from pointsman.errors import DataError
 from pointsman.runtime.chat import text_of_messages
 from pointsman.traffic.work import Query
 
-Keeps = Callable[[dict[str, Any]], bool]
-"""Whether the payload of a chat request has to stay with the local model."""
+Keeps = Callable[[list[dict[str, Any]], Mapping[str, Any]], bool]
+"""Whether the messages of a row, beside its columns, may not go to both models."""
 
 
 @dataclass(slots=True)
@@ -24,14 +24,14 @@ class Log:
     Attributes:
         queries: each with its number of occurrences, near duplicates counted together; no weights yet.
         rows: rows that were read.
-        kept_local: rows that a local-only rule keeps local; they are in no other number, and sent nowhere.
+        withheld: rows that a rule or a redaction withholds; they are in no other number, and sent nowhere.
         bad: rows that could not be used, each with where and why.
         captured: rows of a gateway's capture, each with the id of its query; feedback has none.
     """
 
     queries: list[Query] = field(default_factory=list)
     rows: int = 0
-    kept_local: int = 0
+    withheld: int = 0
     bad: list[str] = field(default_factory=list)
     captured: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
@@ -45,7 +45,7 @@ def read_log(
         rows: where a row stands (file and line), and its values: text under `column`, or `messages`.
         column: the column of the text.
         chat: how many earlier user messages a router reads with the last one.
-        keeps: whether a chat has to stay local; such a row is counted and forgotten.
+        keeps: whether a row is withheld; it is counted and forgotten.
         system: put before the messages where they have no system message of their own.
 
     Raises:
@@ -63,11 +63,11 @@ def read_log(
             log.bad.append(f"{where}: expected text in {column!r}, or messages with a user's text")
             continue
         log.rows += 1
-        if keeps({"messages": messages}):
-            log.kept_local += 1
-            continue
         if system and not any(m.get("role") in ("system", "developer") for m in messages):
             messages = [{"role": "system", "content": system}, *messages]
+        if keeps(messages, row):
+            log.withheld += 1
+            continue
         key = near_duplicate_key(text) if len(messages) <= 2 else json.dumps(messages)
         seen[key] = _counted(seen.get(key), text, messages, row)
         if row.get("request_id"):

@@ -92,6 +92,10 @@ class Redaction:
         whole = [[message["content"]] for message in kept]
         return None if self._finds(whole, words) or self._finds(parted, words) else kept
 
+    def finds(self, messages: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether something that is to be redacted stands anywhere in messages of any kind."""
+        return first_match(self._rules, RequestText({"messages": messages}, frozenset())) is not None
+
     def _finds(self, messages: list[list[str]], words: Collection[str]) -> bool:
         """Whether something is left in texts that each came in parts."""
         rest = [

@@ -51,19 +51,24 @@ def judge_says(text: str) -> str:
 
 @dataclass
 class FakeModel:
-    """One model: `says` makes the answer of the last message's text; `seen` has every text that arrived."""
+    """One model: `says` makes the answer of the last message's text.
+
+    `seen` has every such text that arrived, `headers` those of the last request.
+    """
 
     says: Callable[[str], str]
     delay_s: float = 0.0
     seen: list[str] = field(default_factory=list)
     failing: Callable[[int], bytes | None] = lambda number: None
     most_open: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
     _open: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, wire: Wire) -> None:
         with self._lock:
             self.seen.append(wire.text)
+            self.headers = wire.headers
             number = len(self.seen)
             self._open += 1
             self.most_open = max(self.most_open, self._open)

@@ -1,15 +1,11 @@
 """Paid calls: estimated, agreed to, within the budget, kept, and lost by nothing but the process's end."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-from tests.support.fake_models import fake_models, log_of, refused
+from tests.support.fake_models import log_of, refused
+from tests.support.openai_messages import completion, whole
 from tests.traffic.conftest import rows, write_log
 
 from pointsman.traffic.work import Work
@@ -178,41 +174,83 @@ def test_a_file_of_one_query_repeated_is_asked_once_and_weighs_all(models, colle
     assert [row["weight"] for row in rows()] == [60.0]
 
 
-SECRETS = ["payroll of bob", "PAYROLL", "the ｐａｙｒｏｌｌ file", "pay\u200broll", "see payroll, please"]
-
-
-def test_text_of_a_local_only_rule_goes_nowhere(models, collect, judge, capsys):
-    rule = '[[routing.rules]]\nname = "pay"\nsend = "local-only"\nkeywords = ["payroll"]\n'
-    Path("gateway.toml").write_text(models.config(rule))
-    write_log([*SECRETS, *log_of(4)])
-    assert collect("--json") == 0
-    assert json.loads(capsys.readouterr().out)["kept_local"] == len(SECRETS)
-    assert judge() == 0
-    heard = models.local.seen + models.cloud.seen + models.judge.seen
-    assert not any(secret in text for text in heard for secret in SECRETS)
+def test_what_may_have_been_paid_is_not_asked_twice_in_a_run_and_counts_for_the_budget(
+    models, collect, capsys
+):
+    write_log(log_of(3))
+    models.cloud.failing = lambda number: whole(completion("fine")[:-9]) if number == 1 else None
+    assert collect("--concurrency", "1") == 7
+    assert "expected a chat completion" in capsys.readouterr().err
+    assert len(models.cloud.seen) == 3
+    assert collect() == 0
     assert len(models.cloud.seen) == 4
+    # Two answers are kept; what could not be read is expected to have cost as much as an answer.
+    models.cloud.failing = lambda number: whole(b"{}")
+    write_log(log_of(12, seed=1))
+    assert collect("--concurrency", "1", "--budget", "0.02") == 7
+    assert "budget" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("after_s", [0.3, 0.8, 1.3])
-def test_kill_9_loses_the_calls_in_flight_and_nothing_else(tmp_path, monkeypatch, after_s):
-    monkeypatch.chdir(tmp_path)
-    write_log(log_of(40))
-    with fake_models(delay_s=0.1) as models:
-        Path("gateway.toml").write_text(models.config())
-        words = ["collect", "log.jsonl", "--config", "gateway.toml", "--output", "work", "--yes"]
-        command = [sys.executable, "-m", "pointsman", *words]
-        first = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while not models.cloud.seen and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(after_s)
-        os.kill(first.pid, signal.SIGKILL)
-        first.wait()
-        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
-        assert answers("cloud") == answers("local") == 40
-        repeated = len(models.cloud.seen) + len(models.local.seen) - 80
-        assert repeated <= 4
+@pytest.mark.parametrize("header", ["retry-after: 3600\r\n", "retry-after: 86400\r\n"])
+def test_an_endpoint_that_asks_for_a_long_rest_is_believed(models, collect, capsys, header):
+    models.cloud.failing = lambda number: refused(429, "come back later", header)
+    assert collect() == 7
+    said = capsys.readouterr().err
+    assert "asks to wait" in said and "status 429" in said
+    assert len(models.cloud.seen) <= 14
+
+
+def test_an_account_without_money_stops_at_once_and_what_is_in_flight_is_kept(models, collect, capsys):
+    error = {"error": {"message": "pay first", "code": "insufficient_quota"}}
+    models.cloud.failing = lambda number: whole(json.dumps(error).encode(), 429) if number > 5 else None
+    assert collect() == 7
+    assert "pay first" in capsys.readouterr().err
+    assert len(models.cloud.seen) <= 9
+    assert answers("cloud") == 5
+    assert answers("local") == len(models.local.seen)
+
+
+def test_an_endpoint_that_refuses_every_call_is_given_up_and_one_call_is_the_rows_own(
+    models, collect, capsys
+):
+    models.cloud.failing = lambda number: refused(400, "no such parameter")
+    assert collect() == 7
+    assert "failures in a row" in capsys.readouterr().err
+    assert len(models.cloud.seen) <= 14
+    assert answers("local") == len(models.local.seen)
+
+
+def test_a_key_that_the_endpoint_repeats_is_not_shown(models, collect, capsys, monkeypatch):
+    monkeypatch.setenv("CLOUD_KEY", "uk-canary-4711")
+    Path("gateway.toml").write_text(models.config('api_key_env = "CLOUD_KEY"'))
+    models.cloud.failing = lambda number: refused(401, "wrong key: uk-canary-4711")
+    assert collect() == 7
+    said = capsys.readouterr()
+    assert "uk-canary-4711" not in said.err + said.out
+    assert "wrong key" in said.err
+
+
+def test_headers_of_an_upstream_are_sent_and_another_protocol_is_refused(models, collect, capsys):
+    Path("gateway.toml").write_text(models.config('headers = { "x-team" = "blue" }'))
+    assert collect() == 0
+    assert models.cloud.headers["x-team"] == "blue"
+    Path("gateway.toml").write_text(models.config('api = "anthropic"'))
+    assert collect("--output", "other") == 2
+    assert "upstreams.cloud.api" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["", "  ", None])
+def test_a_reference_that_is_missing_is_counted_and_zero_is_one(models, collect, judge, capsys, value):
+    first, second = log_of(2)
+    lines = [{"query": first, "right": value}, {"query": second, "right": 0}]
+    Path("log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    models.judge.says = lambda text: "VERDICT: CORRECT"
+    assert collect() == 0
+    assert judge("--mode", "reference", "--expected", "right") == 0
+    assert "1 rows without scores: no value in 'right'" in capsys.readouterr().out
+    assert [row["query"] for row in rows()] == [second]
+    assert judge("--mode", "reference", "--expected", "wrong", "--again") == 2
+    assert "no collected row has that column" in capsys.readouterr().err
 
 
 def test_captured_answers_are_not_paid_again_and_feedback_is_a_verdict(models, judge, capsys):

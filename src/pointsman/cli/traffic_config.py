@@ -1,7 +1,7 @@
-"""What a gateway configuration says to `collect`: endpoints and rules; and the consent to paid calls."""
+"""What a gateway configuration says to `collect`: its endpoints; and the consent to paid calls."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,6 @@ from pointsman.errors import SettingsError
 from pointsman.progress import tell
 
 if TYPE_CHECKING:
-    from pointsman.serve.settings import GatewaySettings
     from pointsman.serve.upstream_settings import UpstreamSettings
     from pointsman.traffic.asking import Asked, Limits
     from pointsman.traffic.endpoint import Call, Endpoint
@@ -20,13 +19,15 @@ def endpoint(settings: "UpstreamSettings | None", side: str) -> "Endpoint":
     """One upstream of the configuration, with its key.
 
     Raises:
-        SettingsError: it is missing, has no model, or its key cannot be read.
+        SettingsError: it is missing, has no model, speaks another protocol, or its key cannot be read.
     """
-    from pointsman.serve.upstream.headers import read_key
+    from pointsman.serve.upstream.headers import read_key, set_headers
     from pointsman.traffic.endpoint import Endpoint
 
     if settings is None or not settings.model:
         raise SettingsError(f"--config: expected upstreams.{side} with url and model.")
+    if settings.api == "anthropic":
+        raise SettingsError(f"--config: upstreams.{side}.api: expected an OpenAI-compatible API here.")
     priced = side == "local" or settings.price_in > 0 or settings.price_out > 0
     return Endpoint(
         settings.url,
@@ -37,21 +38,8 @@ def endpoint(settings: "UpstreamSettings | None", side: str) -> "Endpoint":
         settings.api_version if settings.api == "azure" else None,
         settings.first_byte_timeout_s,
         settings.connect_timeout_s,
+        set_headers(settings, side),
     )
-
-
-def keeps_local(settings: "GatewaySettings") -> Callable[[dict[str, Any]], bool]:
-    """Whether a chat request matches a local-only rule of the configuration."""
-    from pointsman.serve.routing.request_text import RequestText
-    from pointsman.serve.routing.rules import compile_rules, first_match
-
-    rules = compile_rules(settings.routing.rules)
-
-    def keeps(payload: dict[str, Any]) -> bool:
-        rule = first_match(rules, RequestText(payload, frozenset()))
-        return rule is not None and rule.send == "local-only"
-
-    return keeps
 
 
 def read_text(path: Path | None, flag: str) -> str | None:

@@ -1,9 +1,12 @@
 """Many calls at once, each paid once: within a budget, resumable, stopped by what cannot get better."""
 
 import asyncio
+import contextlib
+import random
+import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -11,11 +14,14 @@ import openai
 
 from pointsman.errors import UpstreamError
 from pointsman.progress import Progress
-from pointsman.traffic.endpoint import Call, Endpoint, tokens_of
+from pointsman.traffic.completion import read_answer
+from pointsman.traffic.endpoint import Call, Endpoint
 from pointsman.traffic.estimate import Expectation
 from pointsman.traffic.work import Answer, Work
 
-_RETRIES = 4
+_WAITS_S = (0.5, 1.0, 2.0, 4.0)
+"""Before each retry, where the endpoint does not say how long."""
+_LONGEST_WAIT_S = 120.0
 _HOPELESS = (
     openai.AuthenticationError,
     openai.PermissionDeniedError,
@@ -62,17 +68,19 @@ def ask_all(
 
     Raises:
         UpstreamError: an endpoint that refuses the key, lacks the model, or fails ten times in a row.
+        KeyboardInterrupt: after the calls in flight, or at once if it came twice.
     """
     with work.transaction():
-        left = [call for call in calls if not _take_kept(call, work)]
-    return asyncio.run(_Asking(work, limits, expect, progress).run(left)) if left else Asked()
-
-
-def _take_kept(call: Call, work: Work) -> bool:
-    if work.paid(call.key) is None:
-        return False
-    work.give(call.query, call.role, call.sample, call.key)
-    return True
+        left: dict[str, list[Call]] = {}
+        for call in calls:
+            if work.paid(call.key) is not None:
+                work.give(call.query, call.role, call.sample, call.key)
+            else:
+                left.setdefault(call.key, []).append(call)
+    try:
+        return asyncio.run(_Asking(work, limits, expect, progress).run(left)) if left else Asked()
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 class _Asking:
@@ -82,37 +90,75 @@ class _Asking:
         self.work, self.limits, self.expect, self.progress = work, limits, expect, progress
         self.asked = Asked()
         self.failures_in_a_row: Counter[str] = Counter()
-        self.spent = self.reserved = 0.0
+        self.spent = self.reserved = self.began = 0.0
+        self.total = 0
+        self.alike: Mapping[str, Sequence[Call]] = {}
         self.clients: dict[int, openai.AsyncOpenAI] = {}
+        self.ended: BaseException | None = None
+        self.is_ended = asyncio.Event()
 
-    async def run(self, calls: Sequence[Call]) -> Asked:
+    async def run(self, alike: Mapping[str, Sequence[Call]]) -> Asked:
+        """Ask one of the calls of each key.
+
+        What ends it early lets the calls in flight, which are paid, be answered and kept.
+        """
+        calls, self.alike = [same[0] for same in alike.values()], alike
         self.spent = self.work.spent({call.role for call in calls})
-        began = reported = time.monotonic()
-        waiting = iter(calls)
+        self.total, self.began = len(calls), time.monotonic()
         running: set[asyncio.Task[None]] = set()
         try:
-            while True:
-                while len(running) < self.limits.concurrency and (call := self._next(waiting)) is not None:
-                    running.add(asyncio.create_task(self._ask(call)))
-                if not running:
-                    return self.asked
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-                if time.monotonic() - reported > _REPORT_EVERY_S:
-                    reported = time.monotonic()
-                    self.work.sync()
-                    self._report(len(calls), reported - began)
+            with self._interrupted(running):
+                await self._run(iter(calls), running)
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
             for client in self.clients.values():
                 await client.close()
+        if self.ended is not None:
+            raise self.ended
+        return self.asked
 
-    def _next(self, waiting: Any) -> Call | None:
+    async def _run(self, waiting: Iterator[Call], running: set[asyncio.Task[None]]) -> None:
+        reported = self.began
+        while True:
+            while len(running) < self.limits.concurrency and (call := self._next(waiting)) is not None:
+                running.add(asyncio.create_task(self._ask(call)))
+            if not running:
+                return
+            first = asyncio.FIRST_COMPLETED
+            done, _ = await asyncio.wait(running, timeout=_REPORT_EVERY_S, return_when=first)
+            for task in done:
+                task.result()
+            running -= done
+            if time.monotonic() - reported > _REPORT_EVERY_S:
+                reported = time.monotonic()
+                self.work.sync()
+                self._report(reported - self.began)
+
+    @contextlib.contextmanager
+    def _interrupted(self, running: set[asyncio.Task[None]]) -> Iterator[None]:
+        """Ctrl-C begins no more calls; a second one gives up those in flight."""
+        loop, main = asyncio.get_running_loop(), asyncio.current_task()
+
+        def interrupt() -> None:
+            if main is not None and isinstance(self.ended, KeyboardInterrupt):
+                main.cancel()
+            self._end(KeyboardInterrupt())
+            self.progress(f"waiting for {len(running)} calls in flight; press Ctrl-C again to give them up")
+
+        # Not on Windows, and not outside of the main thread: there the first one ends it.
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_signal_handler(signal.SIGINT)
+
+    def _next(self, waiting: Iterator[Call]) -> Call | None:
         """The next call that the budget pays for, with those in flight."""
-        if self.asked.out_of_budget or (call := next(waiting, None)) is None:
+        if self.ended or self.asked.out_of_budget or (call := next(waiting, None)) is None:
             return None
         expected = self.expect.cost(call) or 0.0
         budget = self.limits.budget
@@ -120,16 +166,12 @@ class _Asking:
             self.asked.out_of_budget = True
             return None
         self.reserved += expected
-        return call  # type: ignore[no-any-return]
+        return call
 
     async def _ask(self, call: Call) -> None:
         expected = self.expect.cost(call) or 0.0
         try:
             answer = await self._answer(call)
-        except _HOPELESS as error:
-            raise UpstreamError(
-                f"{call.endpoint.url}, model {call.endpoint.model!r}: {_said(error)}"
-            ) from None
         except openai.OpenAIError as error:
             self._failed(call, error)
             return
@@ -138,49 +180,61 @@ class _Asking:
         self.failures_in_a_row[call.endpoint.url] = 0
         with self.work.transaction():
             self.work.keep(call.key, call.role, answer)
-            self.work.give(call.query, call.role, call.sample, call.key)
+            for same in self.alike[call.key]:
+                self.work.give(same.query, same.role, same.sample, same.key)
         self.spent += answer.cost or 0.0
         self.asked.answered += 1
 
     def _failed(self, call: Call, error: openai.OpenAIError) -> None:
-        reason = f"{call.endpoint.url}: {_said(error)}"
+        """Count it, and end the run where the endpoint cannot get better."""
+        url, reason = call.endpoint.url, f"{call.endpoint.url}: {_said(error, call.endpoint.key)}"
         self.asked.failed += 1
         self.asked.reasons[reason] = self.asked.reasons.get(reason, 0) + 1
-        if isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError):
-            return  # refused for what it says: the row's own matter
-        self.failures_in_a_row[call.endpoint.url] += 1
-        if self.failures_in_a_row[call.endpoint.url] >= _FAILURES_IN_A_ROW:
-            raise UpstreamError(f"{reason} ({_FAILURES_IN_A_ROW} failures in a row)")
+        if not isinstance(error, openai.APIStatusError) and not _is_connection(error):
+            # It may have been paid: it took too long, or what came cannot be read.
+            self.spent += self.expect.cost(call) or 0.0
+        if _is_hopeless(error):
+            self._end(UpstreamError(f"{reason} (model {call.endpoint.model!r})"))
+        is_of_the_row = isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError)
+        if is_of_the_row and url in self.failures_in_a_row and not self.failures_in_a_row[url]:
+            return  # refused for what it says, by an endpoint that answers others
+        self.failures_in_a_row[url] += 1
+        if self.failures_in_a_row[url] >= _FAILURES_IN_A_ROW:
+            self._end(UpstreamError(f"{reason} ({_FAILURES_IN_A_ROW} failures in a row)"))
+
+    def _end(self, why: BaseException) -> None:
+        """Begin no more calls; the first reason stands, unless a person interrupts."""
+        if self.ended is None or isinstance(why, KeyboardInterrupt):
+            self.ended = why
+        self.is_ended.set()
 
     async def _answer(self, call: Call) -> Answer:
+        """The answer, after as many retries as it takes and makes sense."""
+        for wait_s in _WAITS_S:
+            try:
+                return await self._answer_once(call)
+            except openai.OpenAIError as error:
+                pause = _pause(error, wait_s)
+                if pause is None or self.ended:
+                    raise
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.is_ended.wait(), pause)
+        return await self._answer_once(call)
+
+    async def _answer_once(self, call: Call) -> Answer:
         began = time.monotonic()
-        found = await self._client(call.endpoint).chat.completions.create(
-            model=call.endpoint.model,
-            messages=cast(Any, list(call.messages)),
-            **call.parameters,
+        found = await self._client(call.endpoint).chat.completions.with_raw_response.create(
+            model=call.endpoint.model, messages=cast(Any, list(call.messages)), **call.parameters
         )
-        seconds = time.monotonic() - began
-        # Not every server keeps to the types of the client.
-        choice = next(iter(getattr(found, "choices", None) or ()), None)
-        message = getattr(choice, "message", None)
-        if choice is None or message is None:
-            raise openai.OpenAIError("expected a chat completion with a message, found none")
-        text = message.content or message.refusal or ""
-        finish = "refusal" if message.refusal else str(choice.finish_reason)
-        usage = found.usage
-        tokens_in = usage.prompt_tokens if usage else call.tokens_in
-        tokens_out = usage.completion_tokens if usage else tokens_of(text)
-        cost = call.endpoint.cost(tokens_in, tokens_out)
-        return Answer(
-            text, finish, tokens_in, tokens_out, seconds, cost, call.endpoint.model, call.endpoint.url
-        )
+        return read_answer(call, found.content, time.monotonic() - began)
 
     def _client(self, endpoint: Endpoint) -> openai.AsyncOpenAI:
         if id(endpoint) not in self.clients:
             common: dict[str, Any] = {
                 "api_key": endpoint.key or "none",
                 "timeout": openai.Timeout(endpoint.timeout_s, connect=endpoint.connect_s),
-                "max_retries": _RETRIES,
+                "max_retries": 0,
+                "default_headers": dict(endpoint.headers),
             }
             if endpoint.azure_version is not None:
                 self.clients[id(endpoint)] = openai.AsyncAzureOpenAI(
@@ -190,17 +244,54 @@ class _Asking:
                 self.clients[id(endpoint)] = openai.AsyncOpenAI(base_url=endpoint.url, **common)
         return self.clients[id(endpoint)]
 
-    def _report(self, total: int, seconds: float) -> None:
+    def _report(self, seconds: float) -> None:
         done = self.asked.answered + self.asked.failed
-        left = seconds / max(1, done) * (total - done) / 60
+        left = seconds / max(1, done) * (self.total - done) / 60
         money = f"{self.spent:.4g} {self.limits.currency} spent, " if self.expect.is_priced else ""
-        self.progress(f"{done:,} of {total:,} calls, {money}{left:.0f} min left")
+        self.progress(f"{done:,} of {self.total:,} calls, {money}{left:.0f} min left")
 
 
-def _said(error: openai.OpenAIError) -> str:
-    """An error in one line, without the request."""
+def _pause(error: openai.OpenAIError, wait_s: float) -> float | None:
+    """Seconds to wait before the same call is made again; None where it must not be.
+
+    What took too long, or was answered in a form that cannot be read, may have been paid.
+    """
+    if _is_connection(error):
+        return wait_s * random.uniform(0.75, 1.0)
+    if not isinstance(error, openai.APIStatusError) or _is_hopeless(error):
+        return None
+    if error.status_code not in (408, 409, 429) and error.status_code < 500:
+        return None
+    asked = _retry_after(error)
+    wait_s = wait_s * random.uniform(0.75, 1.0) if asked is None else asked
+    return wait_s if wait_s <= _LONGEST_WAIT_S else None
+
+
+def _retry_after(error: openai.APIStatusError) -> float | None:
+    """Seconds that the endpoint asks to wait; None where it does not say, or as a date."""
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        with contextlib.suppress(ValueError):
+            seconds = float(error.response.headers.get(name, "")) * unit_s
+            return seconds if seconds >= 0.0 else None
+    return None
+
+
+def _is_connection(error: openai.OpenAIError) -> bool:
+    return isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError)
+
+
+def _is_hopeless(error: openai.OpenAIError) -> bool:
+    """Whether it will be the same for every call: the key, the model or the account's money."""
+    return isinstance(error, _HOPELESS) or getattr(error, "code", None) == "insufficient_quota"
+
+
+def _said(error: openai.OpenAIError, key: str) -> str:
+    """An error in one line, without the request and the key."""
     if isinstance(error, openai.APITimeoutError):
-        return "no answer in time"
+        return "no answer in time (it may have been paid)"
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if isinstance(error, openai.APIStatusError):
-        return f"status {error.status_code}: {str(error.message).splitlines()[0][:200]}"
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        text = f"status {error.status_code}: {(str(error.message).splitlines() or [''])[0]}"
+        if (asked := _retry_after(error)) is not None and asked > _LONGEST_WAIT_S:
+            text = f"asks to wait {asked:.0f} s, {text}"
+    return (text.replace(key, "[key]") if key else text)[:200]

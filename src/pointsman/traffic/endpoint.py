@@ -25,6 +25,7 @@ class Endpoint:
         azure_version: the api-version of an Azure service; None for any other.
         timeout_s: until a whole answer is there.
         connect_s: until the connection stands.
+        headers: further ones of every request; never shown, never stored.
     """
 
     url: str
@@ -35,6 +36,7 @@ class Endpoint:
     azure_version: str | None = None
     timeout_s: float = 120.0
     connect_s: float = 5.0
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def cost(self, tokens_in: float, tokens_out: float) -> float | None:
         """Money for a number of tokens, in the unit of the prices; None without prices."""

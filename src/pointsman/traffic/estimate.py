@@ -62,7 +62,7 @@ def expectation(calls: Sequence[Call], work: Work, tokens_out: float = _ANSWER_T
 
 def estimate(calls: Sequence[Call], work: Work, expect: Expectation, concurrency: int) -> Estimate:
     """What the calls that are not kept yet will take."""
-    left = [call for call in calls if work.paid(call.key) is None]
+    left = list({call.key: call for call in calls if work.paid(call.key) is None}.values())
     costs = [expect.cost(call) for call in left]
     return Estimate(
         calls=len(left),

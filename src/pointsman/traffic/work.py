@@ -6,6 +6,7 @@ costs half of the rate, and without one a power cut takes the last seconds. The 
 open holds SQLite's own lock on it, which the system releases when the process ends, however it ends.
 """
 
+import errno
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -99,11 +100,13 @@ class Work:
             _prepare(db, directory)
             yield cls(directory, db)
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error):
-                raise InputError(f"{path} cannot be used: {error}.") from None
-            raise InputError(
-                f"{directory} is in use by another pointsman command. Wait for its end."
-            ) from None
+            if "locked" in str(error):
+                said = f"{directory} is in use by another pointsman command. Wait for its end."
+                raise InputError(said) from None
+            if "full" in str(error) or "disk I/O" in str(error):
+                said = f"{path} cannot be written: {error}. Make room and run the same command again"
+                raise OSError(errno.ENOSPC, f"{said}; what was answered before is kept") from None
+            raise InputError(f"{path} cannot be used: {error}.") from None
         except sqlite3.DatabaseError as error:
             raise InputError(f"{path} is not a database of pointsman: {error}.") from None
         finally:
@@ -115,10 +118,11 @@ class Work:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     def sync(self) -> None:
         """Make what is kept outlive a power cut."""

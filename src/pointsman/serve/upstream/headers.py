@@ -35,7 +35,7 @@ def own_headers(settings: UpstreamSettings, name: str) -> list[tuple[bytes, byte
     Raises:
         SettingsError: a key or a value that is not there, or that no header can have.
     """
-    key, further = read_key(settings, name), _set_headers(settings, name)
+    key, further = read_key(settings, name), set_headers(settings, name)
     headers = [
         (b"content-type", b"application/json"),
         (b"accept-encoding", b"identity"),
@@ -76,7 +76,7 @@ def read_key(settings: UpstreamSettings, name: str) -> str | None:
     return None
 
 
-def _set_headers(settings: UpstreamSettings, name: str) -> dict[str, str]:
+def set_headers(settings: UpstreamSettings, name: str) -> dict[str, str]:
     """The operator's further headers.
 
     Raises:

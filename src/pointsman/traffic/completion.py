@@ -1,0 +1,50 @@
+"""An endpoint's reply to an answer. Not every server keeps to the protocol, so nothing of it is believed."""
+
+import json
+import math
+from typing import Any
+
+import openai
+
+from pointsman.runtime.wrappers import text_of
+from pointsman.traffic.endpoint import Call, tokens_of
+from pointsman.traffic.work import Answer
+
+
+def read_answer(call: Call, body: bytes, seconds: float) -> Answer:
+    """The answer in a chat completion; token counts that are missing or no counts are estimated.
+
+    Raises:
+        openai.OpenAIError: there is no message in it.
+    """
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        raise openai.OpenAIError("expected a chat completion, found no JSON") from None
+    choice = _first(_member(value, "choices"))
+    message = _member(choice, "message")
+    if not isinstance(message, dict):
+        raise openai.OpenAIError(f"expected a chat completion with a message, found {str(value)[:100]}")
+    refusal = message.get("refusal")
+    text = text_of(message) or (refusal if isinstance(refusal, str) else "")
+    finish = "refusal" if refusal else str(_member(choice, "finish_reason"))
+    usage = _member(value, "usage")
+    tokens_in = _count(_member(usage, "prompt_tokens"), call.tokens_in)
+    tokens_out = _count(_member(usage, "completion_tokens"), tokens_of(text))
+    cost = call.endpoint.cost(tokens_in, tokens_out)
+    # Half a surrogate pair is valid JSON, and no text.
+    text = text.encode("utf-8", "replace").decode()
+    return Answer(text, finish, tokens_in, tokens_out, seconds, cost, call.endpoint.model, call.endpoint.url)
+
+
+def _member(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and value else None
+
+
+def _count(value: Any, otherwise: float) -> float:
+    is_count = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    return float(value) if is_count else otherwise

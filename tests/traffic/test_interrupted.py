@@ -1,0 +1,127 @@
+"""The commands of the chain, ended at any moment: nothing is lost, nothing is paid twice."""
+
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.fake_models import Models, fake_models, log_of
+from tests.traffic.conftest import rows, write_log
+
+from pointsman.cli.__main__ import main
+from pointsman.traffic.work import Work
+
+ROWS, AT_ONCE = 24, 4
+COLLECT = ["collect", "log.jsonl", "--config", "gateway.toml", "--output", "work", "--yes"]
+
+
+@pytest.fixture
+def slow(tmp_path, monkeypatch) -> Iterator[Models]:
+    """Models that take a while; the working directory has a log of 24 queries."""
+    monkeypatch.chdir(tmp_path)
+    write_log(log_of(ROWS))
+    with fake_models(delay_s=0.1) as models:
+        Path("gateway.toml").write_text(models.config())
+        yield models
+
+
+def start(words: list[str], **how: object) -> subprocess.Popen:
+    command = [sys.executable, "-m", "pointsman", *words]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, **how)  # type: ignore[call-overload]
+
+
+def finish(words: list[str]) -> None:
+    assert main(words) == 0
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def paid(models: Models) -> int:
+    return len(models.local.seen) + len(models.cloud.seen) + len(models.judge.seen)
+
+
+def answers() -> int:
+    with Work.open(Path("work")) as work:
+        return sum(len(work.answers(role)) for role in ("local", "cloud"))
+
+
+@pytest.mark.parametrize("command", ["collect", "judge"])
+def test_ctrl_c_keeps_the_calls_in_flight_and_the_same_command_goes_on(slow, command):
+    words = COLLECT if command == "collect" else ["judge", "work", *slow.judging(), "--yes"]
+    calls = 2 * ROWS
+    if command == "judge":
+        finish([*COLLECT, "--concurrency", "24"])
+    before = paid(slow)
+    running = start(words)
+    wait_for(lambda: paid(slow) >= before + 9)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "calls in flight" in said and "Traceback" not in said
+    assert before + 9 <= paid(slow) < before + calls
+    finish(words)
+    assert paid(slow) == before + calls
+    finish(["judge", "work", *slow.judging(), "--yes"])
+    assert len(rows()) == ROWS
+
+
+def test_a_second_ctrl_c_gives_the_calls_in_flight_up(slow):
+    released = threading.Event()
+    slow.cloud.failing = slow.local.failing = lambda number: None if released.wait(60) else b""
+    running = start(COLLECT)
+    wait_for(lambda: paid(slow) == AT_ONCE)
+    assert running.stderr is not None
+    running.send_signal(signal.SIGINT)
+    while "calls in flight" not in (line := running.stderr.readline()):
+        assert line
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=25)
+    assert running.returncode == 130
+    assert "Traceback" not in said
+    released.set()
+    finish(COLLECT)
+    assert paid(slow) == 2 * ROWS + AT_ONCE
+
+
+def test_an_upstream_that_asks_to_wait_does_not_hold_ctrl_c_up(slow):
+    from tests.support.fake_models import refused
+
+    slow.cloud.failing = lambda number: refused(429, "slow down", "retry-after: 100\r\n")
+    running = start(COLLECT)
+    wait_for(lambda: len(slow.cloud.seen) == AT_ONCE)
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+    assert running.returncode == 130
+
+
+def test_a_full_disk_stops_it_with_what_to_do_and_keeps_what_was_there(slow):
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, 120_000))
+
+    slow.cloud.says = lambda text: "A sound answer " + "x" * 8_000
+    slow.cloud.delay_s = slow.local.delay_s = 0.0
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    running = start(COLLECT, preexec_fn=no_room, env=environment)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 1, said
+    assert "work.db cannot be written" in said and "Make room" in said and "Traceback" not in said
+    kept = answers()
+    first = paid(slow)
+    assert first - AT_ONCE <= kept <= first
+    finish(COLLECT)
+    assert answers() == 2 * ROWS
+    assert paid(slow) == first + 2 * ROWS - kept
+    assert sqlite3.connect("work/work.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -28,6 +28,7 @@ from pointsman.settings import whole_number
 
 if TYPE_CHECKING:
     from pointsman.cli.privacy import Privacy
+    from pointsman.traffic.endpoint import Call, Endpoint
     from pointsman.traffic.log import Log
     from pointsman.traffic.work import Query, Work
 
@@ -77,20 +78,16 @@ def run(args: argparse.Namespace) -> int:
     from pointsman.serve.settings_loader import load_settings
     from pointsman.traffic.asking import Limits
     from pointsman.traffic.capture import take_captured
-    from pointsman.traffic.endpoint import Call
-    from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE, Work
+    from pointsman.traffic.work import Work
 
     if bool(args.input) == bool(args.from_capture):
         raise SettingsError("give either files of queries or --from-capture.")
-    samples = whole_number(args.samples, "--samples", at_least=1) or 1
     concurrency = whole_number(args.concurrency, "--concurrency", at_least=1) or 1
-    longest = whole_number(args.max_tokens, "--max-tokens", at_least=1)
     settings = load_settings(None, args.config)
     currency = args.currency or settings.upstreams.currency
     local, cloud = endpoint(settings.upstreams.local, "local"), endpoint(settings.upstreams.cloud, "cloud")
     if cloud.price_in is None:
         tell("collect: prices are not known: set upstreams.cloud.price_in and price_out to see money")
-    parameters = {} if longest is None else {"max_tokens": longest}
     with Work.open(args.output, create=True) as work:
         privacy = Privacy.of_gateway(settings, work, (local.key, cloud.key))
         log = _read(args, settings, privacy)
@@ -102,17 +99,29 @@ def run(args: argparse.Namespace) -> int:
         ]
         taken = take_captured(work, log) if args.from_capture else set()
         work.set_fact("pair", {"local": local.model, "cloud": cloud.model, "currency": currency})
-        calls = [Call(q.id, CLOUD_ROLE, 0, cloud, q.messages, parameters) for q in queries]
-        many = parameters if samples == 1 else {**parameters, "temperature": 1.0}
-        calls += [
-            Call(q.id, LOCAL_ROLE, at, local, q.messages, many) for q in queries for at in range(samples)
-        ]
-        calls = [call for call in calls if (call.query, call.role) not in taken]
-        calls.sort(key=lambda call: call.query)  # both answers of a query together: a stop leaves whole pairs
+        calls = [call for call in _calls(args, queries, local, cloud) if (call.query, call.role) not in taken]
         asked = ask_with_consent(calls, work, Limits(concurrency, args.budget, currency), args)
         summary = _summary(work, log, len(queries), currency)
     print(json.dumps(summary) if args.json else _readable(summary, args.output))
     return 0 if asked is None or asked.complete else INCOMPLETE
+
+
+def _calls(
+    args: argparse.Namespace, queries: "list[Query]", local: "Endpoint", cloud: "Endpoint"
+) -> "list[Call]":
+    """Both answers of a query together, so that a stop leaves whole pairs."""
+    from pointsman.traffic.endpoint import Call
+    from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE
+
+    samples = whole_number(args.samples, "--samples", at_least=1) or 1
+    longest = whole_number(args.max_tokens, "--max-tokens", at_least=1)
+    parameters = {} if longest is None else {"max_tokens": longest}
+    many = parameters if samples == 1 else {**parameters, "temperature": 1.0}
+    calls = []
+    for q in queries:
+        calls.append(Call(q.id, CLOUD_ROLE, 0, cloud, q.messages, parameters))
+        calls += [Call(q.id, LOCAL_ROLE, at, local, q.messages, many) for at in range(samples)]
+    return calls
 
 
 def _read(args: argparse.Namespace, settings: Any, privacy: "Privacy") -> "Log":

@@ -8,6 +8,7 @@ from pointsman.bench.results import Benchmark
 from pointsman.bench.runner import Effort
 from pointsman.bench.scenarios import Preset
 from pointsman.cli import bench
+from pointsman.cli.__main__ import COMMANDS
 from pointsman.errors import ArtifactNotFoundError, SettingsError
 
 
@@ -74,8 +75,7 @@ def test_a_whole_benchmark_of_a_toy(
 
 def test_help_teaches() -> None:
     assert "raw" in (bench.__doc__ or "")
-    assert bench.NAME == "bench"
-    assert bench.HELP
+    assert COMMANDS["bench"]
 
 
 def test_an_output_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

@@ -18,33 +18,37 @@ from pointsman import __version__
 from pointsman.cli.parsing import Parser
 from pointsman.errors import MissingExtraError, PointsmanError
 
-COMMANDS = (
-    "route",
-    "batch",
-    "inspect",
-    "verify",
-    "versions",
-    "export",
-    "validate",
-    "bench",
-    "train",
-    "distill",
-    "evaluate",
-    "calibrate",
-    "explain",
-    "collect",
-    "judge",
-    "label",
-    "fit",
-    "choose",
-    "serve",
-    "rollout",
-    "package",
-    "push",
-    "mlflow",
-    "completion",
-)
-"""In the order of `--help`: use, make, train, serve. A command's heavy imports happen when it runs."""
+COMMANDS = {
+    "route": "decide where queries go: local or cloud",
+    "batch": "route files: JSONL, CSV, Parquet, Arrow",
+    "inspect": "show what an artifact is, what was done to it, and how well it was proved",
+    "verify": "check an artifact's files against its manifest",
+    "versions": "publish, list, promote, roll back and verify artifact versions",
+    "export": "turn a trained checkpoint into a verified ONNX router",
+    "validate": "prove again that an artifact answers as its checkpoint does",
+    "bench": "measure a router against PyTorch and plain ONNX",
+    "train": "train a router on your own labelled queries",
+    "distill": "distil a teacher and your data into a small MobileBERT router",
+    "evaluate": "measure how well a router routes, beside simple baselines",
+    "calibrate": "make p_cloud honest and choose the threshold, on your own queries",
+    "explain": "show why a query goes where it goes",
+    "collect": "ask both models the queries of a log",
+    "judge": "score the collected answers, by checks and by a judge",
+    "label": "compare answers yourself, on a local page",
+    "fit": "a router from a work folder: learn, export, calibrate, compare",
+    "choose": "the threshold of a router by share, quality or money",
+    "serve": "the HTTP gateway: classify, and route chats to the local or the cloud model",
+    "rollout": "shadow, canary, promote and roll back in a running gateway",
+    "package": "write a ready folder for a place to run: docker, node, triton, kubernetes, ...",
+    "push": "put an artifact on the Hugging Face Hub",
+    "mlflow": "log, register and load artifacts with MLflow",
+    "completion": "print what completes commands and flags in bash, zsh or fish",
+}
+"""Name and help, in the order of `--help`: use, make, train, serve.
+
+A command is the module of its name: its docstring explains it, `add_arguments` declares what it takes, `run`
+does it and returns the exit code. What is heavy is imported in `run`.
+"""
 
 EXTRAS = {
     "torch": "export",
@@ -157,12 +161,11 @@ def build_parser() -> tuple[Parser, dict[str, ModuleType]]:
     parser.add_argument("--version", action="version", version=f"pointsman {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     modules = {}
-    for name in COMMANDS:
-        module = importlib.import_module(f"pointsman.cli.{name}")
-        modules[module.NAME] = module
+    for name, words in COMMANDS.items():
+        module = modules[name] = importlib.import_module(f"pointsman.cli.{name}")
         sub = commands.add_parser(
-            module.NAME,
-            help=module.HELP,
+            name,
+            help=words,
             description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )

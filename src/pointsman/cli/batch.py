@@ -30,12 +30,8 @@ if TYPE_CHECKING:
     from pointsman.deploy.batch.run import Engine, Summary
     from pointsman.deploy.batch.worker import RouterSpec
 
-NAME = "batch"
-HELP = "route files: JSONL, CSV, Parquet, Arrow"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("input", nargs="+", help="files, globs or fsspec addresses")
     parser.add_argument("output", help="a directory of parts, or one file by its suffix")
     add_data_flags(parser, label=None)
@@ -60,7 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Route the files."""
     from pointsman.datasets.chunks import CHUNK_ROWS, require_arrow
     from pointsman.datasets.sources import find_sources
     from pointsman.deploy.batch.journal import BatchRun

@@ -14,16 +14,12 @@ from pathlib import Path
 
 from pointsman.artifact.address import checkpoint_at
 
-NAME = "bench"
-HELP = "measure a router against PyTorch and plain ONNX"
-
 JSON_FILE = "benchmark.json"
 MARKDOWN_FILE = "benchmark.md"
 HTML_FILE = "report.html"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
     parser.add_argument("artifact", metavar="ARTIFACT", type=Path, help="the router to measure")
     parser.add_argument(
         "--reference",
@@ -46,7 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, write the results, say where they are."""
     from pointsman.artifact.address import open_artifact
     from pointsman.bench.goals import read_goals
     from pointsman.bench.report.html import render_html

@@ -34,12 +34,8 @@ if TYPE_CHECKING:
     from pointsman.datasets.outcomes import Dataset
     from pointsman.evaluation.threshold import ThresholdChoice, ThresholdGoal
 
-NAME = "calibrate"
-HELP = "make p_cloud honest and choose the threshold, on your own queries"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("router", type=Path, help="artifact or checkpoint directory")
     parser.add_argument("data", type=Path, nargs="*", help="files of held-out queries")
     add_data_flags(parser)
@@ -73,7 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Calibrate, choose, store."""
     from pointsman.artifact.layout import MANIFEST
 
     goal = _goal(args)

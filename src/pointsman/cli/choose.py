@@ -23,12 +23,8 @@ if TYPE_CHECKING:
     from pointsman.fit.thresholds import ThresholdRow
     from pointsman.runtime.router import Router
 
-NAME = "choose"
-HELP = "the threshold of a router by share, quality or money"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("router", type=Path, help="an artifact")
     parser.add_argument("work", type=Path, help="the work folder")
     parser.add_argument("--per-month", type=float, required=True, help="queries a month, for the money")
@@ -40,7 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, mark, write."""
     from pointsman.artifact.address import open_artifact
     from pointsman.artifact.store import refuse_existing
     from pointsman.fit.rows import CALIBRATE, TEST, read_rows

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from pointsman.traffic.log import Log
     from pointsman.traffic.work import Query, Work
 
-NAME = "collect"
-HELP = "ask both models the queries of a log"
 
 INCOMPLETE = 7
 """Exit code: some calls are left, because an endpoint failed or the budget ended."""
@@ -42,7 +40,6 @@ _MOST_UNASKED = 20_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("input", nargs="*", help="files or globs of queries")
     parser.add_argument("--column", default="query", help="column of the text (default: query)")
     parser.add_argument(
@@ -73,7 +70,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read, choose, estimate, ask."""
     from pointsman.cli.privacy import Privacy
     from pointsman.serve.settings_loader import load_settings
     from pointsman.traffic.asking import Limits

@@ -12,17 +12,12 @@ from pathlib import Path
 from pointsman.artifact.address import checkpoint_at
 from pointsman.cli.parsing import Parser
 
-NAME = "completion"
-HELP = "print what completes commands and flags in bash, zsh or fish"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="your shell")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the script."""
     import shtab
 
     from pointsman.cli.__main__ import build_parser

@@ -15,12 +15,8 @@ from pointsman.cli.data_flags import add_data_flags, columns_of
 from pointsman.cli.parsing import add_threads
 from pointsman.progress import tell
 
-NAME = "distill"
-HELP = "distil a teacher and your data into a small MobileBERT router"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("recipe", type=Path, help="TOML file with every setting of the run")
     parser.add_argument(
         "--data", type=Path, required=True, help="directory that the recipe's globs start from"
@@ -49,7 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, or go on training."""
     from pointsman.train.distill import distill
     from pointsman.train.recipe import load_recipe
 

@@ -23,12 +23,8 @@ from pointsman.cli.parsing import whole
 from pointsman.cli.policy_flags import add_policy_flags, settings_of
 from pointsman.progress import tell
 
-NAME = "evaluate"
-HELP = "measure how well a router routes, beside simple baselines"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("router", type=Path, help="artifact or checkpoint directory")
     parser.add_argument("--test", type=Path, nargs="+", default=[], help="files of labelled queries")
     parser.add_argument("--suite", type=Path, help="TOML file that names sets and slices under --data")
@@ -67,7 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, and write the report."""
     from pointsman.errors import SettingsError
     from pointsman.train.evaluate import EvaluationPlan, evaluate
 
@@ -78,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     if args.resamples < 1 or args.edits < 0:
         raise SettingsError("--resamples: expected at least 1; --edits: at least 0.")
 
-    shown = [word for word in sys.argv[1:] if word != NAME]
+    shown = [word for word in sys.argv[1:] if word != "evaluate"]
     plan = EvaluationPlan(
         router=args.router,
         output=args.output,

@@ -16,14 +16,10 @@ from pointsman.evaluation.explanation import Explanation, explain
 from pointsman.policy import Policy
 from pointsman.runtime.router import Router
 
-NAME = "explain"
-HELP = "show why a query goes where it goes"
-
 _BAR = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("text", help="the query")
     add_router_flags(parser)
     parser.add_argument("--top", type=whole(1), default=15, help="number of heaviest words (default: 15)")
@@ -31,7 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Explain."""
     settings = settings_of(args)
     router = Router.open(args.artifact, variant=args.variant, settings=settings)
     found = explain(router, args.text)

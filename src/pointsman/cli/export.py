@@ -24,9 +24,6 @@ from pointsman.errors import SettingsError
 from pointsman.labels import TARGETS
 from pointsman.progress import tell
 
-NAME = "export"
-HELP = "turn a trained checkpoint into a verified ONNX router"
-
 _SWITCHES = {
     "--no-optimize": "leave out the folded float32 file",
     "--no-quantize": "leave out the int8 file",
@@ -41,7 +38,6 @@ _SWITCHES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("checkpoint", type=Path, help="directory of a trained classifier, or default-router")
     parser.add_argument("--output", type=Path, help="directory of the artifact (default: CHECKPOINT-onnx)")
     parser.add_argument("--opset", type=int, default=18, help="opset of the plain file, 14..23 (default: 18)")
@@ -72,7 +68,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export."""
     from pointsman.convert.build import export
 
     options = ExportOptions(

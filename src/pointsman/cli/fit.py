@@ -23,12 +23,8 @@ from pointsman.progress import tell
 if TYPE_CHECKING:
     from pointsman.fit.run import Fitted
 
-NAME = "fit"
-HELP = "a router from a work folder: learn, export, calibrate, compare"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("work", type=Path, help="the folder of `collect` and `judge`")
     parser.add_argument("--output", type=Path, required=True, help="directory of the new router")
     parser.add_argument(
@@ -51,7 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fit, and say what came of it."""
     from pointsman.fit.report import render_report
     from pointsman.fit.run import FitPlan, fit
 

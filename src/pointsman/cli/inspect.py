@@ -10,18 +10,13 @@ from pointsman.artifact.address import open_artifact, shipped_artifact
 from pointsman.artifact.manifest import Manifest
 from pointsman.evaluation.parity import sentence
 
-NAME = "inspect"
-HELP = "show what an artifact is, what was done to it, and how well it was proved"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("artifact", type=Path, nargs="?", help="directory (default: the shipped router)")
     parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Inspect."""
     manifest = open_artifact(args.artifact or shipped_artifact()).manifest
     if args.json:
         print(json.dumps({"id": manifest.id, **manifest.to_dict()}, indent=2, ensure_ascii=False))

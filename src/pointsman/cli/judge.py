@@ -29,14 +29,11 @@ if TYPE_CHECKING:
     from pointsman.traffic.judging import JudgeReport, Pair
     from pointsman.traffic.work import Work
 
-NAME = "judge"
-HELP = "score the collected answers, by checks and by a judge"
 
 _KINDS = ("exact", "number", "choice", "regex", "json-schema")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("work", type=Path, help="the folder that `collect` made")
     parser.add_argument("--mode", choices=("pairwise", "reference", "check"), default="pairwise")
     parser.add_argument("--check", choices=_KINDS, help="how --mode check decides")
@@ -61,7 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check or judge, and write the rows."""
     from pointsman.traffic.judged import write_rows
     from pointsman.traffic.judging import judge_by_check, pairs_of, require_column
     from pointsman.traffic.prompts import load_prompt

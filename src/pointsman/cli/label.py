@@ -16,19 +16,14 @@ from pathlib import Path
 from pointsman.cli.parsing import whole
 from pointsman.progress import tell
 
-NAME = "label"
-HELP = "compare answers yourself, on a local page"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("work", type=Path, help="the folder of `collect`")
     parser.add_argument("--port", type=whole(0, 65535), default=0, help="on 127.0.0.1 (default: a free one)")
     parser.add_argument("--json", action="store_true", help="the agreement as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve the page until it is ended; then compare with the judge."""
     from pointsman.errors import InputError
     from pointsman.traffic.agreement import agreement
     from pointsman.traffic.judged import write_rows

@@ -18,12 +18,8 @@ from pointsman.artifact.address import open_artifact
 from pointsman.artifact.registry import Registry
 from pointsman.errors import InputError
 
-NAME = "mlflow"
-HELP = "log, register and load artifacts with MLflow"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     log = actions.add_parser("log", help="log an artifact as a model of a new run")
     register = actions.add_parser("register", help="log it, and register it as a version of a model")
@@ -43,7 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do one action."""
     facts = _act(args)
     print(json.dumps(facts) if args.json else "\n".join(f"{key}  {value}" for key, value in facts.items()))
     return 0

@@ -16,12 +16,8 @@ from pathlib import Path
 from pointsman.artifact.address import open_artifact
 from pointsman.errors import InputError
 
-NAME = "package"
-HELP = "write a ready folder for a place to run: docker, node, triton, kubernetes, ..."
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("target", nargs="?", help="where it runs; --list shows the targets")
     parser.add_argument("artifact", type=Path, nargs="?", help="directory of an artifact")
     parser.add_argument("--output", type=Path, help="the folder to write; it must not exist")
@@ -30,7 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Package, or list."""
     from pointsman.deploy.package.build import build_package
     from pointsman.deploy.package.catalogue import TARGETS, target_named
 

@@ -15,12 +15,8 @@ from pathlib import Path
 from pointsman.artifact.address import open_artifact
 from pointsman.errors import SettingsError
 
-NAME = "push"
-HELP = "put an artifact on the Hugging Face Hub"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("artifact", type=Path, help="directory of an artifact")
     parser.add_argument("repository", help="owner/name")
     parser.add_argument("--revision", default="main", help="branch, made where there is none (default: main)")
@@ -29,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Push."""
     from pointsman.artifact.hub import HubAddress
     from pointsman.deploy.hub import push
 

@@ -23,15 +23,11 @@ from pointsman.artifact.store import Artifact
 from pointsman.errors import InputError, PointsmanError, SettingsError, UpstreamError
 from pointsman.settings import whole_number
 
-NAME = "rollout"
-HELP = "shadow, canary, promote and roll back in a running gateway"
-
 _WAIT_S = 120.0
 _END = {"artifact": None, "share": 0.0, "shadow": False}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("status", help="what serves, what is compared, and how the two differ")
     actions.add_parser("shadow", help="let an artifact decide too, and only compare")
@@ -58,7 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do one action, and show what the gateway says then."""
     if args.action in ("shadow", "canary"):
         change = {"artifact": str(_path(args)), "shadow": args.action == "shadow"}
         state = _ask(args, "/admin/canary", {**change, "share": getattr(args, "share", 0.0)})

@@ -18,14 +18,10 @@ from pointsman.cli.policy_flags import add_router_flags, settings_of
 from pointsman.decision import Decision
 from pointsman.runtime.router import STREAM_CHUNK, Router
 
-NAME = "route"
-HELP = "decide where queries go: local or cloud"
-
 _SHOWN_CHARS = 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("text", nargs="*", help="queries; without any, one a line from standard input")
     add_router_flags(parser)
     parser.add_argument("--max-length", help="tokens of a text at most; the rest is cut off")
@@ -34,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Route."""
     settings = settings_of(args, max_tokens=args.max_length, threads=args.threads)
     router = Router.open(args.artifact, variant=args.variant, settings=settings)
     if not args.text:

@@ -18,12 +18,8 @@ from typing import Any
 
 from pointsman.cli.policy_flags import add_policy_flags
 
-NAME = "serve"
-HELP = "the HTTP gateway: classify, and route chats to the local or the cloud model"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("--config", type=Path, help="a TOML file of settings")
     parser.add_argument(
         "--check",
@@ -62,7 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT."""
     from pointsman.serve.settings_loader import load_settings, masked
 
     if args.hash_key:

@@ -19,12 +19,8 @@ from pointsman.cli.data_flags import add_data_flags, columns_of
 from pointsman.cli.parsing import add_threads, whole
 from pointsman.progress import tell
 
-NAME = "train"
-HELP = "train a router on your own labelled queries"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("data", type=Path, nargs="+", help="files of labelled queries")
     parser.add_argument(
         "--base",
@@ -54,7 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, or go on training."""
     from dataclasses import replace
 
     from pointsman.errors import SettingsError

@@ -13,12 +13,8 @@ from pointsman.artifact.address import checkpoint_at
 from pointsman.cli.parsing import add_threads
 from pointsman.progress import tell
 
-NAME = "validate"
-HELP = "prove again that an artifact answers as its checkpoint does"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("artifact", type=Path, help="directory of the artifact")
     parser.add_argument(
         "--reference",
@@ -32,7 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Validate."""
     from pointsman.artifact.address import open_artifact
     from pointsman.convert.validation import validate
     from pointsman.evaluation.parity import require, sentence

@@ -12,18 +12,13 @@ from pathlib import Path
 
 from pointsman.artifact.address import open_artifact, shipped_artifact
 
-NAME = "verify"
-HELP = "check an artifact's files against its manifest"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     parser.add_argument("artifact", type=Path, nargs="?", help="directory (default: the shipped router)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Verify."""
     artifact = open_artifact(args.artifact or shipped_artifact())
     left = artifact.verify()
     if left:

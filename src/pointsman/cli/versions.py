@@ -16,12 +16,8 @@ from pointsman.artifact.address import open_artifact
 from pointsman.artifact.registry import STABLE, Registry
 from pointsman.errors import RegistryError
 
-NAME = "versions"
-HELP = "publish, list, promote, roll back and verify artifact versions"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     publish = actions.add_parser("publish", help="copy an artifact in as a new, immutable version")
     publish.add_argument("artifact", type=Path, help="directory of an artifact")
@@ -42,7 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do one action."""
     rows = _act(Registry(args.registry), args)
     if args.json:
         print(json.dumps(rows))

@@ -16,6 +16,7 @@ FLOORS = {
     "artifact": 1,
     "runtime": 2,
     "datasets": 3,
+    "checkpoint": 3,
     "evaluation": 4,
     "convert": 5,
     "train": 5,

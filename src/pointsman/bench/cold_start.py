@@ -32,10 +32,14 @@ TORCH = (
     _PEAK
     + """
 import torch
+from pathlib import Path
+
+from pointsman.checkpoint.torch_word_experts import attach_word_experts
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
 model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1], dtype=torch.float32).eval()
+attach_word_experts(model, Path(sys.argv[1]), model.config.label2id["cloud"])
 with torch.inference_mode():
     logits = model(**tokenizer(sys.argv[2], return_tensors="pt", truncation=True, max_length=128)).logits
 label = model.config.id2label[int(torch.softmax(logits, -1).argmax())]

@@ -6,6 +6,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification
 
 from pointsman.bench.worker import Subject, serve
+from pointsman.checkpoint.torch_word_experts import attach_word_experts
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ def open_checkpoint(settings: Mapping[str, Any]) -> Subject:
     model = AutoModelForSequenceClassification.from_pretrained(
         settings["checkpoint"], dtype=torch.float32
     ).eval()
+    cloud = {str(name).lower(): int(index) for index, name in model.config.id2label.items()}.get("cloud", 1)
+    attach_word_experts(model, Path(settings["checkpoint"]), cloud)
     if settings["compile"]:
         # Compiling in this process: a pool of compilers would share the cores that are measured.
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"

@@ -9,6 +9,7 @@ from pointsman.convert.fold import FoldedMobileBert, fold
 from pointsman.convert.inputs import ExportInputs
 from pointsman.convert.mobilebert import MobileBertConfig, mobilebert_from_weights
 from pointsman.convert.quantize import QuantizationReport, quantize
+from pointsman.convert.word_experts import add_word_experts
 from pointsman.errors import UnsupportedModelError
 from pointsman.evaluation.parity import Reference
 
@@ -25,7 +26,7 @@ def make_candidates(inputs: ExportInputs) -> tuple[tuple[Candidate, ...], Refere
 
         by_torch, reference = torch_candidates(inputs, is_folded=folded is not None)
     int8 = [_int8(inputs, folded)] if options.quantize and folded is not None else []
-    return (fold, *by_torch, *int8), reference
+    return _with_word_experts(inputs, (fold, *by_torch, *int8)), reference
 
 
 def _folded(inputs: ExportInputs) -> tuple[FoldedMobileBert | None, Candidate]:
@@ -65,6 +66,21 @@ def _int8(inputs: ExportInputs, folded: FoldedMobileBert) -> Candidate:
     )
     inputs.progress(_int8_in_words(report))
     return Candidate("int8", "int8", asdict(report), model)
+
+
+def _with_word_experts(inputs: ExportInputs, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """The candidates with the checkpoint's word experts in every graph; as they are where it has none."""
+    experts = inputs.checkpoint.word_experts()
+    if experts is None:
+        return candidates
+    settings = {"cloud_index": inputs.checkpoint.labels.cloud_index, "max_tokens": inputs.limits.max_tokens}
+    made = (
+        c if c.model is None else replace(c, model=add_word_experts(c.model, experts, **settings))
+        for c in candidates
+    )
+    inputs.progress(f"word experts: {experts.count} over {len(experts.table)} tokens, added to every graph")
+    record = {"experts": experts.count, "tokens": len(experts.table), "exact_tokens": experts.exact_tokens}
+    return (*made, Candidate("word experts", "word_experts", record))
 
 
 def _int8_in_words(report: QuantizationReport) -> str:

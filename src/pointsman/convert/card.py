@@ -29,6 +29,16 @@ A router: it classifies a query as `local` (a small model is enough) or `cloud` 
 The checkpoint came without a model card; its data, licence and quality are for its author to state."""
 
 
+def _word_experts(manifest: Manifest) -> str:
+    if (found := manifest.conversion.get("word_experts")) is None:
+        return ""
+    return (
+        f" Every file holds\n{found['experts']} word experts beside the network (the checkpoint's "
+        "`word_experts.safetensors`): a table of words\nthat adds to the logits. "
+        "`model.safetensors` alone is another classifier."
+    )
+
+
 def _export_section(manifest: Manifest) -> str:
     rows = "\n".join(
         f"| {name} | `{manifest.variants.get(name, 'not published')}` | {p['max_p']:.1e} | {p['mean_p']:.1e} "
@@ -45,7 +55,7 @@ def _export_section(manifest: Manifest) -> str:
 ## Export
 
 Labels in the order of the logits: {", ".join(f"`{name}`" for name in manifest.labels.names)}. At
-most {manifest.limits.max_tokens} tokens are read.
+most {manifest.limits.max_tokens} tokens are read.{_word_experts(manifest)}
 A router runs the `{manifest.default_variant}` variant unless told otherwise.
 
 {table}

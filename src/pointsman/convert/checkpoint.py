@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from pointsman.artifact.digest import artifact_id, digest_file
 from pointsman.artifact.layout import CONFIG, TOKENIZER, TOKENIZER_COMPANIONS
 from pointsman.artifact.manifest import Calibration, Chat
+from pointsman.checkpoint.word_experts import WORD_EXPERTS, WordExperts, read_word_experts
 from pointsman.convert.checkpoint_files import (
     WEIGHTS,
     check_tokenizer,
@@ -162,6 +163,14 @@ class Checkpoint:
             )
         return named
 
+    def word_experts(self) -> WordExperts | None:
+        """The linear part beside the network; None where the checkpoint has none.
+
+        Raises:
+            CheckpointError: the file is not understood, or is of another vocabulary.
+        """
+        return read_word_experts(self.path, self.config.get("vocab_size"))
+
     @property
     def prefix(self) -> str:
         """What a wrapper put before every tensor's name; empty where there is none, which is usual."""
@@ -207,7 +216,7 @@ def read_checkpoint(path: Path, names: Mapping[str, str] | None = None) -> Check
     labels = _labels(config, path / CONFIG, {k.strip().lower(): v for k, v in (names or {}).items()})
     check_tokenizer(path, config)
     made = Checkpoint(path, config, labels, *_calibration(path), sha256="")
-    others = [path / n for n in (CONFIG, TOKENIZER, CALIBRATION) if (path / n).is_file()]
+    others = [path / n for n in (CONFIG, TOKENIZER, CALIBRATION, WORD_EXPERTS) if (path / n).is_file()]
     files = {file.name: digest_file(file) for file in (*made.weight_files, *others)}
     return replace(made, sha256=artifact_id(files))
 

@@ -7,12 +7,13 @@ from typing import Any
 import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from pointsman.checkpoint.torch_word_experts import attach_word_experts
 from pointsman.convert.candidate import Candidate
 from pointsman.convert.inputs import ExportInputs
 from pointsman.convert.optimize import fuse
 from pointsman.convert.reference import same_tokens, torch_reference
 from pointsman.convert.static_int8 import quantize_static
-from pointsman.convert.torch_export import export_plain, load_model
+from pointsman.convert.torch_export import export_plain, load_network
 from pointsman.errors import ConversionError, PointsmanError
 from pointsman.evaluation.parity import Reference
 
@@ -32,7 +33,7 @@ def torch_candidates(inputs: ExportInputs, *, is_folded: bool) -> tuple[list[Can
     options = inputs.options
     if options.validate:
         same_tokens(inputs.checkpoint, inputs.proof, inputs.limits)
-    model = load_model(inputs.checkpoint)
+    model = load_network(inputs.checkpoint)
     made = (
         _of_the_plain_graph(inputs, model, is_folded)
         if options.plain or options.half or not is_folded
@@ -41,6 +42,8 @@ def torch_candidates(inputs: ExportInputs, *, is_folded: bool) -> tuple[list[Can
     reference = None
     if options.validate:
         inputs.progress(f"reference: {len(inputs.proof.tokens)} texts through PyTorch in float32 and float64")
+        checkpoint = inputs.checkpoint
+        attach_word_experts(model, checkpoint.path, checkpoint.labels.cloud_index)
         reference = torch_reference(model, inputs.proof, inputs.checkpoint.labels.cloud_index)
     return made, reference
 

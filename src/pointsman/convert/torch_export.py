@@ -21,6 +21,7 @@ from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from pointsman.artifact.layout import CONFIG
+from pointsman.checkpoint.torch_word_experts import attach_word_experts
 from pointsman.convert.checkpoint import Checkpoint
 from pointsman.convert.checkpoint_files import WEIGHTS
 from pointsman.convert.options import Shape
@@ -31,7 +32,16 @@ _INPUTS = ["input_ids", "attention_mask"]
 
 
 def load_model(checkpoint: Checkpoint) -> Any:
-    """The checkpoint as a torch module in eval mode, float32, eager attention.
+    """The checkpoint as a torch module in eval mode, float32, eager attention, word experts included.
+
+    Raises:
+        CheckpointError: the weights do not fit the configuration.
+    """
+    return attach_word_experts(load_network(checkpoint), checkpoint.path, checkpoint.labels.cloud_index)
+
+
+def load_network(checkpoint: Checkpoint) -> Any:
+    """The same without word experts: what an exporter is given.
 
     Raises:
         CheckpointError: the weights do not fit the configuration.
@@ -75,7 +85,7 @@ def export_plain(model: Any, opset: int, shape: Shape) -> onnx.ModelProto:
     """Export with torch and read the result back.
 
     Args:
-        model: from `load_model`.
+        model: from `load_network`.
         opset: 14..23, as `ExportOptions` checks.
         shape: dynamic axes, or a fixed shape.
 

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 
 from pointsman import __version__
 from pointsman.artifact.digest import digest_file
+from pointsman.checkpoint.torch_word_experts import word_experts_of
 from pointsman.datasets.duplicates import SKETCH, row_sketch
 from pointsman.datasets.outcomes import check_count
 from pointsman.datasets.rows import COLUMNS, Columns
@@ -216,7 +217,7 @@ def _opinions(examples: Sequence[Example], source: Source, progress: Progress) -
 def save_checkpoint(
     directory: Path, student: Any, tokenizer_from: Path, outcome: Outcome, record: dict[str, Any]
 ) -> Path:
-    """Write config, weights (safetensors, float16), tokenizer and run record; whole or not at all.
+    """Write config, weights (float16), word experts, tokenizer and run record; whole or not at all.
 
     Raises:
         TrainingError: the disk refused.
@@ -238,6 +239,8 @@ def save_checkpoint(
             if name.startswith("student.")
         }
         save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
+        if experts := word_experts_of(student):
+            experts.write(partial)
         for name in _TOKENIZER_FILES:
             if (tokenizer_from / name).is_file():
                 shutil.copyfile(tokenizer_from / name, partial / name)

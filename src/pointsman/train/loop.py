@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import get_linear_schedule_with_warmup
 
+from pointsman.checkpoint.torch_word_experts import margin_of
 from pointsman.errors import TrainingError
 from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.progress import Progress
@@ -60,7 +61,7 @@ class Trainee(nn.Module):  # type: ignore[misc]
         """Margin (rows,) of cloud over local, and the projected sentence vector (rows, 384)."""
         pooled = self.student.mobilebert(input_ids, attention_mask=attention_mask).pooler_output
         logits = self.student.classifier(self.student.dropout(pooled))
-        return logits[:, 1] - logits[:, 0], self.projection(pooled)
+        return margin_of(self.student, logits, input_ids, attention_mask), self.projection(pooled)
 
 
 @dataclass(frozen=True, slots=True)

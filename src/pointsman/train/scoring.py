@@ -14,6 +14,7 @@ from pointsman.artifact.address import open_artifact
 from pointsman.artifact.layout import MANIFEST
 from pointsman.artifact.manifest import Calibration, Chat
 from pointsman.artifact.strict_json import parse_strict
+from pointsman.checkpoint.torch_word_experts import attach_word_experts
 from pointsman.errors import CheckpointError, SettingsError
 from pointsman.evaluation.quality import Floats, Scorer, router_scores
 from pointsman.labels import LabelSet
@@ -47,6 +48,7 @@ class CheckpointScorer:
         self._model = self._model.float().eval()
         ids = {str(key): str(name) for key, name in self._model.config.id2label.items()}
         self.labels = LabelSet.from_id2label(ids)
+        attach_word_experts(self._model, directory, self.labels.cloud_index)
         config = self._model.config
         self.chat = Chat(getattr(config, "earlier_turns", 0), getattr(config, "last_turn_first", False))
         self.calibration = read_calibration(directory)

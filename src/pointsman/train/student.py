@@ -12,7 +12,10 @@ from transformers import (
     MobileBertForSequenceClassification,
 )
 from transformers.models.mobilebert.modeling_mobilebert import MobileBertLayer
+from transformers.utils import cached_file
 
+from pointsman.checkpoint.torch_word_experts import attach_word_experts
+from pointsman.checkpoint.word_experts import WORD_EXPERTS
 from pointsman.errors import CheckpointError
 from pointsman.labels import TARGETS
 
@@ -59,7 +62,8 @@ def new_student(depth: int, encoder: Path, seed: int) -> Any:
 def load_student(base: str) -> Any:
     """A pretrained base with a two-way head whose classes are `local`, `cloud` in this order.
 
-    A head that a router's checkpoint brings is kept; any other base gets a new one.
+    A head that a router's checkpoint brings is kept, and so are its word experts, which no step changes; any
+    other base gets a new one.
 
     Args:
         base: a hub name such as `google/mobilebert-uncased`, or a directory.
@@ -88,7 +92,18 @@ def load_student(base: str) -> Any:
             model.classifier.weight.copy_(model.classifier.weight.flip(0))
             model.classifier.bias.copy_(model.classifier.bias.flip(0))
     model.config.id2label, model.config.label2id = ids, {v: k for k, v in ids.items()}
-    return model
+    return attach_word_experts(model, _directory(base), TARGETS.index("cloud"))
+
+
+def _directory(base: str) -> Path:
+    """The directory of a base, or where the hub's client keeps its word experts (it has none in most)."""
+    found = cached_file(
+        base,
+        WORD_EXPERTS,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return Path(found).parent if found else Path(base)
 
 
 def grown(model: Any, depth: int) -> Any:

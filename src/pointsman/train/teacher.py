@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from transformers import AutoModel, AutoTokenizer
 
 from pointsman.artifact.digest import digest_file
+from pointsman.checkpoint.word_experts import WORD_EXPERTS
 from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
 from pointsman.errors import CheckpointError
 from pointsman.progress import Progress
@@ -122,6 +123,8 @@ def _cached(
 ) -> NDArray[np.float16]:
     weights = reading.directory / "model.safetensors"
     identity = digest_file(weights).sha256[:16] if weights.is_file() else reading.directory.name
+    if (experts := reading.directory / WORD_EXPERTS).is_file():
+        identity += f"-{digest_file(experts).sha256[:16]}"
 
     @functools.cache
     def loaded() -> tuple[Any, Any]:

@@ -1,0 +1,152 @@
+"""Word experts: a linear part that stands beside a network and adds to the margin of its logits.
+
+A deep part with a wide one beside it (Cheng et al. 2016, arXiv:1606.07792), the wide one a mixture of linear
+experts (Jacobs et al. 1991). With the ids x_1..x_n of a text's tokens, special ones included, and two rows of
+K numbers for every token, G and E:
+
+    gate = softmax(sum_i G[x_i] / sqrt(n) + gate_bias)
+    margin = sum_k gate_k * (sum_i E[x_i] / sqrt(n) + expert_bias)_k
+
+The logit of cloud less that of local grows by the margin. With K = 1 the gate is 1, and it is a linear model.
+The table holds whole multiples of 2^-12 below 8, so float32 sums of up to 512 rows are exact in any order:
+padding, batch mates and threads cannot move them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from pointsman.errors import CheckpointError
+
+WORD_EXPERTS = "word_experts.safetensors"
+UNIT = 2.0**-12
+"""What an entry of the table counts."""
+BIAS_LIMIT = 64.0
+_EXACT_UNITS = 2**24
+"""Float32 holds every whole number up to here."""
+_FORMAT = {"format": "pointsman.word_experts", "version": "1"}
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WordExperts:
+    """K experts and their gate, checked.
+
+    Attributes:
+        table: int16 (vocabulary, 2K), in units of 2^-12: K columns of the gate, then K of the experts.
+        gate_bias: float32 (K,), at most 64 in magnitude.
+        expert_bias: float32 (K,), at most 64 in magnitude.
+
+    Raises:
+        CheckpointError: another shape or dtype, or a bias that is not finite or too large.
+    """
+
+    table: NDArray[np.int16]
+    gate_bias: NDArray[np.float32]
+    expert_bias: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        table, count = self.table, self.table.shape[-1] // 2
+        if table.ndim != 2 or table.dtype != np.int16 or not table.size or table.shape[1] % 2:
+            raise CheckpointError(
+                f"word experts: table: expected int16 (vocabulary, 2K), found {table.dtype} {table.shape}."
+            )
+        for name in ("gate_bias", "expert_bias"):
+            bias = getattr(self, name)
+            if bias.shape != (count,) or bias.dtype != np.float32:
+                raise CheckpointError(
+                    f"word experts: {name}: expected float32 ({count},), found {bias.dtype} {bias.shape}."
+                )
+            if not (np.abs(bias) <= BIAS_LIMIT).all():
+                raise CheckpointError(
+                    f"word experts: {name}: expected at most {BIAS_LIMIT:g} in magnitude, found {bias}."
+                )
+
+    @classmethod
+    def rounded(cls, table: Floats, gate_bias: Floats, expert_bias: Floats) -> Self:
+        """The experts of a real table, float64 (vocabulary, 2K), rounded to whole units.
+
+        Raises:
+            CheckpointError: a value that is not finite, or 8 and more in magnitude.
+        """
+        units = np.rint(table / UNIT)
+        limits = np.iinfo(np.int16)
+        if not ((units >= limits.min) & (units <= limits.max)).all():
+            raise CheckpointError(
+                f"word experts: table: expected numbers below {-limits.min * UNIT:g} in magnitude, "
+                f"found {np.abs(table).max():g}. Regularise the experts more."
+            )
+        return cls(units.astype(np.int16), gate_bias.astype(np.float32), expert_bias.astype(np.float32))
+
+    @property
+    def count(self) -> int:
+        """How many experts there are, K."""
+        return int(self.table.shape[1] // 2)
+
+    @property
+    def exact_tokens(self) -> int:
+        """The longest text, in tokens, whose sums float32 holds exactly; at least 512."""
+        largest = int(np.abs(self.table.astype(np.int32)).max())
+        return int(_EXACT_UNITS // max(1, largest))
+
+    def margins(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> Floats:
+        """What the margins of a batch grow by, by the definition, float64 (batch,).
+
+        Args:
+            input_ids: (batch, length); under mask 0 they may be anything.
+            attention_mask: the same shape; 1 on tokens, 0 on padding.
+        """
+        real = attention_mask != 0
+        rows = self.table[np.where(real, input_ids, 0)] * real[:, :, None].astype(np.int64)
+        root = np.sqrt(np.maximum(real.sum(axis=1, keepdims=True), 1))
+        gate, said = np.split(rows.sum(axis=1) * UNIT / root, 2, axis=1)
+        gate = gate + self.gate_bias
+        gate = np.exp(gate - gate.max(axis=1, keepdims=True))
+        margins: Floats = (gate * (said + self.expert_bias)).sum(axis=1) / gate.sum(axis=1)
+        return margins
+
+    def write(self, directory: Path) -> None:
+        """Write the file beside a checkpoint's weights."""
+        tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in self.__slots__}
+        save_file(tensors, directory / WORD_EXPERTS, metadata=_FORMAT)
+
+
+def read_word_experts(directory: Path, vocabulary: int | None) -> WordExperts | None:
+    """The word experts beside a checkpoint's weights; None where there are none.
+
+    Args:
+        directory: of the checkpoint.
+        vocabulary: tokens that its network knows; None does not compare.
+
+    Raises:
+        CheckpointError: the file is not understood, or is of another vocabulary.
+    """
+    path = directory / WORD_EXPERTS
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            found = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. Copy the checkpoint again.") from None
+    if {key: found.get(key) for key in _FORMAT} != _FORMAT:
+        raise CheckpointError(f"{path}: expected metadata {_FORMAT}, found {found}.")
+    if set(tensors) != set(WordExperts.__slots__):
+        raise CheckpointError(f"{path}: expected {sorted(WordExperts.__slots__)}, found {sorted(tensors)}.")
+    try:
+        experts = WordExperts(**tensors)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    if vocabulary is not None and len(experts.table) != vocabulary:
+        raise CheckpointError(
+            f"{path}: expected a row for each of {vocabulary} tokens, found {len(experts.table)}: "
+            "another vocabulary."
+        )
+    return experts

@@ -1,11 +1,6 @@
-"""Figures of the deployment pages: recorded as data by what measured them, and rendered into the pages.
-
-A page holds `<!-- figures: NAME -->` and `<!-- /figures -->`; `python -m benchmarks.render` writes between
-them what `results/targets/NAME.json` says. This file knows both forms; it measures nothing.
-"""
+"""Figures recorded as data by what measured them; `python -m tools` writes them into the pages."""
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +9,6 @@ from typing import Any
 from pointsman.bench.environment import Environment
 
 FOLDER = Path(__file__).resolve().parent / "results" / "targets"
-_PLACE = re.compile(r"(<!-- figures: (?P<name>[a-z0-9-]+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +58,5 @@ def record(
 def recorded(name: str, folder: Path = FOLDER) -> list[Figure]:
     """The figures of one target; none where nothing is recorded."""
     path = folder / f"{name}.json"
-    return (
-        [Figure(**row) for row in json.loads(path.read_text(encoding="utf-8"))["figures"]]
-        if path.is_file()
-        else []
-    )
-
-
-def table(name: str, folder: Path = FOLDER) -> str:
-    """The recorded figures of one target as Markdown; says so where there are none."""
-    if not (folder / f"{name}.json").exists():
-        return "Not recorded yet.\n"
-    result = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    figures = recorded(name, folder)
-    has_aims = any(figure.aim for figure in figures)
-    rows = [("figure", "value", "aim"), ("---", "---", "---")]
-    rows += [(figure.what, figure.shown(), figure.aim) for figure in figures]
-    lines = [f"| {' | '.join(row if has_aims else row[:2])} |" for row in rows]
-    return "\n".join([*lines, "", f"Measured by `{result['command']}` on {result['machine']}.", ""])
-
-
-def with_figures(page: str, folder: Path = FOLDER) -> str:
-    """A page with every marked place filled from the results."""
-    return _PLACE.sub(lambda found: f"{found[1]}{table(found['name'], folder)}{found[3]}", page)
+    rows = json.loads(path.read_text(encoding="utf-8"))["figures"] if path.is_file() else []
+    return [Figure(**row) for row in rows]

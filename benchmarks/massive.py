@@ -2,9 +2,9 @@
 
     python -m benchmarks.massive CHECKPOINT [--nncf PYTHON] [--shape NAME ...]
 
-Makes a checkpoint of every shape in benchmarks/massive_shapes.py from CHECKPOINT, quantizes each three ways
-and compares p(cloud) with the float32 graph's on texts that calibrated nothing. PYTHON is an interpreter of
-an environment that has nncf, openvino and onnx; without it, that column is left out.
+Makes a checkpoint of every shape in tests/support/massive_shapes.py from CHECKPOINT, quantizes each in three
+ways and compares p(cloud) with the float32 graph's on texts that calibrated nothing. PYTHON is an interpreter
+with nncf, openvino and onnx; without it, that column is left out.
 """
 
 import argparse
@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import onnx
 from benchmarks.figures import Figure, record, recorded
-from benchmarks.massive_shapes import SHAPES, massive
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.numpy import load_file, save_file
+from tests.support.massive_shapes import SHAPES, massive
 
 from pointsman.artifact.manifest import Limits
 from pointsman.bench.environment import capture_environment

@@ -154,10 +154,6 @@ def compared(name: str, seed: int) -> dict[str, Any]:
     money = float(traffic.cost[sent].sum())
     return {
         "scenario": name,
-        "seed": seed,
-        "queries": len(sent),
-        "budget": amount,
-        "spent": money,
         "off": money / amount - 1,
         "unpaced_off": float(traffic.cost[traffic.p_cloud >= threshold].sum()) / amount - 1,
         "quality": traffic.quality(sent),

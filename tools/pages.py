@@ -1,6 +1,6 @@
 """The marked places of a page, and what a program writes between their marks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pointsman.errors import DataError
 
@@ -21,3 +21,10 @@ def filled(page: str, places: Mapping[str, str]) -> str:
             )
         page = f"{before}{found}{text}{closed}{after}"
     return page
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], figures: bool = True) -> str:
+    """A Markdown table; with `figures`, every column but the first is aligned for numbers."""
+    rule = "--:" if figures else "---"
+    lines = [head, ["---", *[rule] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

@@ -5,8 +5,7 @@
     python -m benchmarks.batch --part ray         # 200,000 rows with both engines, twice: some minutes
 
 The queries are the project's own, edited by a seeded generator; --texts FILE takes real ones. Timings go to
-results/batch/batch.json; no figure is stored: docs/deploy/batch.md computes them when it is rendered, which
-this command does at its end where it wrote that file, and `python -m benchmarks.render` does at any time.
+results/batch/batch.json; no figure is stored: `python -m tools` computes those of docs/deploy/batch.md.
 """
 
 import argparse
@@ -18,19 +17,21 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.batch.page import PAGE, RESULT, aims, with_batch_figures
+from benchmarks.batch.figures import aims
 from benchmarks.batch.runs import WHO, Job, RunFailedError, killed, timed
-from benchmarks.batch.texts import read_texts, short_queries
+from benchmarks.batch.texts import short_queries
 
 from pointsman.bench.environment import PACKAGES, capture_environment
+from pointsman.datasets.reading import read_texts
 from pointsman.runtime.router import Router
 from pointsman.runtime.session import available_threads
 from pointsman.settings import Settings
 
+RESULT = Path(__file__).resolve().parents[1] / "results" / "batch" / "batch.json"
 SEED = 5
 CHUNK = 4096
 KILLS = 20
@@ -48,7 +49,7 @@ def main() -> int:
     parser.add_argument(
         "--part", action="append", choices=tuple(PARTS), help="only these; the others stay in the result"
     )
-    parser.add_argument("--texts", type=Path, help="texts, a line each, or JSONL with a `query` a line")
+    parser.add_argument("--texts", type=Path, help="a file of texts, as `pointsman batch` reads them")
     parser.add_argument("--artifact", type=Path, help="default: the shipped router")
     parser.add_argument("--output", type=Path, default=RESULT)
     args = parser.parse_args()
@@ -78,14 +79,12 @@ def main() -> int:
                 failed.append(name)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    print(aims(result))
-    if args.output == RESULT:
-        PAGE.write_text(with_batch_figures(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    print("\n".join(f"{what}: {found}{aim and f', aim {aim}'}" for what, aim, found, _ in aims(result)))
     return 1 if failed else 0
 
 
 def texts(args: argparse.Namespace, seed: int) -> Iterator[str]:
-    return read_texts(args.texts) if args.texts else short_queries(seed)
+    return cycle(read_texts(args.texts)) if args.texts else short_queries(seed)
 
 
 def local(args: argparse.Namespace, folder: Path, sample: list[str]) -> dict[str, Any]:

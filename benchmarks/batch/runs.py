@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,15 +141,9 @@ def killed(job: Job, who: str, at: float, log: Path) -> int | None:
     process = job.start(log)
     time.sleep(at)
     if who == "parent":
-        _kill(process.pid)
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
     elif process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     done = process.wait() == 0 or (job.output.exists() and not job.folder.exists())
     return None if done else job.parts
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return

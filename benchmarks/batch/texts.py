@@ -1,10 +1,9 @@
 """Any number of short queries from the project's own: chosen and edited by a seeded generator."""
 
-import json
 import random
 from collections.abc import Callable, Iterator
-from importlib.resources import files
-from pathlib import Path
+
+from pointsman.datasets.reading import project_queries
 
 SHORT_WORDS = 12
 """Words of a short query at most, before it is edited."""
@@ -12,8 +11,7 @@ SHORT_WORDS = 12
 
 def own_queries(seed: int | None = None) -> list[str]:
     """The project's own queries, of every length; with a seed, shuffled by it."""
-    text = (files("pointsman") / "datasets" / "queries.jsonl").read_text(encoding="utf-8")
-    own = [query for line in text.splitlines() if (query := json.loads(line)["query"]).strip()]
+    own = [query for query in project_queries() if query.strip()]
     if seed is not None:
         random.Random(seed).shuffle(own)
     return own
@@ -52,13 +50,3 @@ def _edits(chance: random.Random, words: list[str]) -> list[Callable[[str], str]
         lambda text: text + " Please!",
         lambda text: f"{text} {chance.randrange(1000)}",
     ]
-
-
-def read_texts(path: Path) -> Iterator[str]:
-    """Real ones, again and again: a line each, or JSON lines with a `query`."""
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not lines:
-        raise SystemExit(f"{path} has no text")
-    texts = [json.loads(line)["query"] for line in lines] if path.suffix == ".jsonl" else lines
-    while True:
-        yield from texts

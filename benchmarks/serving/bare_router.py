@@ -27,9 +27,7 @@ class BareRouter:
     async def start(cls) -> "BareRouter":
         """Start it; the first answer comes when the model is loaded."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "benchmarks.serving.bare_router",
+            *(sys.executable, "-m", "benchmarks.serving.bare_router"),
             cwd=ROOT,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

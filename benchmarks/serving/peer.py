@@ -41,12 +41,8 @@ EMPTY = Peer(
     "a JSON body in, a constant out, under uvicorn with uvloop and httptools, without an access log",
     Path(sys.executable),
     lambda artifact, model, port: [
-        "-m",
-        "uvicorn",
-        "benchmarks.serving.servers.fastapi_empty:app",
-        "--no-access-log",
-        "--port",
-        str(port),
+        *("-m", "uvicorn", "benchmarks.serving.servers.fastapi_empty:app", "--no-access-log"),
+        *("--port", str(port)),
     ],
     wire.predict,
 )

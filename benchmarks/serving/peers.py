@@ -31,11 +31,7 @@ PEERS = (
         "one blocking run in an `async def`, ONNX Runtime with one thread for its one core",
         Path(sys.executable),
         lambda artifact, model, port: [
-            "-m",
-            "uvicorn",
-            "benchmarks.serving.servers.fastapi_blocking:app",
-            "--port",
-            str(port),
+            *("-m", "uvicorn", "benchmarks.serving.servers.fastapi_blocking:app", "--port", str(port))
         ],
         _by_query,
     ),
@@ -43,12 +39,7 @@ PEERS = (
         "LitServe, batched",
         "one worker, at most 32 texts or 2 ms a batch, ONNX Runtime with one thread",
         INSTALLED / "litserve" / "bin" / "python",
-        lambda artifact, model, port: [
-            str(ROOT / "benchmarks/serving/servers/litserve_batched.py"),
-            str(artifact),
-            str(model),
-            str(port),
-        ],
+        lambda *given: [str(ROOT / "benchmarks/serving/servers/litserve_batched.py"), *map(str, given)],
         wire.predict,
     ),
 )

@@ -3,7 +3,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks.figures import Figure, record, with_figures
+from benchmarks.figures import Figure, record
+from tools.recorded_figures import with_figures
 
 from pointsman.bench.environment import capture_environment
 from pointsman.bench.results import Benchmark
@@ -14,7 +15,7 @@ RESULTS = sorted(ROOT.glob("benchmarks/results/**/benchmark.json"))
 
 def test_the_page_is_what_the_results_say() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.render", "--check"],
+        [sys.executable, "-m", "tools", "--check"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -31,13 +32,13 @@ def test_figures_of_a_target_stand_between_their_marks(tmp_path: Path) -> None:
         Figure("n", 1000),
     ]
     record("docker", "python this.py", rows, capture_environment(), tmp_path)
-    page = "before\n<!-- figures: docker -->\nold\n<!-- /figures -->\nafter\n"
+    page = "before\n<!-- figures: docker -->\nold\n<!-- /figures: docker -->\nafter\n"
     made = with_figures(page, tmp_path)
     assert "| size | 12.3 MB | at most 20 MB |\n| engine | none |  |\n| n | 1,000 |  |\n" in made
     assert "`python this.py`" in made and "old" not in made
     assert with_figures(made, tmp_path) == made
     assert with_figures("no marks\n", tmp_path) == "no marks\n"
-    unknown = "<!-- figures: node -->\n<!-- /figures -->\n"
+    unknown = "<!-- figures: node -->\n\n<!-- /figures: node -->\n"
     assert "Not recorded yet.\n" in with_figures(unknown, tmp_path)
 
 

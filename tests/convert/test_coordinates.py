@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.massive_shapes import SHAPES, massive
 from safetensors.numpy import load_file
 from tests.convert.definition import TINY, logits_by_definition, random_weights
+from tests.support.massive_shapes import SHAPES, massive
 
 from pointsman.artifact.manifest import Limits
 from pointsman.convert.activation_ranges import ChannelRange, channel_ranges

@@ -5,36 +5,38 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from benchmarks.batch import page
+from benchmarks.batch import figures
+from benchmarks.batch.__main__ import RESULT
 from benchmarks.batch.texts import short_queries
 from tests.support.tiny_artifact import build_tiny_artifact
+from tools.__main__ import pages
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_page_has_figures_of_every_kind() -> None:
-    text = page.PAGE.read_text(encoding="utf-8")
-    assert page.with_batch_figures(text) == text
+    page = ROOT / "docs" / "deploy" / "batch.md"
+    text = page.read_text(encoding="utf-8")
+    assert pages()[page] == text
     for what in ("route_many", "ray over local", "rows lost", "resident MiB", "bytes a row", "core-hours"):
         assert what in text
-    assert page.with_batch_figures("no marks") == "no marks"
-    assert "/tmp/" not in page.RESULT.read_text(encoding="utf-8")
+    assert "/tmp/" not in RESULT.read_text(encoding="utf-8")
 
 
 def test_figures_come_from_timings() -> None:
     run = {"rows": 1000, "seconds": 10.0, "workers": 2, "first_part": {"rows": 200, "seconds": 2.0}}
     slow = {**run, "first_part": {"rows": 200, "seconds": 5.0}, "seconds": 15.0}
-    assert page.rate(run) == 100.0
-    assert page.steady_rate(run) == 100.0
-    assert page.steady_rate({**run, "first_part": {"rows": 900, "seconds": 9.0}}) is None
-    assert page.share_of_local({"pairs": [{"local": run, "ray": slow}]}) == pytest.approx(0.8)
+    assert figures.rate(run) == 100.0
+    assert figures.steady_rate(run) == 100.0
+    assert figures.steady_rate({**run, "first_part": {"rows": 900, "seconds": 9.0}}) is None
+    assert figures.share_of_local({"pairs": [{"local": run, "ray": slow}]}) == pytest.approx(0.8)
     bare = [{"rows": 100, "seconds": 1.0}, {"rows": 100, "seconds": 0.5}]
-    assert page.share_of_bare({"route_many": bare, "local": run}) == pytest.approx(100 / 150)
+    assert figures.share_of_bare({"route_many": bare, "local": run}) == pytest.approx(100 / 150)
     spent = [{**one, "cpu_seconds": 2.0} for one in bare]
     one = {"route_many": spent, "local": {**run, "cpu_seconds": 25.0}}
-    assert page.cpu_share_of_bare(one) == pytest.approx(40 / 50)
+    assert figures.cpu_share_of_bare(one) == pytest.approx(40 / 50)
     growing = {**run, "samples": [(second, 0, second * 2**20, 0) for second in range(11)]}
-    assert page.memory_slope(growing) == pytest.approx(1000.0)
+    assert figures.memory_slope(growing) == pytest.approx(1000.0)
 
 
 def test_texts_are_the_same_every_time_and_mostly_different() -> None:

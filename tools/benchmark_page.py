@@ -1,26 +1,16 @@
-"""Render benchmarks/README.md and the figures in docs/ from benchmarks/results: none is typed by hand.
+"""benchmarks/README.md, rendered from benchmarks/results: none of its figures is typed by hand."""
 
-    python -m benchmarks.render [--check]
-
-With --check, nothing is written; the exit code is 1 where a page is not what the results say.
-"""
-
-import sys
 from pathlib import Path
-
-from benchmarks.batch.page import with_batch_figures
-from benchmarks.figures import with_figures
 
 from pointsman.bench.goals import read_goals
 from pointsman.bench.report.markdown import HOW_TO_READ, render_table, report_tables
 from pointsman.bench.report.tables import EVERY_SERIES
 from pointsman.bench.results import Benchmark
 
-FOLDER = Path(__file__).resolve().parent
-PAGE = FOLDER / "README.md"
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 HEAD = """# Benchmarks
 
-This page is rendered from `results/` by `python -m benchmarks.render`; change the results, not the page.
+This page is rendered from `results/` by `python -m tools`; change the results, not the page.
 How figures are taken, and how to take them on your machine: [docs/benchmarking.md](../docs/benchmarking.md).
 
 | to measure | run |
@@ -39,7 +29,7 @@ measured is data: `scenarios.json` and `goals.json` in `src/pointsman/bench/`.
 """
 
 
-def render() -> str:
+def benchmark_page() -> str:
     """The page."""
     parts = [HEAD, HOW_TO_READ + "\n"]
     goals = read_goals()
@@ -52,29 +42,3 @@ def render() -> str:
                 text = f"<details><summary>{table.title}</summary>\n\n{text}\n</details>\n"
             parts.append(text)
     return "\n".join(parts)
-
-
-def pages() -> dict[Path, str]:
-    """Every page that holds figures, with the text that the results make of it."""
-    docs = {path: path.read_text(encoding="utf-8") for path in sorted((FOLDER.parent / "docs").rglob("*.md"))}
-    return {PAGE: render(), **{path: with_batch_figures(with_figures(text)) for path, text in docs.items()}}
-
-
-def main() -> int:
-    wrong = {
-        path: text
-        for path, text in pages().items()
-        if not path.is_file() or path.read_text(encoding="utf-8") != text
-    }
-    if "--check" in sys.argv[1:]:
-        for path in wrong:
-            name = path.relative_to(FOLDER.parent)
-            sys.stderr.write(f"{name} is not what the results say: python -m benchmarks.render\n")
-        return 1 if wrong else 0
-    for path, text in wrong.items():
-        path.write_text(text, encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -79,7 +79,7 @@ def _observed(
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    for batch in plan_batches([len(s) for s in sequences], max_padding_share=0.0):
+    for batch in plan_batches([len(s) for s in sequences], max_padding=0):
         ids, mask = pad([sequences[index] for index in batch], pad_id=0)
         values = session.run(list(watched), {"input_ids": ids, "attention_mask": mask})
         yield dict(zip(watched, values, strict=True))

@@ -12,21 +12,22 @@ from pointsman.errors import InputError
 
 MAX_BATCH_TOKENS = 512
 """Larger batches are no faster on one thread, and leave other threads without work."""
-MAX_PADDING_SHARE = 0.1
+MAX_PADDING = 16
+"""Tokens: what a run of its own costs beside its tokens. Fewer are cheaper to pad than to split off."""
 
 
 def plan_batches(
     lengths: Sequence[int],
     *,
     max_batch_tokens: int = MAX_BATCH_TOKENS,
-    max_padding_share: float = MAX_PADDING_SHARE,
+    max_padding: int = MAX_PADDING,
 ) -> Iterator[list[int]]:
     """Group indices of texts so that every batch is small and hardly padded.
 
     Args:
         lengths: tokens per text, each at least 1.
         max_batch_tokens: rows x longest length of a batch stays within this (a single text always fits).
-        max_padding_share: padding over all tokens of a batch stays within this, 0..1.
+        max_padding: tokens of padding in a batch stay within this; 0 keeps equal lengths together.
 
     Yields:
         Indices into `lengths`, every one exactly once, shortest texts first.
@@ -37,7 +38,7 @@ def plan_batches(
     for index in order:
         length = lengths[index]
         area = (len(batch) + 1) * length
-        if batch and (area > max_batch_tokens or area - tokens - length > max_padding_share * area):
+        if batch and (area > max_batch_tokens or area - tokens - length > max_padding):
             yield batch
             batch, tokens = [], 0
         batch.append(index)

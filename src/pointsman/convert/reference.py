@@ -18,6 +18,9 @@ from pointsman.runtime.tokenize import bounded_text
 class TorchBackend:
     """A torch classifier behind the interface that parity compares."""
 
+    threads = 1
+    """PyTorch shares one run between threads of its own."""
+
     def __init__(self, model: Any) -> None:
         """Take a module in eval mode; its dtype is the arithmetic's."""
         self._model = model

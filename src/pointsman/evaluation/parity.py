@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pointsman.errors import ParityError
 from pointsman.runtime.batching import pad, plan_batches
 from pointsman.runtime.probability import cloud_probability
+from pointsman.runtime.scheduler import Scheduler
 
 EXCELLENT, ACCEPTABLE, WARNING = 1e-5, 1e-4, 1e-3
 """The guide's thresholds, read as differences of probability."""
@@ -27,7 +28,9 @@ Tokens = Sequence[Sequence[int]]
 
 
 class Backend(Protocol):
-    """Anything that answers a padded batch of tokens with logits."""
+    """Anything that answers a padded batch of tokens with logits; `threads` runs may go on side by side."""
+
+    threads: int
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits, float (batch, labels)."""
@@ -137,11 +140,13 @@ class Reference:
 
 def answers_alone(backend: Backend, tokens: Tokens) -> NDArray[np.float32]:
     """Logits of every text without any padding, (texts, labels): texts of equal length share a batch."""
-    rows: dict[int, NDArray[np.float32]] = {}
-    for batch in plan_batches([len(sequence) for sequence in tokens], max_padding_share=0.0):
-        for index, row in zip(batch, backend.run(*pad([tokens[i] for i in batch], pad_id=0)), strict=True):
-            rows[index] = row
-    return np.stack([rows[index] for index in range(len(tokens))])
+    batches = list(plan_batches([len(sequence) for sequence in tokens], max_padding=0))[::-1]
+    answers = Scheduler(backend.threads).map(
+        lambda batch: backend.run(*pad([tokens[i] for i in batch], pad_id=0)), batches
+    )
+    order = np.argsort([index for batch in batches for index in batch])
+    found: NDArray[np.float32] = np.concatenate(answers)[order]
+    return found
 
 
 def compare(variant: str, backend: Backend, reference: Reference, gate: Gate) -> Comparison:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from pointsman.artifact.layout import TOKENIZER
 from pointsman.artifact.store import Artifact
 from pointsman.datasets.reading import calibration_queries, project_queries
+from pointsman.runtime.batching import pad
 from pointsman.runtime.probability import cloud_probability
+from pointsman.runtime.session import named_feed
 from pointsman.runtime.tokenize import TextEncoder
 
 
@@ -48,9 +50,7 @@ def quantize_by_nncf(plain: Path, output: Path, artifact: Artifact) -> dict[str,
 
 
 def _feed(names: Sequence[str], ids: Sequence[int]) -> dict[str, NDArray[np.int64]]:
-    row = np.array([ids], np.int64)
-    known = {"input_ids": row, "attention_mask": np.ones_like(row)}
-    return {name: known.get(name, np.zeros_like(row)) for name in names}
+    return named_feed(names, *pad([ids], pad_id=0))
 
 
 def _p_cloud(

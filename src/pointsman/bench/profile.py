@@ -13,7 +13,7 @@ import onnxruntime as ort
 
 from pointsman.artifact.store import Artifact
 from pointsman.runtime.router import has_to_be_optimized
-from pointsman.runtime.session import session_options
+from pointsman.runtime.session import named_feed, session_options
 
 RUNS = 15
 WARMUPS = 3
@@ -37,13 +37,12 @@ def profile_run(artifact: Artifact, shapes: Sequence[tuple[int, int]]) -> dict[s
 def _shape(artifact: Artifact, batch: int, length: int) -> dict[str, Any]:
     manifest = artifact.manifest
     ids = np.full((batch, length), 7, np.int64)
-    known = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
     with TemporaryDirectory(prefix="pointsman-profile-") as folder:
         options = session_options(has_to_be_optimized(manifest, manifest.default_variant))
         options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "run")
         file = str(artifact.path / manifest.variants[manifest.default_variant])
         session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        feed = {item.name: known.get(item.name, np.zeros_like(ids)) for item in session.get_inputs()}
+        feed = named_feed((item.name for item in session.get_inputs()), ids, np.ones_like(ids))
         for _ in range(WARMUPS + RUNS):
             session.run(None, feed)
         events = json.loads(Path(session.end_profiling()).read_bytes())

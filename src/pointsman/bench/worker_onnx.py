@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pointsman.bench.worker import Subject, serve
 from pointsman.errors import InputError
+from pointsman.runtime.session import named_feed
 
 BATCH_SIZE = 32
 
@@ -31,9 +32,7 @@ class StockSubject(Subject):
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> object:
         """One batch to logits: int64 (batch, length), twice."""
-        known = {"input_ids": input_ids, "attention_mask": attention_mask}
-        feed = {name: known[name] if name in known else np.zeros_like(input_ids) for name in self.inputs}
-        return self.infer(feed)
+        return self.infer(named_feed(self.inputs, input_ids, attention_mask))
 
     def bulk(self, texts: list[str]) -> object:
         """Texts to class and confidence, in batches of 32 in arrival order, padded to the longest of each."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointsman.bench.worker import Feed, Subject, serve
+from pointsman.runtime.session import named_feed
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +25,14 @@ class OpenVinoSubject(Subject):
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> object:
         """One batch to logits: int64 (batch, length), twice."""
-        return self.request.infer(self._named(input_ids, attention_mask))[0].copy()
+        return self.request.infer(named_feed(self.names, input_ids, attention_mask))[0].copy()
 
     def many(self, feeds: Sequence[Feed]) -> object:
         """Batches through OpenVINO's own queue."""
         for feed in feeds:
-            self.queue.start_async(self._named(*feed))
+            self.queue.start_async(named_feed(self.names, *feed))
         self.queue.wait_all()
         return None
-
-    def _named(self, input_ids: NDArray[np.int64], mask: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
-        known = {"input_ids": input_ids, "attention_mask": mask}
-        return {name: known[name] if name in known else np.zeros_like(input_ids) for name in self.names}
 
 
 def open_openvino(settings: Mapping[str, Any]) -> Subject:

@@ -7,7 +7,7 @@ comes from affinity and cgroup quota.
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -163,17 +163,22 @@ class Session:
         return np.concatenate(answers)
 
     def _run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        known = {"input_ids": input_ids, "attention_mask": attention_mask}
-        feed = {
-            name: (known[name] if name in known else np.zeros_like(input_ids)).astype(dtype, copy=False)
-            for name, dtype in self._inputs.items()
-        }
+        feed = named_feed(self._inputs, input_ids, attention_mask)
+        feed = {name: feed[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()}
         try:
             answer = self._session.run(None, feed)[0]
         except Exception as error:  # noqa: BLE001 - ONNX Runtime raises its own untyped exceptions
             raise ArtifactError(f"the model cannot run: {error}") from None
         logits: NDArray[np.float32] = np.asarray(answer, dtype=np.float32)
         return logits
+
+
+def named_feed(
+    names: Iterable[str], input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+) -> dict[str, NDArray[np.int64]]:
+    """A batch by a model's own input names; token types are zeros."""
+    known = {"input_ids": input_ids, "attention_mask": attention_mask}
+    return {name: known[name] if name in known else np.zeros_like(input_ids) for name in names}
 
 
 def session_options(optimize: bool) -> ort.SessionOptions:

@@ -187,12 +187,17 @@ def seal(stage: Path, target: Path, manifest: Manifest) -> Artifact:
         ArtifactError: the disk refused.
     """
     names = sorted(p.relative_to(stage).as_posix() for p in stage.rglob("*") if p.is_file())
-    complete = replace(manifest, files={name: digest_file(stage / name) for name in names})
+    files = {name: digest_file(stage / name) for name in names}
+    return _appear(stage, target, replace(manifest, files=files))
+
+
+def _appear(stage: Path, target: Path, manifest: Manifest) -> Artifact:
+    """`seal` once the digests are known."""
     try:
-        (stage / MANIFEST).write_text(complete.to_json(), encoding="utf-8")
-        for name in (*names, MANIFEST):
+        (stage / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        for name in (*manifest.files, MANIFEST):
             sync(stage / name)
-        for directory in {stage, *((stage / name).parent for name in names)}:
+        for directory in {stage, *((stage / name).parent for name in manifest.files)}:
             sync(directory)
         refuse_existing(target)
         stage.rename(target)
@@ -203,7 +208,7 @@ def seal(stage: Path, target: Path, manifest: Manifest) -> Artifact:
         raise ArtifactError(
             f"cannot write {target}: {error.strerror or error}. Nothing was left behind."
         ) from error
-    return Artifact(target, complete)
+    return Artifact(target, manifest)
 
 
 def create(target: Path, manifest: Manifest, fill: Callable[[Path], None]) -> Artifact:
@@ -220,7 +225,8 @@ def create(target: Path, manifest: Manifest, fill: Callable[[Path], None]) -> Ar
             raise ArtifactError(
                 f"cannot write {target}: {error.strerror or error}. Nothing was left behind."
             ) from error
-        return seal(stage, target, manifest)
+        # The digests of a copy are those that its files had when they were read.
+        return (_appear if manifest.files else seal)(stage, target, manifest)
 
 
 def copy_artifact(artifact: Artifact, target: Path) -> Artifact:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointsman.serve.failures import GatewayError
-from pointsman.serve.inference.batch_queue import GIVES_WAY_S, BatchQueue, Job, QueueItem
+from pointsman.serve.inference.batch_queue import GIVES_WAY_S, GIVES_WAY_SHARE, BatchQueue, Job, QueueItem
 from pointsman.serve.inference.batcher import Batcher
 
 T = TypeVar("T")
@@ -92,6 +92,20 @@ class TestTheLine:
         first = line.next_batch()
         assert [place.job for place in first] == [short, short]
         assert [len(batch) for batch in everything(line)] == [1, 1, 1, 1]
+
+    @pytest.mark.parametrize(("readers", "sizes"), [(1, [8, 2]), (2, [5, 3, 1, 1]), (4, [3, 2, 2, 1, 1, 1])])
+    def test_a_reader_leaves_the_others_their_share(self, readers: int, sizes: list[int]) -> None:
+        line: BatchQueue[str, str] = BatchQueue(MOST_TEXTS, MOST_COST, readers)
+        line.add(job("a", [4] * 10, 0.0))
+        assert [len(batch) for batch in everything(line)] == sizes
+
+    def test_a_long_text_gives_way_for_a_part_of_its_time_only(self) -> None:
+        """However long it is, its turn comes before its request expires."""
+        line: BatchQueue[str, str] = BatchQueue(1, MOST_COST)
+        line.add(job("a", [100_000], 0.0))
+        line.add(job("a", [1], 0.9 * GIVES_WAY_SHARE))
+        line.add(job("a", [1], 1.1 * GIVES_WAY_SHARE))
+        assert [place.cost for (place,) in everything(line)] == [1, 100_000, 1]
 
     def test_mates_are_the_nearest_in_length(self) -> None:
         line: BatchQueue[str, str] = BatchQueue(3, 128)

@@ -7,6 +7,7 @@ cost, so no batch holds the model for long.
 """
 
 import asyncio
+import math
 from bisect import insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 K = TypeVar("K")
 T = TypeVar("T")
 
-GIVES_WAY_S = 0.0002
-"""Seconds a token by which a text gives way to later ones: five times what a token takes."""
+GIVES_WAY_S, GIVES_WAY_SHARE = 0.0004, 1 / 3
+"""Seconds a token by which a text gives way to later ones: six times what a token takes without VNNI, and at
+most this share of the time that its request may wait."""
 _LIKE = 2
 """A batch holds texts up to this many times as long as the text that leads it."""
 
@@ -71,11 +73,13 @@ class BatchQueue(Generic[K, T]):
     Args:
         max_texts: in one batch at most.
         max_cost: tokens in one batch at most; a text that is longer goes alone.
+        readers: how many take batches side by side.
     """
 
-    def __init__(self, max_texts: int, max_cost: int) -> None:
+    def __init__(self, max_texts: int, max_cost: int, readers: int = 1) -> None:
         self._max_texts = max_texts
         self._max_cost = max_cost
+        self._readers = readers
         self._items: list[QueueItem] = []
         self._arrivals = 0
 
@@ -89,11 +93,11 @@ class BatchQueue(Generic[K, T]):
 
     def add(self, job: Job[K, T]) -> None:
         """Put the texts of a job in line."""
+        most = GIVES_WAY_SHARE * (job.expires - job.enqueued)
         for index, cost in enumerate(job.costs):
             self._arrivals += 1
-            insort(
-                self._items, QueueItem(job.enqueued + GIVES_WAY_S * cost, self._arrivals, cost, job, index)
-            )
+            due = job.enqueued + min(most, GIVES_WAY_S * cost)
+            insort(self._items, QueueItem(due, self._arrivals, cost, job, index))
 
     def leave(self, is_leaving: Callable[[Job[K, T]], bool]) -> list[QueueItem]:
         """Take out the texts of jobs that are not worth running any more.
@@ -122,7 +126,9 @@ class BatchQueue(Generic[K, T]):
         mates.sort(key=lambda item: abs(item.cost - lead.cost))
         batch: list[QueueItem] = []
         cost = 0
-        for item in mates[: self._max_texts]:
+        # One that took all would leave the next reader without work until new texts come.
+        share = math.ceil(len(self._items) / self._readers)
+        for item in mates[: min(self._max_texts, share)]:
             if batch and cost + item.cost > self._max_cost:
                 break
             batch.append(item)

@@ -86,7 +86,7 @@ class Batcher(Generic[K, T]):
         self._results = threading.Lock()
         self._idling = threading.Lock()
         self._inbox: queue.SimpleQueue[Job[K, T] | None] = queue.SimpleQueue()
-        self._queue: BatchQueue[K, T] = BatchQueue(max_batch, max_cost)
+        self._queue: BatchQueue[K, T] = BatchQueue(max_batch, max_cost, threads)
         # Texts and tokens that ever came, counted by the event loop, and that ever left, under `_turn`.
         self._came, self._came_cost = 0, 0
         self._left, self._left_cost = 0, 0

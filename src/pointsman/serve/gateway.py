@@ -195,9 +195,11 @@ def _engine(
     def second_opinion(mine: Decision, other: Decision) -> None:
         metrics.shadow.labels("agreed" if mine.target == other.target else f"to_{other.target}").inc()
 
+    queue, model = (metrics.phase_s.labels(phase, "") for phase in ("queue", "model"))
+
     def answered(queued_s: float, run_s: float) -> None:
-        metrics.phase_s.labels("queue", "").observe(queued_s)
-        metrics.phase_s.labels("model", "").observe(run_s)
+        queue.observe(queued_s)
+        model.observe(run_s)
         tracing.classified(queued_s, run_s)
 
     engine = Engine(settings, environment, second_opinion, answered)

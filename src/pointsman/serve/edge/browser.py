@@ -6,7 +6,7 @@ can be any name that its owner lets point here (DNS rebinding), but never an add
 
 import ipaddress
 import re
-from collections.abc import Collection
+from functools import lru_cache
 
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.failures import GatewayError
@@ -15,7 +15,7 @@ _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?P<port>:[0-9]{
 _OWN_SITE = frozenset({"same-origin", "none"})
 
 
-def refuse_foreign_pages(exchange: Exchange, hosts: Collection[str], *, is_named: bool = False) -> None:
+def refuse_foreign_pages(exchange: Exchange, hosts: frozenset[str], *, is_named: bool = False) -> None:
     """Let through what no page elsewhere can have sent.
 
     Args:
@@ -46,7 +46,8 @@ def _values(exchange: Exchange, name: bytes) -> list[str]:
     ]
 
 
-def _is_own(authority: str, hosts: Collection[str]) -> bool:
+@lru_cache(maxsize=64)
+def _is_own(authority: str, hosts: frozenset[str]) -> bool:
     name = _name_of(authority)
     if name in ("localhost", *hosts) or name.endswith(".localhost"):
         return True

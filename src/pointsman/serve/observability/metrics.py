@@ -5,6 +5,8 @@ knows nothing of where they come from.
 """
 
 from collections.abc import Callable, Iterable
+from functools import cache
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -12,6 +14,8 @@ from prometheus_client.registry import Collector
 
 from pointsman.serve.inference.engine import Engine
 from pointsman.serve.logs import dropped_lines
+
+M = TypeVar("M", Counter, Histogram)
 
 _LATENCY = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
 _TENTHS = tuple(step / 20 for step in range(1, 21))
@@ -105,10 +109,16 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 
 def _counter(registry: CollectorRegistry, name: str, text: str, labels: tuple[str, ...]) -> Counter:
-    return Counter(f"pointsman_{name}", text, labels, registry=registry)
+    return _remembered(Counter(f"pointsman_{name}", text, labels, registry=registry))
 
 
 def _histogram(
     registry: CollectorRegistry, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]
 ) -> Histogram:
-    return Histogram(f"pointsman_{name}", text, labels, buckets=buckets, registry=registry)
+    return _remembered(Histogram(f"pointsman_{name}", text, labels, buckets=buckets, registry=registry))
+
+
+def _remembered(metric: M) -> M:
+    """The metric with its series found by one look-up: the labels are of closed sets, and asked for often."""
+    metric.labels = cache(metric.labels)  # type: ignore[method-assign]
+    return metric

@@ -35,7 +35,7 @@ request = function()
 end
 done = function(s, l, r)
   local bad = s.errors.status + s.errors.timeout + s.errors.connect
-  io.write(string.format("RESULT %f %f %f %d\\n", s.requests / (s.duration / 1e6),
+  io.write(string.format("RESULT %f %f %f %d\\n", (s.requests - bad) / (s.duration / 1e6),
     l:percentile(50) / 1e3, l:percentile(99) / 1e3, bad))
 end
 """

@@ -13,6 +13,7 @@ PARTS = {
     "G": "The HTTP surface",
     "H": "Secrets and privacy",
     "I": "Memory, threads and processes",
+    "L": "From a log to a router: calls that are paid",
     "K": "One request, client, log reader or web page against all others",
 }
 

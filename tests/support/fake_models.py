@@ -53,7 +53,7 @@ def judge_says(text: str) -> str:
 class FakeModel:
     """One model: `says` makes the answer of the last message's text.
 
-    `seen` has every such text that arrived, `headers` those of the last request.
+    `seen` has every such text that arrived, `wires` every request.
     """
 
     says: Callable[[str], str]
@@ -61,14 +61,14 @@ class FakeModel:
     seen: list[str] = field(default_factory=list)
     failing: Callable[[int], bytes | None] = lambda number: None
     most_open: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
+    wires: list[Wire] = field(default_factory=list)
     _open: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, wire: Wire) -> None:
         with self._lock:
             self.seen.append(wire.text)
-            self.headers = wire.headers
+            self.wires.append(wire)
             number = len(self.seen)
             self._open += 1
             self.most_open = max(self.most_open, self._open)

@@ -233,7 +233,7 @@ def test_a_key_that_the_endpoint_repeats_is_not_shown(models, collect, capsys, m
 def test_headers_of_an_upstream_are_sent_and_another_protocol_is_refused(models, collect, capsys):
     Path("gateway.toml").write_text(models.config('headers = { "x-team" = "blue" }'))
     assert collect() == 0
-    assert models.cloud.headers["x-team"] == "blue"
+    assert models.cloud.wires[-1].headers["x-team"] == "blue"
     Path("gateway.toml").write_text(models.config('api = "anthropic"'))
     assert collect("--output", "other") == 2
     assert "upstreams.cloud.api" in capsys.readouterr().err

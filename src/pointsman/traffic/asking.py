@@ -5,6 +5,7 @@ import contextlib
 import random
 import signal
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pointsman.errors import UpstreamError
 from pointsman.progress import Progress
 from pointsman.traffic.completion import read_answer
 from pointsman.traffic.endpoint import Call, Endpoint
-from pointsman.traffic.estimate import Expectation
+from pointsman.traffic.estimate import Expectation, expectation
 from pointsman.traffic.work import Answer, Work
 
 _WAITS_S = (0.5, 1.0, 2.0, 4.0)
@@ -191,8 +192,11 @@ class _Asking:
         self.asked.failed += 1
         self.asked.reasons[reason] = self.asked.reasons.get(reason, 0) + 1
         if not isinstance(error, openai.APIStatusError) and not _is_connection(error):
-            # It may have been paid: it took too long, or what came cannot be read.
-            self.spent += self.expect.cost(call) or 0.0
+            # It may have been paid: it took too long, or what came cannot be read. Other runs have to know.
+            cost = expectation([call], self.work).cost(call)
+            lost = Answer("", "lost", 0.0, 0.0, 0.0, cost, call.endpoint.model, url)
+            self.work.keep(f"lost {uuid.uuid4().hex}", call.role, lost)
+            self.spent += cost or 0.0
         if _is_hopeless(error):
             self._end(UpstreamError(f"{reason} (model {call.endpoint.model!r})"))
         is_of_the_row = isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError)

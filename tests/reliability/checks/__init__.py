@@ -10,6 +10,7 @@ from tests.reliability.checks import integrity
 from tests.reliability.checks import texts, tokenizers
 from tests.reliability.checks import fuzz, parsers, malformed_http, access_control
 from tests.reliability.checks import privacy
+from tests.reliability.checks import paid_calls
 from tests.reliability.checks import memory, soak
 from tests.reliability.checks import standing
 # isort: on

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import random
 import signal
 import time
 import uuid
@@ -15,6 +14,7 @@ import openai
 
 from pointsman.errors import UpstreamError
 from pointsman.progress import Progress
+from pointsman.traffic.call_errors import is_hopeless, may_be_paid, pause_s, said
 from pointsman.traffic.completion import read_answer
 from pointsman.traffic.endpoint import Call, Endpoint
 from pointsman.traffic.estimate import Expectation, expectation
@@ -22,12 +22,6 @@ from pointsman.traffic.work import Answer, Work
 
 _WAITS_S = (0.5, 1.0, 2.0, 4.0)
 """Before each retry, where the endpoint does not say how long."""
-_LONGEST_WAIT_S = 120.0
-_HOPELESS = (
-    openai.AuthenticationError,
-    openai.PermissionDeniedError,
-    openai.NotFoundError,
-)
 _FAILURES_IN_A_ROW = 10
 _REPORT_EVERY_S = 5.0
 
@@ -188,16 +182,16 @@ class _Asking:
 
     def _failed(self, call: Call, error: openai.OpenAIError) -> None:
         """Count it, and end the run where the endpoint cannot get better."""
-        url, reason = call.endpoint.url, f"{call.endpoint.url}: {_said(error, call.endpoint.key)}"
+        url, reason = call.endpoint.url, f"{call.endpoint.url}: {said(error, call.endpoint.key)}"
         self.asked.failed += 1
         self.asked.reasons[reason] = self.asked.reasons.get(reason, 0) + 1
-        if not isinstance(error, openai.APIStatusError) and not _is_connection(error):
-            # It may have been paid: it took too long, or what came cannot be read. Other runs have to know.
+        if may_be_paid(error):
+            # Other runs have to know.
             cost = expectation([call], self.work).cost(call)
             lost = Answer("", "lost", 0.0, 0.0, 0.0, cost, call.endpoint.model, url)
             self.work.keep(f"lost {uuid.uuid4().hex}", call.role, lost)
             self.spent += cost or 0.0
-        if _is_hopeless(error):
+        if is_hopeless(error):
             self._end(UpstreamError(f"{reason} (model {call.endpoint.model!r})"))
         is_of_the_row = isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError)
         if is_of_the_row and url in self.failures_in_a_row and not self.failures_in_a_row[url]:
@@ -218,7 +212,7 @@ class _Asking:
             try:
                 return await self._answer_once(call)
             except openai.OpenAIError as error:
-                pause = _pause(error, wait_s)
+                pause = pause_s(error, wait_s)
                 if pause is None or self.ended:
                     raise
             with contextlib.suppress(TimeoutError):
@@ -253,49 +247,3 @@ class _Asking:
         left = seconds / max(1, done) * (self.total - done) / 60
         money = f"{self.spent:.4g} {self.limits.currency} spent, " if self.expect.is_priced else ""
         self.progress(f"{done:,} of {self.total:,} calls, {money}{left:.0f} min left")
-
-
-def _pause(error: openai.OpenAIError, wait_s: float) -> float | None:
-    """Seconds to wait before the same call is made again; None where it must not be.
-
-    What took too long, or was answered in a form that cannot be read, may have been paid.
-    """
-    if _is_connection(error):
-        return wait_s * random.uniform(0.75, 1.0)
-    if not isinstance(error, openai.APIStatusError) or _is_hopeless(error):
-        return None
-    if error.status_code not in (408, 409, 429) and error.status_code < 500:
-        return None
-    asked = _retry_after(error)
-    wait_s = wait_s * random.uniform(0.75, 1.0) if asked is None else asked
-    return wait_s if wait_s <= _LONGEST_WAIT_S else None
-
-
-def _retry_after(error: openai.APIStatusError) -> float | None:
-    """Seconds that the endpoint asks to wait; None where it does not say, or as a date."""
-    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        with contextlib.suppress(ValueError):
-            seconds = float(error.response.headers.get(name, "")) * unit_s
-            return seconds if seconds >= 0.0 else None
-    return None
-
-
-def _is_connection(error: openai.OpenAIError) -> bool:
-    return isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError)
-
-
-def _is_hopeless(error: openai.OpenAIError) -> bool:
-    """Whether it will be the same for every call: the key, the model or the account's money."""
-    return isinstance(error, _HOPELESS) or getattr(error, "code", None) == "insufficient_quota"
-
-
-def _said(error: openai.OpenAIError, key: str) -> str:
-    """An error in one line, without the request and the key."""
-    if isinstance(error, openai.APITimeoutError):
-        return "no answer in time (it may have been paid)"
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    if isinstance(error, openai.APIStatusError):
-        text = f"status {error.status_code}: {(str(error.message).splitlines() or [''])[0]}"
-        if (asked := _retry_after(error)) is not None and asked > _LONGEST_WAIT_S:
-            text = f"asks to wait {asked:.0f} s, {text}"
-    return (text.replace(key, "[key]") if key else text)[:200]

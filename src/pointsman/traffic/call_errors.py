@@ -1,0 +1,68 @@
+"""What an error of a call means: whether to try again, and when; whether it was paid; what to say of it."""
+
+import contextlib
+import random
+
+import openai
+
+_LONGEST_WAIT_S = 120.0
+_HOPELESS = (
+    openai.AuthenticationError,
+    openai.PermissionDeniedError,
+    openai.NotFoundError,
+)
+
+
+def pause_s(error: openai.OpenAIError, wait_s: float) -> float | None:
+    """Seconds to wait before the same call is made again; None where it must not be.
+
+    Args:
+        wait_s: where the endpoint does not say how long.
+    """
+    if _is_connection(error):
+        return wait_s * random.uniform(0.75, 1.0)
+    if not isinstance(error, openai.APIStatusError) or is_hopeless(error):
+        return None
+    if error.status_code not in (408, 409, 429) and error.status_code < 500:
+        return None
+    asked = _retry_after(error)
+    wait_s = wait_s * random.uniform(0.75, 1.0) if asked is None else asked
+    return wait_s if wait_s <= _LONGEST_WAIT_S else None
+
+
+def _retry_after(error: openai.APIStatusError) -> float | None:
+    """Seconds that the endpoint asks to wait; None where it does not say, or says a date."""
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        with contextlib.suppress(ValueError):
+            seconds = float(error.response.headers.get(name, "")) * unit_s
+            return seconds if seconds >= 0.0 else None
+    return None
+
+
+def may_be_paid(error: openai.OpenAIError) -> bool:
+    """Whether the call took too long, or what came cannot be read."""
+    return not isinstance(error, openai.APIStatusError) and not _is_connection(error)
+
+
+def _is_connection(error: openai.OpenAIError) -> bool:
+    """Whether no request arrived, or the connection broke before an answer began."""
+    if isinstance(error, openai.APITimeoutError):
+        return type(error.__cause__).__name__ in ("ConnectTimeout", "PoolTimeout")
+    return isinstance(error, openai.APIConnectionError)
+
+
+def is_hopeless(error: openai.OpenAIError) -> bool:
+    """Whether it will be the same for every call: the key, the model or the account's money."""
+    return isinstance(error, _HOPELESS) or getattr(error, "code", None) == "insufficient_quota"
+
+
+def said(error: openai.OpenAIError, key: str) -> str:
+    """An error in one line, without the request and the key."""
+    if isinstance(error, openai.APITimeoutError) and may_be_paid(error):
+        return "no answer in time (it may have been paid)"
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if isinstance(error, openai.APIStatusError):
+        text = f"status {error.status_code}: {(str(error.message).splitlines() or [''])[0]}"
+        if (asked := _retry_after(error)) is not None and asked > _LONGEST_WAIT_S:
+            text = f"asks to wait {asked:.0f} s, {text}"
+    return (text.replace(key, "[key]") if key else text)[:200]

@@ -15,7 +15,7 @@ from pointsman.serve.dispatch import Route, Table
 from pointsman.serve.edge.browser import refuse_foreign_pages
 from pointsman.serve.edge.cors import answer_headers, answer_preflight, named_origin
 from pointsman.serve.edge.http import JSON, ClientGone, Exchange, request_id_of
-from pointsman.serve.edge.keys import KeyRing
+from pointsman.serve.edge.keys import KEY_HEADERS, KeyRing
 from pointsman.serve.failures import GatewayError, as_gateway_error, error_body, error_headers
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.logs import LOGGER, log
@@ -158,9 +158,9 @@ class Application:
 
 def _holder(exchange: Exchange, ring: KeyRing) -> str | None:
     """Who holds a key that the request shows, by this ring; it may show one for us and one of its own."""
-    scheme, _, token = (exchange.header(b"authorization") or "").partition(" ")
-    bearer = token.strip() if scheme.lower() == "bearer" else None
-    shown = (bearer, exchange.header(b"x-api-key"), exchange.header(b"api-key"))
+    authorization, *shown = (exchange.header(name) for name in KEY_HEADERS)
+    scheme, _, token = (authorization or "").partition(" ")
+    shown = [token.strip() if scheme.lower() == "bearer" else None, *shown]
     holders = (ring.holder_of(key) for key in shown if key) if ring else iter(())
     return next(filter(None, holders), None)
 

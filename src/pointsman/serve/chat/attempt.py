@@ -14,6 +14,7 @@ from pointsman.serve.chat.refusal import loggable, message_of
 from pointsman.serve.chat.response_ids import as_the_upstream_says
 from pointsman.serve.edge import large_json
 from pointsman.serve.edge.idle_timeout import IdleTimeout
+from pointsman.serve.edge.strict_json import object_or_none
 from pointsman.serve.observability.tracing import Call
 from pointsman.serve.upstream import sse
 from pointsman.serve.upstream.headers import ANTHROPIC_VERSION
@@ -144,7 +145,7 @@ async def _whole_body(
         body += piece
     if response.status >= 400:
         body = answer.upstream.masked(body)
-    value = await context.gateway.read(len(body), _object, body)
+    value = await context.gateway.read(len(body), object_or_none, body)
     if response.status < 300 and value is None:
         raise answer.record_broken("invalid")
     started = StartedResponse(answer, call, bytes(body), value)
@@ -186,15 +187,6 @@ def _with_detail(context: ChatContext, failed: CallFailedError, said: str) -> Ca
     if context.gateway.settings.routing.show_upstream_errors:
         failed.detail += f": {said}" if failed.detail else said
     return failed
-
-
-def _object(body: bytearray) -> dict[str, Any] | None:
-    """A JSON object in UTF-8, or None for anything else."""
-    try:
-        value = json.loads(body.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 async def _body_for(context: ChatContext, upstream: Upstream) -> bytes:

@@ -8,12 +8,12 @@ from pointsman.serve.chat.context import ChatContext
 from pointsman.serve.chat.plan import Plan, messages_of
 from pointsman.serve.chat.shadow import ask_both, may_ask_both
 from pointsman.serve.edge.http import Exchange
+from pointsman.serve.edge.keys import KEY_HEADERS
 from pointsman.serve.edge.strict_json import checked_share, parse_object
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 
 _CONVERSATIONS = (dialects.CHAT, dialects.COMPLETION, dialects.RESPONSE, dialects.MESSAGE)
-_KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key")
 _SHORTEST_KEY = 16
 _MOST_ID_CHARS = 64
 
@@ -30,7 +30,7 @@ def capture_chat(context: ChatContext) -> None:
     facts: dict[str, Any] = {"target": plan.target, "reason": plan.reason, "served": context.served}
     if plan.answer is not None:
         facts |= {"p_cloud": round(plan.answer.decision.p_cloud, 6), "version": plan.answer.version}
-    shown = (exchange.header(name) or "" for name in _KEY_HEADERS)
+    shown = (exchange.header(name) or "" for name in KEY_HEADERS)
     keys = [word for value in shown for word in value.split() if len(word) >= _SHORTEST_KEY]
     told = [context.payload.get(name) for name in ("instructions", "system")]
     said: list[Any] = [{"role": "system", "content": content} for content in told if content is not None]

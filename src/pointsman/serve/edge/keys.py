@@ -17,6 +17,8 @@ from pointsman.errors import SettingsError
 from pointsman.serve.settings import AuthSettings, ServerSettings
 
 MIN_KEY_CHARS = 32
+KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key")
+"""Where a request shows a key; the first one as `Bearer <key>`."""
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,64})\s+sha256:(?P<digest>[0-9a-f]{64})")
 _PLACEHOLDERS = ("changeme", "change-me", "secret", "password", "example", "test", "sk-1234", "your")
 

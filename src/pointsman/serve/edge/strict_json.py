@@ -1,5 +1,9 @@
-"""JSON of requests: what `pointsman.artifact.strict_json` takes, with the gateway's own errors."""
+"""JSON of requests: what `pointsman.artifact.strict_json` takes, with the gateway's own errors.
 
+An upstream's JSON may be anything: `object_or_none` takes it as it comes.
+"""
+
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +40,15 @@ def checked_object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise GatewayError("invalid_request", "the body must be a JSON object")
     return value
+
+
+def object_or_none(data: bytes | bytearray) -> dict[str, Any] | None:
+    """A JSON object in UTF-8, or None for anything else."""
+    try:
+        value = json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def checked_share(value: Any, name: str) -> float:

@@ -17,11 +17,12 @@ from starlette.types import Receive, Scope, Send
 
 from pointsman.serve.edge.browser import refuse_foreign_pages
 from pointsman.serve.edge.http import JSON, ClientGone, Exchange, request_id_of
+from pointsman.serve.edge.keys import KEY_HEADERS
 from pointsman.serve.failures import GatewayError, error_body, error_headers
 from pointsman.serve.logs import log
 from pointsman.serve.processes.worker_pool import Worker, WorkerPool
 
-_FORWARDED = ("authorization", "api-key", "x-api-key", "content-type")
+_FORWARDED = (*KEY_HEADERS, b"content-type")
 _EVERYWHERE = frozenset({"/metrics", "/admin/state", "/admin/live"})
 _READ_S = 5.0
 _GLANCE_S = 1.0
@@ -131,7 +132,7 @@ class AdminProxy:
         self._pool.keep(**kept)
 
     async def _ask(self, worker: Worker, exchange: Exchange, body: bytes, timeout_s: float) -> httpx.Response:
-        headers = {name: found for name in _FORWARDED if (found := exchange.header(name.encode()))}
+        headers = {name.decode(): found for name in _FORWARDED if (found := exchange.header(name))}
         if self._lends_key:
             headers["authorization"] = f"Bearer {self._pool.key}"
         headers["x-request-id"] = exchange.request_id

@@ -2,11 +2,11 @@
 
 import asyncio
 import difflib
-import json
 
 import httpx
 
 from pointsman.errors import UpstreamError
+from pointsman.serve.edge.strict_json import object_or_none
 from pointsman.serve.upstream.connection import MalformedError
 from pointsman.serve.upstream.headers import ANTHROPIC_VERSION, own_headers
 from pointsman.serve.upstream.transport import HttpTransport, NotConnectedError
@@ -83,11 +83,7 @@ async def _ask(where: str, settings: UpstreamSettings, url: str) -> tuple[int, d
 
 def _models(body: bytes) -> list[str] | None:
     """The names in a list of models; None where it is none."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    data = value.get("data") if isinstance(value, dict) else None
+    data = (object_or_none(body) or {}).get("data")
     if not isinstance(data, list):
         return None
     return [str(item["id"]) for item in data if isinstance(item, dict) and "id" in item]

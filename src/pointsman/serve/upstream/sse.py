@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from pointsman.serve.edge.strict_json import object_or_none
+
 _PING = re.compile(rb"^event: ?ping(?:\r\n?|\n)data:[^\r\n]*(?=[\r\n])", re.MULTILINE)
 MAX_EVENT_BYTES = 2**18
 """A longer event goes on as it comes: to hold more of it would only cost memory."""
@@ -105,9 +107,6 @@ def values(data: bytes, mark: bytes) -> Iterator[dict[str, Any]]:
     """The JSON objects of the data lines that hold `mark`."""
     for line in data.splitlines():
         if line.startswith(b"data:") and mark in line:
-            try:
-                value = json.loads(line[5:])
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(value, dict):
+            value = object_or_none(line[5:])
+            if value is not None:
                 yield value

@@ -1,33 +1,17 @@
-"""The chat routes: a place for the chat, a plan, an upstream that answers, its answer passed on.
+"""The chat routes: a request becomes a plan, the plan an answer, and the outcome is written down."""
 
-Nothing is sent before an upstream's answer has begun; from then on only that answer is.
-"""
-
-import asyncio
-import time
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from pointsman.serve.chat import dialects
-from pointsman.serve.chat.context import ChatContext
+from pointsman.serve.chat.answer import answer
 from pointsman.serve.chat.dialects import Dialect
-from pointsman.serve.chat.fallback import begin, no_upstream
-from pointsman.serve.chat.plan import (
-    FOLLOW_UP,
-    Plan,
-    check_parameters,
-    parse_model,
-    plan_chat,
-    policy_hint,
-    stays_local,
-)
+from pointsman.serve.chat.plan import FOLLOW_UP, Plan, make_plan, parse_model, stays_local
 from pointsman.serve.chat.record import capture_chat
-from pointsman.serve.chat.relay import keep_alive, last_word, relay
+from pointsman.serve.chat.request import NO_UPSTREAM, ChatRequest, deadline_of, policy_of
 from pointsman.serve.chat.response_ids import maker_of, plain_id
 from pointsman.serve.edge.disconnect import while_connected
 from pointsman.serve.edge.http import Exchange
-from pointsman.serve.edge.keep_alive import KeepAlive
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 
@@ -57,29 +41,35 @@ async def count_tokens(gateway: Gateway, exchange: Exchange) -> None:
     await _serve(gateway, exchange, dialects.COUNT)
 
 
+async def _serve(gateway: Gateway, exchange: Exchange, dialect: Dialect) -> None:
+    """One chat, from its request to its record."""
+    exchange.is_work = True
+    with gateway.place_for_chat():
+        request = await ChatRequest.receive(gateway, exchange, dialect)
+        async with while_connected(exchange):
+            plan = await make_plan(request)
+            outcome = await answer(request, plan)
+            capture_chat(request, outcome)
+
+
 async def stored_response(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/responses/{response}`, its `input_items` and `cancel`: asked of the upstream that made it."""
     if exchange.method == "POST":
-        await exchange.json_body(
-            gateway.settings.limits.text_body_bytes, gateway.settings.limits.body_timeout_s
-        )
+        await gateway.text_body(exchange)
     maker, its_id = maker_of(exchange.params["response"], gateway.upstreams.names())
     path = f"/responses/{its_id}{exchange.route.partition('{response}')[2]}"
     if await _bound_to(gateway, exchange, {}) - {maker}:
         raise GatewayError("forbidden", f"this must not go to the {maker} upstream, which keeps the response")
-    plan = Plan(maker, FOLLOW_UP, True, None, 0.0)
-    await _ask_bound(gateway, exchange, replace(dialects.RESPONSE, path=path), {}, plan)
+    await _ask_bound(gateway, exchange, replace(dialects.RESPONSE, path=path), {}, maker)
 
 
 async def conversation(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/conversations`, one of them and its `items`: made by the cloud, if it may; kept by its maker."""
-    limits, names = gateway.settings.limits, gateway.upstreams.names()
-    payload: dict[str, Any] = {}
+    names, payload = gateway.upstreams.names(), {}
     if exchange.method == "POST":
-        body = await exchange.json_body(limits.body_bytes, limits.body_timeout_s)
-        payload = await gateway.read_object(body or b"{}")
+        payload = await gateway.chat_payload(exchange, empty=b"{}")
     if not names:
-        raise no_upstream()
+        raise GatewayError("no_upstream", NO_UPSTREAM)
     wanted, given = await _bound_to(gateway, exchange, payload), exchange.params.get("conversation")
     maker, path = next(iter(wanted), "cloud" if "cloud" in names else names[0]), "/conversations"
     if given is not None:
@@ -88,14 +78,13 @@ async def conversation(gateway: Gateway, exchange: Exchange) -> None:
         path = exchange.route.removeprefix("/v1").format(conversation=its_id, item=item)
     if wanted - {maker}:
         raise GatewayError("forbidden", f"this must not go to the {maker} upstream, which keeps these turns")
-    plan = Plan(maker, FOLLOW_UP, True, None, 0.0)
-    await _ask_bound(gateway, exchange, replace(dialects.CONVERSATION, path=path), payload, plan)
+    await _ask_bound(gateway, exchange, replace(dialects.CONVERSATION, path=path), payload, maker)
 
 
 async def embeddings(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/embeddings`: passed to the upstream that `routing.embeddings` names, with the client's model."""
-    limits, target = gateway.settings.limits, gateway.settings.routing.embeddings
-    payload = await gateway.read_object(await exchange.json_body(limits.body_bytes, limits.body_timeout_s))
+    target = gateway.settings.routing.embeddings
+    payload = await gateway.chat_payload(exchange)
     if "deployment" in exchange.params:
         payload["model"] = exchange.params["deployment"]
     if target is None or gateway.upstreams.get(target) is None:
@@ -105,17 +94,15 @@ async def embeddings(gateway: Gateway, exchange: Exchange) -> None:
         raise GatewayError(
             "forbidden", f"this text must not go to the {target} upstream, which routing.embeddings names"
         )
-    plan = Plan(target, "embeddings", True, None, 0.0)
-    await _ask_bound(gateway, exchange, dialects.EMBEDDINGS, payload, plan)
+    await _ask_bound(gateway, exchange, dialects.EMBEDDINGS, payload, target)
 
 
 async def _bound_to(gateway: Gateway, exchange: Exchange, payload: dict[str, Any]) -> set[str]:
     """The targets that header, rule or conversation bind a request to; with two it can go nowhere."""
     # The query, what the path names, and the model of embeddings go to the upstream, too.
     further = [payload.get("data"), payload.get("model"), exchange.query(), exchange.params]
-    read = {**payload, "data": further}
-    rule, hint = await gateway.matching_rule(exchange, read), policy_hint(exchange)
-    sends = [hint, *([rule.send] if rule is not None else [])]
+    rule = await gateway.matching_rule(exchange, {**payload, "data": further})
+    sends = [policy_of(exchange), "" if rule is None else rule.send]
     said = {"input": payload.get("items", payload.get("input"))}
     if await gateway.read(exchange.held_bytes, stays_local, gateway, exchange, said):
         sends.append("local-only")
@@ -123,17 +110,19 @@ async def _bound_to(gateway: Gateway, exchange: Exchange, payload: dict[str, Any
 
 
 async def _ask_bound(
-    gateway: Gateway, exchange: Exchange, dialect: Dialect, payload: dict[str, Any], plan: Plan
+    gateway: Gateway, exchange: Exchange, dialect: Dialect, payload: dict[str, Any], target: str
 ) -> None:
     """Ask the one upstream that can answer, with the client's query; no router is asked."""
     exchange.is_work = True
-    check_parameters(payload, exchange.query())
     query = exchange.scope.get("query_string", b"").decode("latin-1")
     if query:
         dialect = replace(dialect, path=f"{dialect.path}?{query}")
-    context = ChatContext(gateway, exchange, dialect, payload, plan, _deadline(gateway, exchange))
-    context.method = "GET" if exchange.method == "HEAD" else exchange.method
-    await while_connected(exchange, _unless_cut(context))
+    method = "GET" if exchange.method == "HEAD" else exchange.method
+    request = ChatRequest(gateway, exchange, dialect, payload, deadline_of(gateway, exchange), method)
+    request.check_parameters()
+    reason = "embeddings" if dialect.operation == "embeddings" else FOLLOW_UP
+    async with while_connected(exchange):
+        await answer(request, Plan(target, reason, is_bound=True))
 
 
 async def models(gateway: Gateway, exchange: Exchange) -> None:
@@ -156,75 +145,3 @@ async def model(gateway: Gateway, exchange: Exchange) -> None:
 def _described(gateway: Gateway, name: str) -> dict[str, Any]:
     created = int(gateway.engine.current.loaded_at)
     return {"id": name, "object": "model", "created": created, "owned_by": "pointsman"}
-
-
-async def _serve(gateway: Gateway, exchange: Exchange, dialect: Dialect) -> None:
-    limits = gateway.settings.limits
-    exchange.is_work = True
-    if gateway.chats >= limits.chats:
-        raise GatewayError("overloaded", "too many chats are in flight; try again")
-    gateway.chats += 1
-    try:
-        payload = await gateway.read_object(
-            await exchange.json_body(limits.body_bytes, limits.body_timeout_s)
-        )
-        if "deployment" in exchange.params:
-            payload["model"] = exchange.params["deployment"]
-        if not gateway.upstreams:
-            raise no_upstream()
-        await while_connected(exchange, _chat(gateway, exchange, dialect, payload))
-    finally:
-        gateway.chats -= 1
-
-
-async def _chat(gateway: Gateway, exchange: Exchange, dialect: Dialect, payload: dict[str, Any]) -> None:
-    deadline = _deadline(gateway, exchange)
-    with gateway.tracing.decision() as span:
-        plan = await plan_chat(gateway, exchange, dialect, payload, deadline)
-        span.say(**plan.trace_facts())
-    gateway.count_decision("chat", plan.target, plan.reason, plan.answer)
-    exchange.facts |= {"target": plan.target, "reason": plan.reason}
-    context = ChatContext(gateway, exchange, dialect, payload, plan, deadline)
-    await _unless_cut(context)
-    capture_chat(context)
-
-
-async def _unless_cut(context: ChatContext) -> None:
-    """Answer a chat; while that lasts, the gateway's end can cut it."""
-    task = asyncio.current_task()
-    assert task is not None
-
-    def cut() -> None:
-        context.is_cut = True
-        task.cancel()
-
-    context.gateway.streams.add(cut)
-    # To begin an answer early is to say that it is a stream.
-    is_stream = context.dialect.has_streams and context.payload.get("stream") is True
-    wait_s = context.gateway.settings.routing.stream_keepalive_s if is_stream else 0
-    try:
-        async with KeepAlive(wait_s, partial(keep_alive, context)):
-            started = await begin(context)
-        await relay(context, started)
-    except (GatewayError, asyncio.CancelledError) as stopped:
-        if isinstance(stopped, asyncio.CancelledError):
-            if not context.is_cut:
-                raise
-            task.uncancel()
-            stopped = GatewayError("draining", "the gateway is shutting down; try again")
-        if not context.exchange.status:
-            raise stopped from None
-        await last_word(context, stopped)
-    finally:
-        context.gateway.streams.discard(cut)
-
-
-def _deadline(gateway: Gateway, exchange: Exchange) -> float:
-    """`time.monotonic()` at which the whole chat ends: before the operator's where the client says so."""
-    most = gateway.settings.limits.deadline_s
-    asked = exchange.header(b"x-pointsman-deadline-ms")
-    if asked is None:
-        return time.monotonic() + most
-    if not asked.isdecimal() or len(asked) > 9 or int(asked) == 0:
-        raise GatewayError("invalid_request", "x-pointsman-deadline-ms: expected whole milliseconds")
-    return time.monotonic() + min(most, int(asked) / 1000)

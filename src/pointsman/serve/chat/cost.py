@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from pointsman.serve.gateway import Gateway
+from pointsman.serve.chat.attempt import StartedResponse
+from pointsman.serve.chat.plan import Plan
+from pointsman.serve.chat.request import ChatRequest
 from pointsman.serve.upstream import sse
 from pointsman.serve.upstream_settings import UpstreamSettings
 
+_BYTES_A_TOKEN = 4
 _CREATED, _READ = "cache_creation_input_tokens", "cache_read_input_tokens"
 
 
@@ -34,22 +37,33 @@ def tokens_of(usage: Any) -> Tokens:
     return Tokens(asked, min(asked, cached), _count(usage, "completion_tokens", "output_tokens"))
 
 
-def count_cost(gateway: Gateway, upstream: str, tokens: Tokens, *, is_paced: bool = False) -> None:
-    """Count what an answer cost, and what the cloud would have cost instead.
+def count_cost(request: ChatRequest, plan: Plan, started: StartedResponse) -> None:
+    """Count tokens and money of an answer, also of one that broke off, and what the cloud would have cost.
 
-    Args:
-        upstream: who answered.
-        is_paced: the budget's threshold decided it.
+    Most streams of OpenAI's protocol say nothing of tokens. Their price is taken for one token an event, and
+    one for four bytes of the request; the counters of tokens are of reported ones only.
     """
-    upstreams = gateway.settings.upstreams
-    spent = price(upstreams.local if upstream == "local" else upstreams.cloud, tokens)
-    saved = max(0.0, price(upstreams.cloud, tokens) - spent)
-    gateway.metrics.spent.labels(upstream).inc(spent)
+    gateway, upstream = request.gateway, started.upstream
+    if started.value is not None:
+        usage = started.value.get("usage")
+    else:
+        usage = usage_of_stream(started.usage, request.dialect.usage_mark)
+    tokens = tokens_of(usage)
+    if any(tokens):
+        gateway.metrics.tokens.labels(upstream.name, "in").inc(tokens.asked)
+        gateway.metrics.tokens.labels(upstream.name, "out").inc(tokens.answered)
+        started.call.used(tokens.asked, tokens.answered)
+    elif started.events is not None:
+        tokens = Tokens(started.asked_bytes // _BYTES_A_TOKEN, 0, started.event_count)
+    spent = price(upstream.settings, tokens)
+    saved = max(0.0, price(gateway.settings.upstreams.cloud, tokens) - spent)
+    gateway.metrics.spent.labels(upstream.name).inc(spent)
     gateway.metrics.saved.inc(saved)
     gateway.live.saved += saved
-    gateway.history.count(spent=spent, saved=saved, **{f"{upstream}_calls": 1, f"{upstream}_cost": spent})
-    if is_paced and upstream == "cloud":
-        gateway.history.count(paced_calls=1, paced_cost=spent)
+    own = {f"{upstream.name}_calls": 1.0, f"{upstream.name}_cost": spent}
+    if plan.is_paced and upstream.name == "cloud":
+        own |= {"paced_calls": 1.0, "paced_cost": spent}
+    gateway.history.count(spent=spent, saved=saved, **own)
 
 
 def usage_of_stream(pieces: Iterable[bytes], mark: bytes) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import Any
 from pointsman.errors import PointsmanError
 from pointsman.runtime.chat import text_of_messages
 from pointsman.runtime.wrappers import is_background_task
-from pointsman.serve.chat.dialects import COUNT, RESPONSE, Dialect
+from pointsman.serve.chat.dialects import COUNT, RESPONSE
+from pointsman.serve.chat.request import ChatRequest, policy_of
 from pointsman.serve.chat.response_ids import maker_of_turn
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.failures import GatewayError
@@ -24,12 +25,6 @@ from pointsman.serve.settings import Rule
 FOLLOW_UP = "follow_up"
 AUTO = frozenset({"auto", "pointsman", "pointsman/auto", "router"})
 _THRESHOLD = re.compile(r"router-(?:[a-z_]+-)?(\d(?:\.\d{1,12})?)")
-_HINTS = ("local-only", "cloud-only", "auto")
-"""The strictest first."""
-_FORBIDDEN = frozenset(
-    {"api_base", "base_url", "api_key", "api_type", "api_version", "azure_endpoint", "custom_llm_provider"}
-)
-_NESTED = ("extra_body", "metadata", "litellm_params", "extra_headers")
 _BUSY = frozenset({"overloaded", "queue_timeout"})
 
 
@@ -49,9 +44,9 @@ class Plan:
 
     target: str
     reason: str
-    is_bound: bool
-    answer: Answer | None
-    decision_ms: float
+    is_bound: bool = False
+    answer: Answer | None = None
+    decision_ms: float = 0.0
     is_paced: bool = False
 
     @property
@@ -65,46 +60,44 @@ class Plan:
         return facts if self.answer is None else {**facts, **self.answer.trace_facts()}
 
 
-async def plan_chat(
-    gateway: Gateway, exchange: Exchange, dialect: Dialect, payload: dict[str, Any], deadline: float
-) -> Plan:
-    """Decide one chat, within the budget where there is one; see `_plan`."""
-    plan = await _plan(gateway, exchange, dialect, payload, deadline)
-    return plan if dialect is COUNT else _within_budget(gateway, plan)
-
-
-async def _plan(
-    gateway: Gateway, exchange: Exchange, dialect: Dialect, payload: dict[str, Any], deadline: float
-) -> Plan:
-    """Decide one chat.
-
-    Args:
-        payload: the request; only read.
-        deadline: `time.monotonic()` at which it ends.
+async def make_plan(request: ChatRequest) -> Plan:
+    """Decide one chat, within the budget where there is one, and count the decision.
 
     Raises:
-        GatewayError: a model or hint that is not understood, a forbidden parameter, no room in the queue.
+        GatewayError: a model or a conversation that is not understood.
     """
-    check_parameters(payload, exchange.query())
-    mode = parse_model(payload.get("model"), gateway, takes_any=dialect.takes_any_model)
-    hint = policy_hint(exchange)
+    gateway = request.gateway
+    with gateway.tracing.decision() as span:
+        plan = await _plan(request)
+        if request.dialect is not COUNT:
+            plan = _within_budget(gateway, plan)
+        span.say(**plan.trace_facts())
+    gateway.count_decision("chat", plan.target, plan.reason, plan.answer)
+    request.exchange.facts |= {"target": plan.target, "reason": plan.reason}
+    return plan
+
+
+async def _plan(request: ChatRequest) -> Plan:
+    gateway, exchange, payload = request.gateway, request.exchange, request.payload
+    mode = parse_model(payload.get("model"), gateway, takes_any=request.dialect.takes_any_model)
     rule = await gateway.matching_rule(exchange, payload)
-    is_private = rule is not None and rule.send == "local-only"
-    key, stay = await gateway.read(exchange.held_bytes, _conversation, gateway, exchange, payload)
-    wish = hint if hint != "auto" else mode if mode in ("local", "cloud") else None
+    key, stay = await request.read(_conversation, gateway, exchange, payload)
+    wish = mode if mode in ("local", "cloud") else None
+    if request.policy != "auto":
+        wish = request.policy
     plan = _bound_plan(rule, stay, wish)
-    maker = maker_of_turn(payload, gateway.upstreams.names()) if dialect is RESPONSE else None
+    maker = maker_of_turn(payload, gateway.upstreams.names()) if request.dialect is RESPONSE else None
     if maker is not None:
         plan = _follow_up(plan, maker)
-    if plan is None and await gateway.read(exchange.held_bytes, _is_background, gateway, payload):
-        return Plan(gateway.settings.routing.background, "background", False, None, 0.0)
+    if plan is None and await request.read(_is_background, gateway, payload):
+        return Plan(gateway.settings.routing.background, "background")
     if plan is None and stay is not None:
-        plan = Plan(stay.target, "sticky", stay.is_bound, None, 0.0)
+        plan = Plan(stay.target, "sticky", stay.is_bound)
     if plan is None:
-        threshold = mode if isinstance(mode, float) else None
-        plan = await _ask(gateway, exchange, messages_of(payload), threshold, deadline)
+        plan = await _ask(request, mode if isinstance(mode, float) else None)
     if key is not None and (plan.answer is not None or not plan.reason.startswith("classifier_")):
         is_bound = plan.is_local_only and plan.reason != FOLLOW_UP
+        is_private = rule is not None and rule.send == "local-only"
         gateway.sticky.put(key, plan.target, is_bound=is_bound, is_private=is_private)
     return plan
 
@@ -123,20 +116,7 @@ def _is_background(gateway: Gateway, payload: Mapping[str, Any]) -> bool:
     """Whether a front-end asks on its own, and the operator says who answers then."""
     if gateway.upstreams.get(gateway.settings.routing.background) is None:
         return False
-    told = [{"role": "system", "content": payload.get(name)} for name in ("instructions", "system")]
-    return bool(payload.get("suffix")) or is_background_task([*told, *messages_of(payload)])
-
-
-def policy_hint(exchange: Exchange) -> str:
-    """The strictest of the headers `x-pointsman-policy`; `auto` without any.
-
-    Raises:
-        GatewayError: `invalid_request` for any other value.
-    """
-    hints = {value.lower() for value in exchange.header_values(b"x-pointsman-policy")}
-    if not hints <= set(_HINTS):
-        raise GatewayError("invalid_request", f"x-pointsman-policy: expected one of {sorted(_HINTS)}")
-    return next((hint for hint in _HINTS if hint in hints), "auto")
+    return bool(payload.get("suffix")) or is_background_task(instructed_messages_of(payload))
 
 
 def _conversation(
@@ -157,24 +137,23 @@ def stays_local(gateway: Gateway, exchange: Exchange, payload: Mapping[str, Any]
     if not (list(exchange.header_values(b"x-pointsman-session")) or messages_of(payload)):
         return False
     _, stay = _conversation(gateway, exchange, payload)
-    return stay is not None and stay.is_bound and (stay.is_private or policy_hint(exchange) == "auto")
+    return stay is not None and stay.is_bound and (stay.is_private or policy_of(exchange) == "auto")
 
 
 def _bound_plan(rule: Rule | None, stay: Stay | None, wish: str | None) -> Plan | None:
     """What settles a chat before the model: privacy, then the client's wish, then a rule."""
     if rule is not None and rule.send == "local-only":
-        return Plan("local", f"rule:{rule.name}", True, None, 0.0)
-    if stay is not None and stay.is_private:
-        return Plan("local", "sticky", True, None, 0.0)
+        return _sent(rule.send, f"rule:{rule.name}")
+    if stay is not None and (stay.is_private or (stay.is_bound and wish is None)):
+        return Plan("local", "sticky", is_bound=True)
     if wish is not None:
-        target, _, only = wish.partition("-")
-        return Plan(target, "policy" if only else "requested", bool(only), None, 0.0)
-    if stay is not None and stay.is_bound:
-        return Plan("local", "sticky", True, None, 0.0)
-    if rule is not None:
-        target, _, only = rule.send.partition("-")
-        return Plan(target, f"rule:{rule.name}", bool(only), None, 0.0)
-    return None
+        return _sent(wish, "policy" if wish.endswith("-only") else "requested")
+    return None if rule is None else _sent(rule.send, f"rule:{rule.name}")
+
+
+def _sent(send: str, reason: str) -> Plan:
+    target, _, only = send.partition("-")
+    return Plan(target, reason, is_bound=bool(only))
 
 
 def _follow_up(plan: Plan | None, maker: str) -> Plan:
@@ -188,7 +167,7 @@ def _follow_up(plan: Plan | None, maker: str) -> Plan:
             "invalid_request",
             f"the {maker} upstream keeps the turns before, but this one is for {plan.target}: send all",
         )
-    return plan if plan is not None and plan.is_bound else Plan(maker, FOLLOW_UP, True, None, 0.0)
+    return plan if plan is not None and plan.is_bound else Plan(maker, FOLLOW_UP, is_bound=True)
 
 
 def parse_model(model: Any, gateway: Gateway, *, takes_any: bool = False) -> str | float | None:
@@ -225,18 +204,6 @@ def parse_model(model: Any, gateway: Gateway, *, takes_any: bool = False) -> str
     )
 
 
-def check_parameters(payload: Mapping[str, Any], query: Mapping[str, str]) -> None:
-    """Refuse what would name an upstream or a secret: upstreams come from the configuration only.
-
-    Raises:
-        GatewayError: `forbidden_parameter`.
-    """
-    places: list[Any] = [payload, query, *(payload.get(name) for name in _NESTED)]
-    for place in places:
-        if isinstance(place, Mapping) and not _FORBIDDEN.isdisjoint(place):
-            raise GatewayError("forbidden_parameter", "upstreams and keys are set by the operator only")
-
-
 def messages_of(payload: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The conversation of a chat, a completion (`prompt`) or a response (`input`), as messages."""
     for name in ("messages", "input", "prompt"):
@@ -250,31 +217,34 @@ def messages_of(payload: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return []
 
 
-async def _ask(
-    gateway: Gateway,
-    exchange: Exchange,
-    messages: Sequence[Mapping[str, Any]],
-    threshold: float | None,
-    deadline: float,
-) -> Plan:
-    started = time.perf_counter()
+def instructed_messages_of(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The same, with the instructions that stand beside the messages in front of them."""
+    told = [payload.get(name) for name in ("instructions", "system")]
+    instructions = [{"role": "system", "content": content} for content in told if content is not None]
+    return [*instructions, *messages_of(payload)]
+
+
+async def _ask(request: ChatRequest, threshold: float | None) -> Plan:
+    """Let the model decide; a classifier that is broken or busy does not stop a chat.
+
+    Args:
+        threshold: the client's, 0..1; None for the budget's or the served one.
+    """
+    gateway, started, is_paced = request.gateway, time.perf_counter(), False
+    answer: Answer | None = None
     try:
         chat = gateway.engine.current.router.manifest.chat
-        text = await gateway.read(exchange.held_bytes, text_of_messages, messages, chat)
-        owner = gateway.cache_owner(exchange.client)
-        answer = (await gateway.engine.decide([text], deadline, owner=owner))[0]
+        text = await request.read(text_of_messages, messages_of(request.payload), chat)
+        owner = gateway.cache_owner(request.exchange.client)
+        answer = (await gateway.engine.decide([text], request.deadline, owner=owner))[0]
         if is_paced := threshold is None and gateway.budget is not None:
             threshold = gateway.budget.threshold
         if threshold is not None:
             answer = Answer(gateway.engine.with_threshold(answer.decision, threshold), answer.version)
+        target, reason = answer.decision.target, answer.decision.reason.value
     except PointsmanError as error:
         is_busy = isinstance(error, GatewayError) and error.code in _BUSY
-        return _default(gateway, "classifier_busy" if is_busy else "classifier_failed", started)
+        answer, is_paced, target = None, False, gateway.settings.routing.default_target
+        reason = "classifier_busy" if is_busy else "classifier_failed"
     elapsed_ms = 1000 * (time.perf_counter() - started)
-    return Plan(answer.decision.target, answer.decision.reason.value, False, answer, elapsed_ms, is_paced)
-
-
-def _default(gateway: Gateway, reason: str, started: float) -> Plan:
-    """A classifier that is broken or busy does not stop the chats: the operator said who answers then."""
-    target = gateway.settings.routing.default_target
-    return Plan(target, reason, False, None, 1000 * (time.perf_counter() - started))
+    return Plan(target, reason, answer=answer, decision_ms=elapsed_ms, is_paced=is_paced)

@@ -4,9 +4,10 @@ from typing import Any
 
 from pointsman.serve.capture.capture import row_id
 from pointsman.serve.chat import dialects
-from pointsman.serve.chat.context import ChatContext
-from pointsman.serve.chat.plan import Plan, messages_of
-from pointsman.serve.chat.shadow import ask_both, may_ask_both
+from pointsman.serve.chat.outcome import Outcome
+from pointsman.serve.chat.plan import instructed_messages_of
+from pointsman.serve.chat.request import ChatRequest
+from pointsman.serve.chat.shadow import ask_both
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.edge.keys import KEY_HEADERS
 from pointsman.serve.edge.strict_json import checked_share, parse_object
@@ -18,38 +19,31 @@ _SHORTEST_KEY = 16
 _MOST_ID_CHARS = 64
 
 
-def capture_chat(context: ChatContext) -> None:
-    """Write down what was asked, if that may be."""
-    capture, exchange, plan = context.gateway.capture, context.exchange, context.plan
-    if capture is None or not may_be_kept(plan) or context.dialect not in _CONVERSATIONS:
+def capture_chat(request: ChatRequest, outcome: Outcome) -> None:
+    """Write down what was asked, if that may be: nothing of a chat that is bound to one upstream."""
+    gateway, exchange, plan = request.gateway, request.exchange, outcome.plan
+    capture, started = gateway.capture, outcome.started
+    if capture is None or started is None:
         return
     row = row_id(exchange.client, exchange.request_id)
-    is_answered = context.served is not None and exchange.status < 300 and "code" not in exchange.facts
-    if not is_answered or not capture.takes(row):
+    # A user wrote it, it is whole, and no upstream is excluded.
+    may_be_kept = request.dialect in _CONVERSATIONS and not plan.is_bound and plan.reason != "background"
+    is_answered = exchange.status < 300 and "code" not in exchange.facts
+    if not (may_be_kept and is_answered and capture.takes(row)):
         return
-    facts: dict[str, Any] = {"target": plan.target, "reason": plan.reason, "served": context.served}
+    facts: dict[str, Any] = {"target": plan.target, "reason": plan.reason, "served": started.upstream.name}
     if plan.answer is not None:
         facts |= {"p_cloud": round(plan.answer.decision.p_cloud, 6), "version": plan.answer.version}
     shown = (exchange.header(name) or "" for name in KEY_HEADERS)
     keys = [word for value in shown for word in value.split() if len(word) >= _SHORTEST_KEY]
-    told = [context.payload.get(name) for name in ("instructions", "system")]
-    said: list[Any] = [{"role": "system", "content": content} for content in told if content is not None]
-    said += messages_of(context.payload)
-    if may_ask_both(context.gateway, row):
-        ask_both(context, row, said, facts, keys)
-    else:
+    said = instructed_messages_of(request.payload)
+    if not ask_both(gateway, row, said, facts, keys):
         capture.chat(row, said, facts, keys, exchange.held_bytes)
-
-
-def may_be_kept(plan: Plan) -> bool:
-    """Whether the text of a chat may be kept: a user wrote it, it is whole, and no upstream is excluded."""
-    return not plan.is_bound and plan.reason != "background"
 
 
 async def feedback(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/feedback`: `{"request_id", "target"}` or `{"request_id", "score"}` on an answer to this client."""
-    limits = gateway.settings.limits
-    payload = parse_object(await exchange.json_body(limits.text_body_bytes, limits.body_timeout_s))
+    payload = parse_object(await gateway.text_body(exchange))
     if gateway.capture is None:
         raise GatewayError("not_found", "nothing is captured here, so no feedback is taken; see capture.path")
     request_id, said = payload.get("request_id"), {k: v for k, v in payload.items() if k != "request_id"}

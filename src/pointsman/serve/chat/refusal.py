@@ -1,12 +1,10 @@
-"""An upstream's own error: whose fault it is, how the client gets it, and what of it a log line may hold."""
+"""An upstream's own error: what it says, and what of that a log line may hold."""
 
 import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from pointsman.serve.chat.context import ChatContext
-from pointsman.serve.failures import anthropic_error
 from pointsman.serve.routing.folding import folded, squashed
 from pointsman.serve.routing.request_text import RequestText
 
@@ -16,7 +14,6 @@ _TELLING_CHARS = 5
 _WORD = re.compile(r"(?:[^\W_]|[\u0300-\u036f])+")
 _UNREADABLE = re.compile(r"\S{20,}|\S*[\\%&]\S*|\b(?:sk|pk|key|token|bearer)[-_ ]\S+", re.IGNORECASE)
 """What may be a key, or text in a code: escaped, percent-encoded, in entities, base64."""
-_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
 def message_of(value: dict[str, Any] | None) -> str | None:
@@ -32,29 +29,6 @@ def message_of(value: dict[str, Any] | None) -> str | None:
     if said is None:
         return "" if error is not value else None
     return said if isinstance(said, str) else json.dumps(said)
-
-
-def shaped(context: ChatContext, value: dict[str, Any] | None, data: bytes, status: int) -> bytes:
-    """An error's body as the chat's dialect shapes it: as it came where it has that shape."""
-    is_anthropic, request_id = context.dialect.is_anthropic, context.exchange.request_id
-    error = None if value is None else value.get("error")
-    is_named = not is_anthropic or (value is not None and value.get("type") == "error")
-    if is_named and isinstance(error, dict) and isinstance(error.get("message"), str):
-        return data
-    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-    message = message_of(value) or f"the upstream answered with status {status}"
-    if is_anthropic:
-        return json.dumps(anthropic_error(status, message, "upstream_refused", request_id)).encode()
-    told = {"message": message, "type": kind, "code": "upstream_refused", "request_id": request_id}
-    return json.dumps({"error": told}).encode()
-
-
-def should_retry(status: int, headers: dict[str, str]) -> bool:
-    """Whether the same request may succeed later: as the upstream says, or by its status."""
-    said = headers.get("x-should-retry", "").lower()
-    if said in ("true", "false"):
-        return said == "true"
-    return status in (408, 409, 429, 529) or (status >= 500 and "retry-after" in headers)
 
 
 def loggable(payload: dict[str, Any], said: str, secrets: Sequence[str]) -> str:

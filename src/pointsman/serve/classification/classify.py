@@ -153,8 +153,7 @@ def texts_of(value: Any) -> list[str]:
 
 async def _payload(gateway: Gateway, exchange: Exchange) -> dict[str, Any]:
     """The body, an object; a bare string or list of strings is a query; without a body the query string."""
-    limits = gateway.settings.limits
-    body = await exchange.json_body(limits.text_body_bytes, limits.body_timeout_s)
+    body = await gateway.text_body(exchange)
     if not body.strip():
         return dict(exchange.query())
     value = await gateway.read_json(body)

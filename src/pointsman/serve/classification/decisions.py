@@ -186,8 +186,7 @@ def state_text(state: Any, gateway: Gateway) -> str:
 
 
 async def _payload(gateway: Gateway, exchange: Exchange) -> dict[str, Any]:
-    limits = gateway.settings.limits
-    return parse_object(await exchange.json_body(limits.text_body_bytes, limits.body_timeout_s))
+    return parse_object(await gateway.text_body(exchange))
 
 
 async def _judge(gateway: Gateway, exchange: Exchange, state: Any) -> Judgement:

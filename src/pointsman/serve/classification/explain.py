@@ -17,9 +17,7 @@ _WORD = re.compile(r"\S+")
 async def explain(gateway: Gateway, exchange: Exchange) -> None:
     """`POST /explain`: `{"query"}` to the decision and, per word, what it adds to the log-odds of cloud."""
     limits = gateway.settings.limits
-    payload = await gateway.read_object(
-        await exchange.json_body(limits.text_body_bytes, limits.body_timeout_s)
-    )
+    payload = await gateway.read_object(await gateway.text_body(exchange))
     query = payload.get("query")
     if not isinstance(query, str):
         raise GatewayError("invalid_request", 'expected {"query": text}')

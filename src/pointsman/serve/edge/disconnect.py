@@ -1,16 +1,15 @@
 """Stop working for a client that has gone."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+import contextlib
+from collections.abc import AsyncIterator
 
 from pointsman.serve.edge.http import ClientGone, Exchange
 
-T = TypeVar("T")
 
-
-async def while_connected(exchange: Exchange, work: Coroutine[Any, Any, T]) -> T:
-    """Do `work`, and cancel it when the client closes the connection.
+@contextlib.asynccontextmanager
+async def while_connected(exchange: Exchange) -> AsyncIterator[None]:
+    """Cancel what is done inside when the client closes the connection.
 
     The body must have been read.
 
@@ -30,7 +29,7 @@ async def while_connected(exchange: Exchange, work: Coroutine[Any, Any, T]) -> T
 
     watcher = asyncio.create_task(watch())
     try:
-        return await work
+        yield
     except asyncio.CancelledError:
         # Another reader may wait for the same event; then it takes it.
         if is_gone and not task.uncancel():

@@ -101,8 +101,7 @@ async def threshold_of_all(gateway: Gateway, exchange: Exchange) -> None:
     if gateway.peers is None:
         await threshold(gateway, exchange)
         return
-    limits = gateway.settings.limits
-    body = await exchange.json_body(limits.text_body_bytes, limits.body_timeout_s)
+    body = await gateway.text_body(exchange)
     status, said = await gateway.peers.change("/admin/threshold", body)
     await exchange.respond(status, said)
 
@@ -145,6 +144,5 @@ def _refused(error: PointsmanError) -> GatewayError:
 
 
 async def _payload(gateway: Gateway, exchange: Exchange) -> dict[str, Any]:
-    limits = gateway.settings.limits
-    body = await exchange.json_body(limits.text_body_bytes, limits.body_timeout_s)
+    body = await gateway.text_body(exchange)
     return parse_object(body) if body.strip() else {}

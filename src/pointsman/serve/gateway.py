@@ -104,11 +104,17 @@ class Gateway:
         return await exchange.json_body(limits.text_body_bytes, limits.body_timeout_s)
 
     async def chat_payload(self, exchange: Exchange, empty: bytes = b"") -> dict[str, Any]:
-        """The body of a chat, a JSON object, which may be larger; `empty` is read where there is none."""
+        """The body of a chat: a larger JSON object; a deployment that the path names is its model.
+
+        Args:
+            empty: read in place of an empty body.
+        """
         limits = self.settings.limits
-        return await self.read_object(
-            await exchange.json_body(limits.body_bytes, limits.body_timeout_s) or empty
-        )
+        body = await exchange.json_body(limits.body_bytes, limits.body_timeout_s)
+        payload = await self.read_object(body or empty)
+        if "deployment" in exchange.params:
+            payload["model"] = exchange.params["deployment"]
+        return payload
 
     async def read_json(self, body: bytes) -> Any:
         """The value in a body; of a large one without keeping others waiting.

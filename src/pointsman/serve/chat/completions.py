@@ -56,7 +56,7 @@ async def stored_response(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/responses/{response}`, its `input_items` and `cancel`: asked of the upstream that made it."""
     if exchange.method == "POST":
         await gateway.text_body(exchange)
-    maker, its_id = maker_of(exchange.params["response"], gateway.upstreams.names())
+    maker, its_id = maker_of(exchange.params["response"], list(gateway.upstreams))
     path = f"/responses/{its_id}{exchange.route.partition('{response}')[2]}"
     if await _bound_to(gateway, exchange, {}) - {maker}:
         raise GatewayError("forbidden", f"this must not go to the {maker} upstream, which keeps the response")
@@ -65,7 +65,7 @@ async def stored_response(gateway: Gateway, exchange: Exchange) -> None:
 
 async def conversation(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/conversations`, one of them and its `items`: made by the cloud, if it may; kept by its maker."""
-    names, payload = gateway.upstreams.names(), {}
+    names, payload = list(gateway.upstreams), {}
     if exchange.method == "POST":
         payload = await gateway.chat_payload(exchange, empty=b"{}")
     if not names:
@@ -85,9 +85,7 @@ async def embeddings(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/embeddings`: passed to the upstream that `routing.embeddings` names, with the client's model."""
     target = gateway.settings.routing.embeddings
     payload = await gateway.chat_payload(exchange)
-    if "deployment" in exchange.params:
-        payload["model"] = exchange.params["deployment"]
-    if target is None or gateway.upstreams.get(target) is None:
+    if target is None or target not in gateway.upstreams:
         raise GatewayError("no_upstream", "no upstream is set for embeddings; set routing.embeddings")
     if await _bound_to(gateway, exchange, payload) - {target}:
         # Vectors of another model would be no answer: they cannot be compared.
@@ -118,7 +116,8 @@ async def _ask_bound(
     if query:
         dialect = replace(dialect, path=f"{dialect.path}?{query}")
     method = "GET" if exchange.method == "HEAD" else exchange.method
-    request = ChatRequest(gateway, exchange, dialect, payload, deadline_of(gateway, exchange), method)
+    deadline = deadline_of(gateway, exchange)
+    request = ChatRequest(gateway, exchange, dialect, payload, deadline, method=method)
     request.check_parameters()
     reason = "embeddings" if dialect.operation == "embeddings" else FOLLOW_UP
     async with while_connected(exchange):
@@ -127,7 +126,7 @@ async def _ask_bound(
 
 async def models(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/models`: what a request's model may say."""
-    names = dict.fromkeys(["auto", *gateway.upstreams.names(), *gateway.settings.routing.aliases])
+    names = dict.fromkeys(["auto", *gateway.upstreams, *gateway.settings.routing.aliases])
     data = [_described(gateway, name) for name in names]
     await exchange.respond_json({"object": "list", "data": data})
 

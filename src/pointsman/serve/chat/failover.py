@@ -41,7 +41,7 @@ async def first_answer(request: ChatRequest, outcome: Outcome) -> StartedRespons
     name = "cloud" if plan.target == "local" else "local"
     may_move = not plan.is_bound and f"{plan.target}-to-{name}" in gateway.settings.routing.fallback
     chosen, other = request.upstream(plan.target), request.upstream(name) if may_move else None
-    failure = CallFailedError("protocol" if gateway.upstreams.get(plan.target) else "unconfigured")
+    failure = CallFailedError("protocol" if plan.target in gateway.upstreams else "unconfigured")
     try:
         if chosen is not None and other is not None:
             return _counted(request, outcome, await _hedged(request, outcome, chosen, other))

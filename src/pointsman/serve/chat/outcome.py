@@ -46,43 +46,35 @@ class Outcome:
 
     def facts(self, upstream: Upstream | None = None) -> dict[str, Any]:
         """The decision, and the upstream that answered, as the body's field `pointsman`."""
-        facts: dict[str, Any] = {"target": self.plan.target, "reason": self.plan.reason}
-        if self.plan.answer is not None:
-            decision = self.plan.answer.decision
-            facts |= {
-                "label": decision.label,
-                "confidence": round(decision.confidence, 6),
-                "p_cloud": round(decision.p_cloud, 6),
-                "version": self.plan.answer.version,
-            }
+        plan, answer = self.plan, self.plan.answer
+        facts: dict[str, Any] = {"target": plan.target, "reason": plan.reason}
+        if answer is not None:
+            confidence, p_cloud = round(answer.decision.confidence, 6), round(answer.decision.p_cloud, 6)
+            facts |= {"label": answer.decision.label, "confidence": confidence, "p_cloud": p_cloud}
+            facts["version"] = answer.version
         facts |= {
             "upstream": None if upstream is None else upstream.name,
             "fallback": self.fallback,
-            "decision_ms": round(self.plan.decision_ms, 3),
+            "decision_ms": round(plan.decision_ms, 3),
         }
         return {**facts, "hedged": True} if self.is_hedged else facts
 
     def headers(self, upstream: Upstream | None = None) -> list[tuple[bytes, bytes]]:
         """The same as headers, with the model that answered."""
-        plan, model = self.plan, None if upstream is None else upstream.settings.model
-        said: dict[str, str | None] = {
-            "target": plan.target,
-            "reason": plan.reason,
-            "decision-ms": f"{plan.decision_ms:.3f}",
-        }
-        if plan.answer is not None:
-            decision = plan.answer.decision
-            said |= {"confidence": f"{decision.confidence:.4f}", "p-cloud": f"{decision.p_cloud:.4f}"}
-            said["version"] = plan.answer.version
-        said |= {
-            "upstream": None if upstream is None else upstream.name,
-            "model": model if model is not None and model.isascii() and model.isprintable() else None,
-            "fallback": self.fallback,
-            "hedged": "true" if self.is_hedged else None,
-        }
-        return [
-            (f"x-pointsman-{name}".encode(), text.encode()) for name, text in said.items() if text is not None
-        ]
+        plan, answer = self.plan, self.plan.answer
+        said = {"target": plan.target, "reason": plan.reason, "decision-ms": f"{plan.decision_ms:.3f}"}
+        if answer is not None:
+            said["confidence"] = f"{answer.decision.confidence:.4f}"
+            said |= {"p-cloud": f"{answer.decision.p_cloud:.4f}", "version": answer.version}
+        if upstream is not None:
+            said["upstream"], model = upstream.name, upstream.settings.model
+            if model is not None and model.isascii() and model.isprintable():
+                said["model"] = model
+        if self.fallback is not None:
+            said["fallback"] = self.fallback
+        if self.is_hedged:
+            said["hedged"] = "true"
+        return [(f"x-pointsman-{name}".encode(), text.encode()) for name, text in said.items()]
 
 
 def _headers(outcome: Outcome, started: StartedResponse) -> list[tuple[bytes, bytes]]:

@@ -86,7 +86,7 @@ async def _plan(request: ChatRequest) -> Plan:
     if request.policy != "auto":
         wish = request.policy
     plan = _bound_plan(rule, stay, wish)
-    maker = maker_of_turn(payload, gateway.upstreams.names()) if request.dialect is RESPONSE else None
+    maker = maker_of_turn(payload, list(gateway.upstreams)) if request.dialect is RESPONSE else None
     if maker is not None:
         plan = _follow_up(plan, maker)
     if plan is None and await request.read(_is_background, gateway, payload):
@@ -114,7 +114,7 @@ def _within_budget(gateway: Gateway, plan: Plan) -> Plan:
 
 def _is_background(gateway: Gateway, payload: Mapping[str, Any]) -> bool:
     """Whether a front-end asks on its own, and the operator says who answers then."""
-    if gateway.upstreams.get(gateway.settings.routing.background) is None:
+    if gateway.settings.routing.background not in gateway.upstreams:
         return False
     return bool(payload.get("suffix")) or is_background_task(instructed_messages_of(payload))
 
@@ -192,9 +192,8 @@ def parse_model(model: Any, gateway: Gateway, *, takes_any: bool = False) -> str
         match = _THRESHOLD.fullmatch(name)
         if match and float(match[1]) <= 1.0:
             return float(match[1])
-        for target in gateway.upstreams.names():
-            upstream = gateway.upstreams.get(target)
-            if upstream is not None and upstream.settings.model == asked:
+        for target, upstream in gateway.upstreams.items():
+            if upstream.settings.model == asked:
                 return target
         if takes_any or gateway.settings.routing.unknown_model == "auto":
             return None

@@ -49,8 +49,6 @@ class ChatRequest:
             GatewayError: a body, a header or a parameter that is not taken; no upstream is configured.
         """
         payload = await gateway.chat_payload(exchange)
-        if "deployment" in exchange.params:
-            payload["model"] = exchange.params["deployment"]
         if not gateway.upstreams:
             raise GatewayError("no_upstream", NO_UPSTREAM)
         deadline, policy = deadline_of(gateway, exchange), policy_of(exchange)

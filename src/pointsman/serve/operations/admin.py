@@ -43,8 +43,7 @@ async def state(gateway: Gateway, exchange: Exchange) -> None:
                     "breaker_open": upstream.breaker.is_open,
                     "wait_s": round(upstream.breaker.wait_s(), 3),
                 }
-                for name in gateway.upstreams.names()
-                if (upstream := gateway.upstreams.get(name)) is not None
+                for name, upstream in gateway.upstreams.items()
             },
         }
     )

@@ -69,8 +69,7 @@ async def live(gateway: Gateway, exchange: Exchange) -> None:
                 "is_priced": upstream.settings.price_in + upstream.settings.price_out > 0,
                 "state": "open" if any(name in record["resting"] for record in records) else "closed",
             }
-            for name in gateway.upstreams.names()
-            if (upstream := gateway.upstreams.get(name)) is not None
+            for name, upstream in gateway.upstreams.items()
         },
         "queue": sum(record["queue"] for record in records),
         "cache": {name: sum(record["cache"][name] for record in records) for name in ("hits", "misses")},
@@ -93,11 +92,7 @@ def _record(gateway: Gateway) -> dict[str, Any]:
         "days": gateway.history.recent(24, _DAYS),
         "queue": gateway.engine.batcher.depth,
         "cache": {"hits": cache.hits, "misses": cache.misses},
-        "resting": [
-            name
-            for name in gateway.upstreams.names()
-            if (upstream := gateway.upstreams.get(name)) is not None and upstream.breaker.is_open
-        ],
+        "resting": [name for name, upstream in gateway.upstreams.items() if upstream.breaker.is_open],
     }
 
 

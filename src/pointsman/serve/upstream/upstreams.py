@@ -242,8 +242,8 @@ class Upstream:
         return target
 
 
-class Upstreams:
-    """Both, by target.
+class Upstreams(dict[str, Upstream]):
+    """Those that are configured, by target.
 
     Args:
         open_transport: makes the transport of an upstream from its address.
@@ -255,30 +255,19 @@ class Upstreams:
         metrics: Metrics,
         open_transport: Callable[[str], Transport] = HttpTransport,
     ) -> None:
-        self._by_target = {
-            name: Upstream(name, found, metrics, open_transport(found.url))
+        super().__init__(
+            (name, Upstream(name, found, metrics, open_transport(found.url)))
             for name in ("local", "cloud")
             if (found := getattr(settings.upstreams, name)) is not None
-        }
-
-    def get(self, target: str) -> Upstream | None:
-        """The upstream of a target, or None where none is configured."""
-        return self._by_target.get(target)
-
-    def __bool__(self) -> bool:
-        return bool(self._by_target)
-
-    def names(self) -> list[str]:
-        """The targets that have one."""
-        return list(self._by_target)
+        )
 
     def secrets(self) -> set[str]:
         """The words of the keys and further headers that they are sent, without short ones."""
-        return {word for one in self._by_target.values() for word in one.long_secrets}
+        return {word for one in self.values() for word in one.long_secrets}
 
     def close(self) -> None:
-        """Close both."""
-        for upstream in self._by_target.values():
+        """Close all."""
+        for upstream in self.values():
             upstream.close()
 
 

@@ -52,7 +52,8 @@ async def answer(request: ChatRequest, plan: Plan) -> Outcome:
             if not is_cut:
                 raise
             task.uncancel()
-            stopped = GatewayError("draining", "the gateway is shutting down; try again")
+            advice = "" if outcome.started else "; try again"
+            stopped = GatewayError("draining", f"the gateway is shutting down{advice}")
         if not exchange.status:
             raise stopped from None
         await _last_word(request, outcome, stopped)

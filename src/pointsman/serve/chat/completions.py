@@ -8,7 +8,7 @@ from pointsman.serve.chat.answer import answer
 from pointsman.serve.chat.dialects import Dialect
 from pointsman.serve.chat.plan import FOLLOW_UP, Plan, make_plan, parse_model, stays_local
 from pointsman.serve.chat.record import capture_chat
-from pointsman.serve.chat.request import NO_UPSTREAM, ChatRequest, deadline_of, policy_of
+from pointsman.serve.chat.request import NO_UPSTREAM, ChatRequest, deadline_of, policy_hint
 from pointsman.serve.chat.response_ids import maker_of, plain_id
 from pointsman.serve.edge.disconnect import while_connected
 from pointsman.serve.edge.http import Exchange
@@ -100,7 +100,7 @@ async def _bound_to(gateway: Gateway, exchange: Exchange, payload: dict[str, Any
     # The query, what the path names, and the model of embeddings go to the upstream, too.
     further = [payload.get("data"), payload.get("model"), exchange.query(), exchange.params]
     rule = await gateway.matching_rule(exchange, {**payload, "data": further})
-    sends = [policy_of(exchange), "" if rule is None else rule.send]
+    sends = [policy_hint(exchange), "" if rule is None else rule.send]
     said = {"input": payload.get("items", payload.get("input"))}
     if await gateway.read(exchange.held_bytes, stays_local, gateway, exchange, said):
         sends.append("local-only")

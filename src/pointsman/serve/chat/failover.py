@@ -15,6 +15,8 @@ from pointsman.serve.upstream.upstreams import CallFailedError, Upstream
 
 _SLOW = "slow"
 """The fallback's cause where the chosen upstream did not fail, but was not first."""
+_ITS_WORD = ("rate_limited", "refused")
+"""Causes that are an upstream's own answer, and not its absence."""
 _CODES = {
     "unreachable": ("upstream_unreachable", "the upstream cannot be reached"),
     "open": ("upstream_unreachable", "the upstream failed again and again; it is given a rest"),
@@ -43,10 +45,8 @@ async def first_answer(request: ChatRequest, outcome: Outcome) -> StartedRespons
     chosen, other = request.upstream(plan.target), request.upstream(name) if may_move else None
     failure = CallFailedError("protocol" if plan.target in gateway.upstreams else "unconfigured")
     try:
-        if chosen is not None and other is not None:
-            return _counted(request, outcome, await _hedged(request, outcome, chosen, other))
         if chosen is not None:
-            return await attempt(request, chosen)
+            return _counted(request, outcome, await _hedged(request, outcome, chosen, other))
     except CallFailedError as failed:
         failure = _noted(request, failed)
     if other is not None and not outcome.is_hedged:
@@ -56,18 +56,15 @@ async def first_answer(request: ChatRequest, outcome: Outcome) -> StartedRespons
         except CallFailedError as failed:
             noted = _noted(request, failed)
             # The first upstream's word counts: it is the one that should have answered.
-            is_first = failure.cause in ("rate_limited", "refused") or failed.cause in (
-                "rate_limited",
-                "open",
-            )
-            failure = failure if is_first and failure.cause != "unconfigured" else noted
+            is_said = failure.cause in _ITS_WORD or failed.cause in ("rate_limited", "open")
+            failure = failure if is_said and failure.cause != "unconfigured" else noted
     if isinstance(failure, RefusedError):
         return failure.started
     raise _final(request, outcome, failure)
 
 
 async def _hedged(
-    request: ChatRequest, outcome: Outcome, chosen: Upstream, other: Upstream
+    request: ChatRequest, outcome: Outcome, chosen: Upstream, other: Upstream | None
 ) -> StartedResponse:
     """The chosen upstream's answer, or the other's where that one was asked too and was first.
 
@@ -75,7 +72,7 @@ async def _hedged(
         CallFailedError: the chosen one failed, and so did the other where it was asked (`is_hedged`).
     """
     after_s = request.gateway.settings.routing.hedge_after_s
-    if after_s is None:
+    if other is None or after_s is None:
         return await attempt(request, chosen)
     first = asyncio.create_task(attempt(request, chosen))
     attempts = [first]
@@ -88,11 +85,8 @@ async def _hedged(
             attempts.append(second)
             decisive = await _race(first, second)
             outcome.fallback = _why_not(first)
-            _count(
-                request,
-                chosen,
-                "none" if decisive.exception() else "chosen" if decisive is first else "other",
-            )
+            winner = "chosen" if decisive is first else "other"
+            _count(request, chosen, "none" if decisive.exception() else winner)
         started = await decisive
         attempts.remove(decisive)
         return started
@@ -112,7 +106,7 @@ async def _race(
         for task in (first, second):
             if task in done and task.exception() is None:
                 return task
-    return first if _why_not(first) in ("rate_limited", "refused") else second
+    return first if _why_not(first) in _ITS_WORD else second
 
 
 def _why_not(task: asyncio.Task[StartedResponse]) -> str | None:

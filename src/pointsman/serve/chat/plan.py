@@ -13,7 +13,7 @@ from pointsman.errors import PointsmanError
 from pointsman.runtime.chat import text_of_messages
 from pointsman.runtime.wrappers import is_background_task
 from pointsman.serve.chat.dialects import COUNT, RESPONSE
-from pointsman.serve.chat.request import ChatRequest, policy_of
+from pointsman.serve.chat.request import ChatRequest, policy_hint
 from pointsman.serve.chat.response_ids import maker_of_turn
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.failures import GatewayError
@@ -83,8 +83,8 @@ async def _plan(request: ChatRequest) -> Plan:
     rule = await gateway.matching_rule(exchange, payload)
     key, stay = await request.read(_conversation, gateway, exchange, payload)
     wish = mode if mode in ("local", "cloud") else None
-    if request.policy != "auto":
-        wish = request.policy
+    if request.hint != "auto":
+        wish = request.hint
     plan = _bound_plan(rule, stay, wish)
     maker = maker_of_turn(payload, list(gateway.upstreams)) if request.dialect is RESPONSE else None
     if maker is not None:
@@ -137,7 +137,7 @@ def stays_local(gateway: Gateway, exchange: Exchange, payload: Mapping[str, Any]
     if not (list(exchange.header_values(b"x-pointsman-session")) or messages_of(payload)):
         return False
     _, stay = _conversation(gateway, exchange, payload)
-    return stay is not None and stay.is_bound and (stay.is_private or policy_of(exchange) == "auto")
+    return stay is not None and stay.is_bound and (stay.is_private or policy_hint(exchange) == "auto")
 
 
 def _bound_plan(rule: Rule | None, stay: Stay | None, wish: str | None) -> Plan | None:

@@ -29,7 +29,7 @@ class ChatRequest:
         dialect: the protocol it is asked in.
         payload: the body, as it came; only read.
         deadline: `time.monotonic()` at which its answer ends.
-        policy: `local-only`, `cloud-only` or `auto`: what its headers say.
+        hint: `local-only`, `cloud-only` or `auto`: its policy, as its headers say.
         method: that the upstream is asked with: POST, or GET or DELETE of what it keeps.
     """
 
@@ -38,7 +38,7 @@ class ChatRequest:
     dialect: Dialect
     payload: dict[str, Any]
     deadline: float
-    policy: str = "auto"
+    hint: str = "auto"
     method: str = "POST"
 
     @classmethod
@@ -51,8 +51,8 @@ class ChatRequest:
         payload = await gateway.chat_payload(exchange)
         if not gateway.upstreams:
             raise GatewayError("no_upstream", NO_UPSTREAM)
-        deadline, policy = deadline_of(gateway, exchange), policy_of(exchange)
-        request = cls(gateway, exchange, dialect, payload, deadline, policy)
+        deadline, hint = deadline_of(gateway, exchange), policy_hint(exchange)
+        request = cls(gateway, exchange, dialect, payload, deadline, hint)
         request.check_parameters()
         return request
 
@@ -93,7 +93,7 @@ def deadline_of(gateway: Gateway, exchange: Exchange) -> float:
     return time.monotonic() + min(most, int(asked) / 1000)
 
 
-def policy_of(exchange: Exchange) -> str:
+def policy_hint(exchange: Exchange) -> str:
     """The strictest of the headers `x-pointsman-policy`; `auto` without any.
 
     Raises:

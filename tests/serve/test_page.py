@@ -24,7 +24,7 @@ from tests.support.tiny_artifact import CLOUD_TEXT
 
 from pointsman.serve.inference.drift import Drift
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ADMIN_KEY = "5f1d9a7b3c" * 4
 WHAT = ("share", "quality", "money", "saved")
 

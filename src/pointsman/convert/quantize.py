@@ -10,12 +10,10 @@ gates, on other texts.
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from pointsman.convert.activation_ranges import (
     ChannelRange,
@@ -25,6 +23,7 @@ from pointsman.convert.activation_ranges import (
     ranges_at,
     row_extremes,
 )
+from pointsman.convert.calibration_texts import CalibrationTexts
 from pointsman.convert.coordinates import Style, plan_coordinates, recoordinate, stream_places
 from pointsman.convert.emit import FloatProducts, emit
 from pointsman.convert.equalize import equalize
@@ -37,9 +36,6 @@ from pointsman.convert.int8 import (
     units,
     watched_values,
 )
-from pointsman.evaluation.parity import Tokens, answers_alone
-from pointsman.runtime.probability import cloud_probability
-from pointsman.runtime.session import Session, SessionConfig
 
 COVERAGES = (1.0, 0.9995, 0.998, 0.99)
 STYLES = (Style(0.0, False), Style(0.5, False), Style(1.0, False), Style(1.0, True))
@@ -90,30 +86,6 @@ class QuantizationReport:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Calibration:
-    """The texts, and what the float graph answers to them."""
-
-    tokens: Tokens
-    wanted: NDArray[np.float64]
-    cloud_index: int
-    config: SessionConfig
-
-    def probabilities(self, model: onnx.ModelProto) -> NDArray[np.float64]:
-        """p(cloud) of every text by a model."""
-        session = Session(model.SerializeToString(), self.config)
-        return cloud_probability(answers_alone(session, self.tokens), self.cloud_index, None)
-
-    def error(self, model: onnx.ModelProto) -> float:
-        """Mean |difference of p(cloud)|."""
-        return float(np.abs(self.probabilities(model) - self.wanted).mean())
-
-    def spread(self, texts: int) -> "_Calibration":
-        """About this many of the texts, evenly from all."""
-        chosen = slice(None, None, max(1, len(self.tokens) // texts))
-        return replace(self, tokens=self.tokens[chosen], wanted=self.wanted[chosen])
-
-
 class _Writer:
     """Int8 graphs of one classifier in one choice of coordinates."""
 
@@ -122,11 +94,10 @@ class _Writer:
         self._words, self._limit = words, weight_limit
         self.float_model = emit(self.folded, FloatProducts())
 
-    def extremes(self, calibration: _Calibration) -> Extremes:
+    def extremes(self, calibration: CalibrationTexts) -> Extremes:
         """What the products' inputs lie between on the texts."""
         watched = watched_values(self.folded)
-        threads = calibration.config.threads or 1
-        return row_extremes(self.float_model, watched, calibration.tokens, threads=threads)
+        return row_extremes(self.float_model, watched, calibration.tokens, threads=calibration.threads)
 
     def int8(self, ranges: Mapping[str, Range], kept_float: Collection[str] = ()) -> onnx.ModelProto:
         """The graph over these ranges."""
@@ -152,10 +123,8 @@ def quantize(
         threads: intra-op threads of the calibration.
     """
     began = time.perf_counter()
-    config = SessionConfig(threads=threads)
     float_model = emit(folded, FloatProducts())
-    logits = answers_alone(Session(float_model.SerializeToString(), config), sequences)
-    texts = _Calibration(sequences, cloud_probability(logits, cloud_index, None), cloud_index, config)
+    texts = CalibrationTexts.answered_by(float_model, sequences, cloud_index, threads)
     few = texts.spread(_STYLE_TEXTS)
     places = [name for stream in stream_places(folded) for name in stream]
     channels = channel_ranges(float_model, places, few.tokens, threads=threads)
@@ -188,7 +157,7 @@ def quantize(
 
 
 def _best_style(
-    folded: FoldedMobileBert, channels: Mapping[str, ChannelRange], texts: _Calibration, weight_limit: int
+    folded: FoldedMobileBert, channels: Mapping[str, ChannelRange], texts: CalibrationTexts, weight_limit: int
 ) -> tuple[dict[Style, float], _Writer]:
     """The error of every style at its better coverage, and a writer in the coordinates of the best."""
     words = quantize_words(folded)
@@ -204,7 +173,7 @@ def _best_style(
 
 
 def keep_float(
-    writer: _Writer, ranges: Mapping[str, Range], texts: _Calibration
+    writer: _Writer, ranges: Mapping[str, Range], texts: CalibrationTexts
 ) -> tuple[tuple[str, ...], float]:
     """The fewest products to keep in float32 that bring the error to NEAR_ENOUGH, and the error then.
 

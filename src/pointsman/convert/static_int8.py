@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from pointsman.convert.activation_ranges import channel_ranges, magnitudes, ranges_at, row_extremes
+from pointsman.convert.calibration_texts import CalibrationTexts
 from pointsman.convert.graph_writer import CONTRIB
 from pointsman.convert.int8 import Range, quantize_weight
-from pointsman.evaluation.parity import answers_alone
-from pointsman.runtime.probability import cloud_probability
-from pointsman.runtime.session import Session, SessionConfig
 
 MAGNITUDES_OF = 32
 """Texts that say which layer is largest."""
@@ -81,18 +79,13 @@ def quantize_static(
     products = _products(model)
     if not products:
         return None
-    config = SessionConfig(threads=threads)
-
-    def probabilities(graph: onnx.ModelProto) -> NDArray[np.float64]:
-        session = Session(graph.SerializeToString(), config)
-        return cloud_probability(answers_alone(session, sequences), cloud_index, None)
-
+    texts = CalibrationTexts.answered_by(model, sequences, cloud_index, threads)
     inputs = sorted({product.node.input[0] for product in products})
-    extremes, wanted = row_extremes(model, inputs, sequences, threads=threads), probabilities(model)
+    extremes = row_extremes(model, inputs, sequences, threads=threads)
     tried: dict[float, tuple[float, onnx.ModelProto]] = {}
     for covered in COVERAGES:
         made = _rewritten(model, products, ranges_at(extremes, covered), weight_limit)
-        tried[covered] = float(np.abs(probabilities(made) - wanted).mean()), made
+        tried[covered] = texts.error(made), made
     best = min(tried, key=lambda covered: tried[covered][0])
     mean_p, made = tried[best]
     return made, StaticReport(

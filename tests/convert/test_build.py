@@ -284,5 +284,5 @@ def test_a_wrong_graph_never_gets_out(checkpoint, tmp_path, monkeypatch):
     emit = candidates.emit
     monkeypatch.setattr(candidates, "emit", slightly_wrong)
     with pytest.raises(ParityError, match=r"no parity, no artifact.*; --no-optimize leaves out"):
-        export(checkpoint, tmp_path / "artifact", ExportOptions(quantize=False), silent)
+        export(checkpoint, tmp_path / "artifact", ExportOptions(quantize=False, plain=False), silent)
     assert not any(tmp_path.iterdir())

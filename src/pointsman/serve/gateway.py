@@ -4,10 +4,9 @@ Built by `build`, from settings; it holds no rules of its own.
 """
 
 import asyncio
-import contextlib
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -22,7 +21,6 @@ from pointsman.serve.edge.http import Exchange
 from pointsman.serve.edge.keys import Access, load_access
 from pointsman.serve.edge.memory import MemoryBudget
 from pointsman.serve.edge.rate import RateLimit
-from pointsman.serve.failures import GatewayError
 from pointsman.serve.inference.engine import Answer, Engine
 from pointsman.serve.logs import Tally, log
 from pointsman.serve.observability.history import History
@@ -82,21 +80,6 @@ class Gateway:
     def is_ready(self) -> bool:
         """Whether new requests are welcome."""
         return self.engine.is_ready and not self.is_draining
-
-    @contextlib.contextmanager
-    def place_for_chat(self) -> Iterator[None]:
-        """One of the chats that may be in flight.
-
-        Raises:
-            GatewayError: `overloaded`: there are as many already.
-        """
-        if self.chats >= self.settings.limits.chats:
-            raise GatewayError("overloaded", "too many chats are in flight; try again")
-        self.chats += 1
-        try:
-            yield
-        finally:
-            self.chats -= 1
 
     async def text_body(self, exchange: Exchange) -> bytes:
         """The body of a request about texts: JSON, within its limits."""

@@ -10,7 +10,7 @@ from pointsman.serve.chat.plan import FOLLOW_UP, Plan, make_plan, parse_model, s
 from pointsman.serve.chat.record import capture_chat
 from pointsman.serve.chat.request import NO_UPSTREAM, ChatRequest, deadline_of, policy_hint
 from pointsman.serve.chat.response_ids import maker_of, plain_id
-from pointsman.serve.edge.disconnect import while_connected
+from pointsman.serve.edge.disconnect import WhileConnected
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
@@ -44,12 +44,17 @@ async def count_tokens(gateway: Gateway, exchange: Exchange) -> None:
 async def _serve(gateway: Gateway, exchange: Exchange, dialect: Dialect) -> None:
     """One chat, from its request to its record."""
     exchange.is_work = True
-    with gateway.place_for_chat():
+    if gateway.chats >= gateway.settings.limits.chats:
+        raise GatewayError("overloaded", "too many chats are in flight; try again")
+    gateway.chats += 1
+    try:
         request = await ChatRequest.receive(gateway, exchange, dialect)
-        async with while_connected(exchange):
+        async with WhileConnected(exchange):
             plan = await make_plan(request)
             outcome = await answer(request, plan)
             capture_chat(request, outcome)
+    finally:
+        gateway.chats -= 1
 
 
 async def stored_response(gateway: Gateway, exchange: Exchange) -> None:
@@ -120,7 +125,7 @@ async def _ask_bound(
     request = ChatRequest(gateway, exchange, dialect, payload, deadline, method=method)
     request.check_parameters()
     reason = "embeddings" if dialect.operation == "embeddings" else FOLLOW_UP
-    async with while_connected(exchange):
+    async with WhileConnected(exchange):
         await answer(request, Plan(target, reason, is_bound=True))
 
 

@@ -74,7 +74,7 @@ class Outcome:
             said["fallback"] = self.fallback
         if self.is_hedged:
             said["hedged"] = "true"
-        return [(f"x-pointsman-{name}".encode(), text.encode()) for name, text in said.items()]
+        return [(b"x-pointsman-" + name.encode(), text.encode()) for name, text in said.items()]
 
 
 def _headers(outcome: Outcome, started: StartedResponse) -> list[tuple[bytes, bytes]]:

@@ -1,39 +1,37 @@
 """Stop working for a client that has gone."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from types import TracebackType
 
 from pointsman.serve.edge.http import ClientGone, Exchange
 
 
-@contextlib.asynccontextmanager
-async def while_connected(exchange: Exchange) -> AsyncIterator[None]:
-    """Cancel what is done inside when the client closes the connection.
+class WhileConnected:
+    """Cancels the `async with` block when the client closes the connection, and raises ClientGone.
 
     The body must have been read.
-
-    Raises:
-        ClientGone: the client closed the connection.
     """
-    task = asyncio.current_task()
-    assert task is not None
-    is_gone = False
 
-    async def watch() -> None:
-        nonlocal is_gone
-        while (await exchange.receive())["type"] != "http.disconnect":
-            pass
-        is_gone = True
-        task.cancel()
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._is_gone = False
 
-    watcher = asyncio.create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._watcher.cancel()
         # Another reader may wait for the same event; then it takes it.
-        if is_gone and not task.uncancel():
+        if isinstance(error, asyncio.CancelledError) and self._is_gone and not self._task.uncancel():
             raise ClientGone from None
-        raise
-    finally:
-        watcher.cancel()
+
+    async def _watch(self) -> None:
+        while (await self._exchange.receive())["type"] != "http.disconnect":
+            pass
+        self._is_gone = True
+        self._task.cancel()

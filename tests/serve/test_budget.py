@@ -15,10 +15,10 @@ from tests.support.running import Running, settings_for
 from tests.support.tiny_artifact import CLOUD_TEXT
 
 from pointsman.errors import SettingsError
-from pointsman.pacing import HOUR_S
+from pointsman.pacing import HOUR_S, WINDOW_HOURS
 from pointsman.serve.budget import Budget, period_of
 from pointsman.serve.chat.cost import Tokens, price, tokens_of
-from pointsman.serve.observability.history import History
+from pointsman.serve.observability.history import KEPT_HOURS, SUMS, History
 from pointsman.serve.traffic_settings import BudgetSettings
 from pointsman.serve.upstream_settings import UpstreamSettings
 
@@ -234,13 +234,20 @@ def test_workers_with_a_file_share_what_is_left_and_without_one_have_equal_parts
     settings = BudgetSettings(amount=10.0, period="day")
     one, two = (History(tmp_path / "history.db") for _ in range(2))
     mine, other = (Budget(settings, history, 2, lambda: 0.5, clock) for history in (one, two))
-    one.count(spent=6.0)
-    two.count(spent=5.0)
+    one.count(spent=4.0)
+    two.count(spent=4.5)
     assert not mine.is_used_up and not other.is_used_up
     for history, budget in ((one, mine), (two, other), (one, mine)):
         history.store()
         budget.update()
-    assert mine.is_used_up and other.is_used_up and mine.spent == other.spent == 11.0
+    # 1.5 is left, half of it for each until they know what the other one spent.
+    one.count(spent=0.74)
+    two.count(spent=0.76)
+    assert not mine.is_used_up and other.is_used_up
+    for history, budget in ((one, mine), (two, other), (one, mine)):
+        history.store()
+        budget.update()
+    assert mine.is_used_up and other.is_used_up and mine.spent == other.spent == 10.0
     alone = Budget(settings, memory := History(None), 2, lambda: 0.5, clock)
     memory.count(spent=5.0)
     assert (alone.amount, alone.is_used_up) == (5.0, True)
@@ -310,6 +317,70 @@ def test_the_lowest_threshold_holds_however_much_is_left(clock: Clock) -> None:
         history.store()
         budget.update()
     assert budget.threshold == 0.2
+
+
+DAMAGE = ["'much'", "x'00ff'", "-1.0", "9e999", "1e300", "'12abc'", "''"]
+
+
+@pytest.mark.parametrize("value", DAMAGE)
+@pytest.mark.parametrize("column", ["spent", "routed", "paced_calls", "requests", "threshold"])
+def test_a_damaged_row_is_skipped_and_said(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, column: str, value: str
+) -> None:
+    history = History(tmp_path / "history.db")
+    budget = Budget(BudgetSettings(amount=100.0), history, 1, lambda: 0.5, clock)
+    spend(history, clock, 3, 1.0)
+    history._db.execute(f"UPDATE hours SET {column} = {value} WHERE at = (SELECT MIN(at) FROM hours)")
+    history._db.execute(f"INSERT INTO scores VALUES (?, 3, {value})", (int(clock.now // HOUR_S),))
+    said: list[str] = []
+    monkeypatch.setattr(
+        "pointsman.serve.observability.history.log", lambda event, *_, **__: said.append(event)
+    )
+    for _ in range(3):
+        history.store()
+        budget.update()
+    assert said == ["history_damaged"]
+    assert budget.spent == 2.0
+    assert history.recent(24, 60)
+    assert budget.threshold is not None and 0.0 <= budget.threshold <= 1.0
+    history.close()
+
+
+@pytest.mark.parametrize("jump_s", [HOUR_S, 400 * 24 * HOUR_S, 50 * 365 * 24 * HOUR_S])
+def test_a_clock_that_jumps_ahead_and_back_loses_no_row(tmp_path: Path, clock: Clock, jump_s: int) -> None:
+    history = History(tmp_path / "history.db")
+    budget = Budget(BudgetSettings(amount=100.0, period="month"), history, 1, lambda: 0.5, clock)
+    spend(history, clock, 30, 1.0)
+    history.score(0.7)
+    history.store()
+    before, scores = history.recent(1, 60), dict(history.scores)
+    clock.now += jump_s
+    history.count(spent=5.0)
+    history.store()
+    budget.update()
+    clock.now -= jump_s
+    for _ in range(3):
+        history.store()
+        budget.update()
+    assert history.recent(1, 60) == before and history.scores == scores
+    assert budget.spent == 30.0
+    history.close()
+
+
+def test_rows_are_bounded_by_their_number(tmp_path: Path, clock: Clock) -> None:
+    history = History(tmp_path / "history.db")
+    now = int(clock.now // HOUR_S)
+    for table in ("hours", "scores"):
+        rest = "0, " * (len(SUMS)) + "NULL" if table == "hours" else "3, 1"
+        history._db.executemany(
+            f"INSERT INTO {table} VALUES (?, {rest})", [(now - at,) for at in range(1, 4000)]
+        )
+    history.store()
+    found = [
+        history._db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in ("hours", "scores")
+    ]
+    assert found == [KEPT_HOURS, WINDOW_HOURS + 1]
+    history.close()
 
 
 def test_a_history_is_bounded_and_survives_what_cannot_be_stored(tmp_path: Path, clock: Clock) -> None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from pointsman.pacing import HOUR_S, Hour, Period, approached, paced_threshold
+from pointsman.pacing import Hour, Period, approached, paced_threshold
 from pointsman.serve.observability.history import History
 from pointsman.serve.traffic_settings import BudgetSettings
 
@@ -39,23 +39,23 @@ class Budget:
         self._history = history
         self._served = served
         self._clock = clock
+        self._sharing = processes if history.path is not None else 1
         self._updated_s = clock()
-        self._read()
         self.threshold: float | None = None
 
     @property
     def spent(self) -> float:
         """Money of this period so far."""
-        # What waits is read first: while it is stored it may count twice, and never not at all.
-        waiting = self._history.waiting("spent")
-        if self._hours is not self._history.hours:
-            self._read()
-        return self._stored + waiting
+        return self._history.since(self._begin_s, "spent")
 
     @property
     def is_used_up(self) -> bool:
-        """Whether nothing is left; what no one asked the cloud for goes to the local model then."""
-        return self.spent >= self.amount
+        """Whether nothing is left here; what no one asked the cloud for goes to the local model then."""
+        return self._history.left(self.amount, self._begin_s, "spent", self._sharing) <= 0.0
+
+    @property
+    def _begin_s(self) -> float:
+        return period_of(self._clock(), self._settings.period)[0]
 
     def facts(self) -> dict[str, float | str | None]:
         """How it stands, as plain values; `ends` in seconds since the epoch."""
@@ -67,11 +67,10 @@ class Budget:
         """Move the threshold; called every few seconds, after the history is stored."""
         now = self._clock()
         start, end = period_of(now, self._settings.period)
-        self._read()
         period = Period(start, end, self.amount, self.spent)
         known = {
             at: Hour(one["routed"], one["paced_calls"], one["paced_cost"], one["spent"] - one["paced_cost"])
-            for at, one in self._hours.items()
+            for at, one in self._history.hours.items()
         }
         wanted = paced_threshold(now, period, known, self._history.scores, self._served())
         current = self._last() if self.threshold is None else self.threshold
@@ -80,11 +79,6 @@ class Budget:
         self.threshold = max(self._settings.lowest_threshold, moved)
         self._updated_s = now
         self._history.note_threshold(self.threshold)
-
-    def _read(self) -> None:
-        self._hours = self._history.hours
-        first = period_of(self._clock(), self._settings.period)[0] // HOUR_S
-        self._stored = sum(hour["spent"] for at, hour in self._hours.items() if at >= first)
 
     def _last(self) -> float:
         """The threshold before a restart, or the served one."""

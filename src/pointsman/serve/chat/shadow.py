@@ -30,9 +30,8 @@ def _may_ask_both(gateway: Gateway, row: str) -> bool:
     settings, used_up = gateway.settings.shadow, gateway.budget is not None and gateway.budget.is_used_up
     if int(row[8:16], 16) >= settings.answers * 2**32 or used_up or len(gateway.shadows) >= _AT_ONCE:
         return False
-    history, workers = gateway.history, gateway.settings.server.workers
-    today = history.since(period_of(time.time(), "day")[0], "shadow_cost")
-    return today < settings.budget / (1 if history.path is not None else workers)
+    today, workers = period_of(time.time(), "day")[0], gateway.settings.server.workers
+    return gateway.history.left(settings.budget, today, "shadow_cost", workers) > 0.0
 
 
 def ask_both(gateway: Gateway, row: str, messages: list[Any], facts: dict[str, Any], keys: list[str]) -> bool:

@@ -1,9 +1,11 @@
 """Figures by the hour, kept in a SQLite file or in memory: for the page's days and for budgets.
 
 Each process adds what it counted in one transaction every few seconds and reads what all have counted.
-Several share a file, and one that is killed loses those seconds.
+Several share a file, and one that is killed loses those seconds. Rows are bounded by their number and not by
+the clock, which may jump ahead and back; what lies in the future is not read.
 """
 
+import logging
 import sqlite3
 import threading
 import time
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from pointsman.errors import SettingsError
 from pointsman.pacing import HOUR_S, WINDOW_HOURS, score_bin
+from pointsman.serve.logs import log
 
 KEPT_HOURS = 62 * 24
 """Two months: a budget's month is whole in it."""
@@ -40,6 +43,8 @@ _ADD_SCORE = (
     "INSERT INTO scores VALUES (?, ?, ?) ON CONFLICT(at, bin) DO UPDATE SET count = count + excluded.count"
 )
 
+_MOST = 1e15
+
 Hours = dict[int, dict[str, float]]
 
 
@@ -64,6 +69,8 @@ class History:
         self._in_store: Mapping[int, Counter[str]] = {}
         self._scores: Counter[tuple[int, int]] = Counter()
         self._threshold: float | None = None
+        self._damaged = 0
+        self._stored: dict[tuple[int, str], float] = {}
         self.hours: Hours = {}
         self.scores: dict[int, int] = {}
         try:
@@ -99,9 +106,25 @@ class History:
 
     def since(self, begin_s: float, name: str) -> float:
         """The sum from a moment on."""
-        return self.waiting(name) + sum(
-            hour[name] for at, hour in self.hours.items() if at >= begin_s // HOUR_S
-        )
+        return self.waiting(name) + self.stored(begin_s, name)
+
+    def stored(self, begin_s: float, name: str) -> float:
+        """The same without what waits."""
+        sums, first = self._stored, int(begin_s // HOUR_S)
+        if (first, name) not in sums:
+            sums[first, name] = sum(hour[name] for at, hour in self.hours.items() if at >= first)
+        return sums[first, name]
+
+    def left(self, amount: float, begin_s: float, name: str, processes: int) -> float:
+        """What this process may still add to a sum from a moment on, so that all stay within an amount.
+
+        With a file, each may take an equal part of what was left at the last `store`: it cannot know what the
+        others have added since. Without one, each has an equal part of the amount.
+        """
+        # What waits is read first: while it is stored it may count twice, and never not at all.
+        waiting, stored = self.waiting(name), self.stored(begin_s, name)
+        shared = amount - stored if self.path is not None else amount
+        return shared / processes - waiting - (stored if self.path is None else 0.0)
 
     def store(self) -> None:
         """Add what was counted, forget what is old, and read all; blocks, at most for seconds.
@@ -126,12 +149,28 @@ class History:
                     self._sums[at].update(counts)
                 self._scores.update(scores)
             raise
-        names = ("at", *SUMS, _LAST)
-        found = self._db.execute(f"SELECT {', '.join(names)} FROM hours").fetchall()
+        names, now = ("at", *SUMS, _LAST), _hour()
+        kept = (now - KEPT_HOURS, now)
+        found = self._db.execute(
+            f"SELECT {', '.join(names)} FROM hours WHERE at > ? AND at <= ?", kept
+        ).fetchall()
+        sound = [
+            row for row in found if _is_sound(*row[:-1]) and (row[-1] is None or _is_sound(row[-1], most=1.0))
+        ]
+        query = "SELECT bin, SUM(count) FROM scores WHERE at > ? AND at <= ? GROUP BY bin"
+        counted = self._db.execute(query, (now - WINDOW_HOURS, now)).fetchall()
+        scores = {number: count for number, count in counted if isinstance(number, int) and _is_sound(count)}
         with self._lock:
             self._in_store = {}
-            self.hours = {at: dict(zip(names[1:], values, strict=True)) for at, *values in found}
-        self.scores = dict(self._db.execute("SELECT bin, SUM(count) FROM scores GROUP BY bin").fetchall())
+            self.hours = {at: dict(zip(names[1:], values, strict=True)) for at, *values in sound}
+            self._stored = {}
+        self.scores = scores
+        self._say_damaged(len(found) - len(sound) + len(counted) - len(scores))
+
+    def _say_damaged(self, rows: int) -> None:
+        if rows > self._damaged:
+            log("history_damaged", logging.WARNING, rows_skipped=rows)
+        self._damaged = rows
 
     def recent(self, span_hours: int, count: int) -> list[list[float]]:
         """The last `count` spans: begin in seconds since the epoch, and the figures of `SHOWN`."""
@@ -159,8 +198,9 @@ class History:
         try:
             self._db.executemany(_ADD_HOUR, rows)
             self._db.executemany(_ADD_SCORE, [(at, number, n) for (at, number), n in scores.items()])
-            self._db.execute("DELETE FROM hours WHERE at < ?", (now - KEPT_HOURS,))
-            self._db.execute("DELETE FROM scores WHERE at < ?", (now - WINDOW_HOURS,))
+            for table, kept in (("hours", KEPT_HOURS), ("scores", WINDOW_HOURS + 1)):
+                newest = f"SELECT DISTINCT at FROM {table} ORDER BY at DESC LIMIT {kept}"
+                self._db.execute(f"DELETE FROM {table} WHERE at < (SELECT MIN(at) FROM ({newest}))")
             self._db.execute("COMMIT")
         except BaseException:
             self._db.execute("ROLLBACK")
@@ -174,6 +214,11 @@ def added(parts: Iterable[Sequence[Sequence[float]]]) -> list[list[float]]:
         known = whole.get(at, [0.0] * len(figures))
         whole[at] = [a + b for a, b in zip(known, figures, strict=True)]
     return [[at, *figures] for at, figures in sorted(whole.items())]
+
+
+def _is_sound(*values: object, most: float = _MOST) -> bool:
+    """Whether these are numbers that this file can have written."""
+    return all(isinstance(value, int | float) and 0.0 <= value <= most for value in values)
 
 
 def _hour() -> int:

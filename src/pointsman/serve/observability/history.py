@@ -159,13 +159,13 @@ class History:
         ]
         query = "SELECT bin, SUM(count) FROM scores WHERE at > ? AND at <= ? GROUP BY bin"
         counted = self._db.execute(query, (now - WINDOW_HOURS, now)).fetchall()
-        scores = {number: count for number, count in counted if isinstance(number, int) and _is_sound(count)}
+        bins = {number: count for number, count in counted if isinstance(number, int) and _is_sound(count)}
         with self._lock:
             self._in_store = {}
             self.hours = {at: dict(zip(names[1:], values, strict=True)) for at, *values in sound}
             self._stored = {}
-        self.scores = scores
-        self._say_damaged(len(found) - len(sound) + len(counted) - len(scores))
+        self.scores = bins
+        self._say_damaged(len(found) - len(sound) + len(counted) - len(bins))
 
     def _say_damaged(self, rows: int) -> None:
         if rows > self._damaged:

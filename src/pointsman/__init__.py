@@ -1,19 +1,22 @@
 """pointsman: decide, per query, whether the local model is enough or the cloud model is needed."""
 
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
 
 # ONNX Runtime reports home, and leaves an identifier on the disk, from the moment it is imported, unless
 # this variable is set before. It is the one thing that importing this package does.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from pointsman.artifact.store import Artifact
-from pointsman.decision import Decision, Reason
-from pointsman.errors import PointsmanError
-from pointsman.labels import LabelSet
-from pointsman.policy import Policy
-from pointsman.runtime.router import Router
-from pointsman.runtime.session import SessionConfig
-from pointsman.settings import Settings
+if TYPE_CHECKING:
+    from pointsman.artifact.store import Artifact
+    from pointsman.decision import Decision, Reason
+    from pointsman.errors import PointsmanError
+    from pointsman.labels import LabelSet
+    from pointsman.policy import Policy
+    from pointsman.runtime.router import Router
+    from pointsman.runtime.session import SessionConfig
+    from pointsman.settings import Settings
 
 __all__ = [
     "Artifact",
@@ -29,3 +32,31 @@ __all__ = [
 ]
 
 __version__ = "0.2.0"
+
+_HOMES = {
+    "Artifact": "artifact.store",
+    "Decision": "decision",
+    "LabelSet": "labels",
+    "PointsmanError": "errors",
+    "Policy": "policy",
+    "Reason": "decision",
+    "Router": "runtime.router",
+    "SessionConfig": "runtime.session",
+    "Settings": "settings",
+}
+_ROOMS = ("artifact", "decision", "errors", "labels", "policy", "runtime", "settings")
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first read: numpy takes a while, and Ctrl-C would show a traceback."""
+    if name in _ROOMS:
+        return importlib.import_module(f"pointsman.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pointsman' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"pointsman.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_ROOMS})

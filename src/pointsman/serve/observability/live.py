@@ -64,7 +64,7 @@ class Live:
             "kind": kind,
         }
         if self._show_text and text is not None:
-            entry["text"] = text[:_TEXT_CHARS]
+            entry["text"] = text if len(text) <= _TEXT_CHARS else f"{text[: _TEXT_CHARS - 1]}…"
         self._recent.append(entry)
 
     def record(self) -> dict[str, Any]:

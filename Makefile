@@ -37,7 +37,7 @@ $(DEMO)/router/manifest.json: $(VENV)/.everything
 	$(RUN)/pointsman export checkpoints/default-router --output $(DEMO)/router --name default-router
 
 $(DEMO)/report/report.html: $(DEMO)/router/manifest.json
-	$(RUN)/pointsman bench $(DEMO)/router --reference checkpoints/default-router --quick --output $(DEMO)/report
+	$(RUN)/pointsman bench $(DEMO)/router --reference checkpoints/default-router --quick --profile --output $(DEMO)/report
 
 test: setup
 	$(NOX) tests

@@ -3,7 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.bench.made_results import small_benchmark
+from tests.bench.made_results import BULK, small_benchmark
 
 from pointsman.bench.goals import Figure, Goal, figures, read_goals
 from pointsman.errors import DataError
@@ -15,7 +15,7 @@ def measured() -> dict[tuple[str, str], Figure]:
 
 
 def test_every_goal_is_answered() -> None:
-    assert len(figures(small_benchmark(), read_goals())) == len(read_goals()) == 15
+    assert len(figures(small_benchmark(), read_goals())) == len(read_goals()) == 16
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,21 @@ def test_seconds_are_better_when_fewer() -> None:
     assert figures(benchmark, (goal,))[0].verdict == "above the floor"
     assert figures(benchmark, (replace(goal, aim=0.3),))[0].verdict == "aim reached"
     assert figures(benchmark, (replace(goal, floor=0.21),))[0].verdict == "below the floor"
+
+
+def test_threads_are_compared_with_one_thread_round_by_round() -> None:
+    goal = next(goal for goal in read_goals() if goal.what == "cores")
+    benchmark = small_benchmark()
+    assert figures(benchmark, (goal,))[0].reason == "one thread and several were not both measured"
+    alone = replace(BULK, threads=1)
+    slow = [
+        replace(run, scenario=alone.name, calls_ns=tuple(2 * ns for ns in run.calls_ns))
+        for run in benchmark.series("route_many", BULK)
+    ]
+    both = replace(benchmark, scenarios=(alone, *benchmark.scenarios), runs=(*slow, *benchmark.runs))
+    found = figures(both, (goal,))[0]
+    assert found.measured is not None
+    assert (found.measured.values, found.verdict) == (pytest.approx((2.0, 2.0, 2.0)), "aim reached")
 
 
 def test_what_was_not_measured_has_a_reason() -> None:

@@ -45,7 +45,7 @@ def test_rows_longer_than_the_model_reads_are_left_out() -> None:
 
 def test_bulk_routes_every_query() -> None:
     made = read_preset("quick").concrete(available=2, threads=None, lengths=LENGTHS, max_tokens=128)
-    assert [scenario.batch for scenario in made if scenario.kind is Kind.BULK] == [len(LENGTHS)]
+    assert [scenario.batch for scenario in made if scenario.kind is Kind.BULK] == 2 * [len(LENGTHS)]
 
 
 def test_no_queries_are_refused() -> None:

@@ -20,7 +20,8 @@ class Goal:
 
     Attributes:
         title: what it says.
-        what: `time` or `memory` (how many times more), or `seconds` (how long).
+        what: `time` or `memory` (how many times more), `cores` (how many times longer on one thread), or
+            `seconds` (how long).
         more: the backend whose figure stands above.
         less: the backend it is divided by; None where `what` is seconds.
         shape: the scenario's shape, or `bulk` for whatever number of texts.
@@ -39,7 +40,8 @@ class Goal:
     aim: float
 
     def __post_init__(self) -> None:
-        if self.what not in ("time", "memory", "seconds") or (self.less is None) != (self.what == "seconds"):
+        known = self.what in ("time", "memory", "cores", "seconds")
+        if not known or (self.less is None) != (self.what == "seconds"):
             raise DataError(f"goal {self.title!r}: `what` and `less` do not fit.")
 
     @property
@@ -119,7 +121,7 @@ def _figure(benchmark: Benchmark, goal: Goal, available: int) -> Figure:
         f"{name}: {skipped.get(name) or 'not in this run'}"
         for name in names
         if not benchmark.series(name, scenario)
-    ]
+    ] or ["one thread and several were not both measured"]
     return Figure(goal, None, scenario.name, "; ".join(reasons))
 
 
@@ -132,4 +134,7 @@ def _measured(benchmark: Benchmark, goal: Goal, scenario: Scenario) -> Ratio | N
             return None
     if goal.what == "memory":
         return benchmark.memory_ratio(goal.more, goal.less, scenario)
-    return benchmark.time_ratio(goal.more, goal.less, scenario)
+    if goal.what != "cores":
+        return benchmark.time_ratio(goal.more, goal.less, scenario)
+    one = next((s for s in benchmark.scenarios if (s.shape, s.threads) == (scenario.shape, 1)), scenario)
+    return None if one == scenario else benchmark.time_ratio(goal.more, goal.less, scenario, one)

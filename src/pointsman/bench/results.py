@@ -184,12 +184,15 @@ class Benchmark:
         rounds = [run.calls_ns for run in self.series(backend, scenario)]
         return doubts(rounds, same_work=not scenario.is_mix) if rounds else ""
 
-    def time_ratio(self, slow: str, fast: str, scenario: Scenario) -> Ratio | None:
+    def time_ratio(
+        self, slow: str, fast: str, scenario: Scenario, slow_in: Scenario | None = None
+    ) -> Ratio | None:
         """How many times longer `slow` takes than `fast`, once per round; None if not measured.
 
-        A round's time is its median call, or the mean call of a mix, whose calls differ by design.
+        A round's time is its median call, or the mean call of a mix, whose calls differ by design. `slow_in`
+        is the scenario of `slow` where it is another one.
         """
-        pairs = self._rounds(slow, fast, scenario)
+        pairs = self._rounds(slow, fast, scenario, slow_in)
         if not pairs:
             return None
         slows, fasts = zip(*((_typical(a, scenario), _typical(b, scenario)) for a, b in pairs), strict=True)
@@ -204,10 +207,13 @@ class Benchmark:
             return None
         return ratio([a.peak_rss_bytes for a, _ in pairs], [b.peak_rss_bytes for _, b in pairs])
 
-    def _rounds(self, one: str, other: str, scenario: Scenario) -> list[tuple[Run, Run]]:
+    def _rounds(
+        self, one: str, other: str, scenario: Scenario, one_in: Scenario | None = None
+    ) -> list[tuple[Run, Run]]:
         """Runs of the two backends that belong to the same round."""
         others = {run.round: run for run in self.series(other, scenario)}
-        return [(run, others[run.round]) for run in self.series(one, scenario) if run.round in others]
+        runs = self.series(one, one_in or scenario)
+        return [(run, others[run.round]) for run in runs if run.round in others]
 
     def to_json(self) -> str:
         """The benchmark as JSON; `from_json` reads it back."""

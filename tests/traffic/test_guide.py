@@ -5,7 +5,6 @@ import shlex
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -14,8 +13,6 @@ from tests.support.fault_upstream import free_port
 from tests.support.tiny_mobilebert import tiny_mobilebert
 
 from pointsman.cli.__main__ import main
-from pointsman.fit import run as walk
-from pointsman.fit import student
 from pointsman.runtime.router import Router
 
 GUIDE = Path(__file__).parents[2] / "docs" / "from-traffic-to-router.md"
@@ -30,10 +27,6 @@ def blocks(language: str, port: int) -> list[str]:
 
 def test_a_csv_becomes_a_promoted_router(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    # A base of random weights learns from larger steps than one that reads already.
-    faster = replace(student.DISTIL, learning_rate=1e-3)
-    for module in (student, walk):
-        monkeypatch.setattr(module, "DISTIL", faster)
     port = free_port()
     pair, log = blocks("python", port)
     Path("pair.py").write_text(pair)

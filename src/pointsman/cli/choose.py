@@ -1,7 +1,8 @@
 """Choose the threshold of a router: what each one does to quality and money, and what it gets wrong.
 
-The table is measured on the rows of WORK that ROUTER has not learned from, weighted as your traffic is. The
-recommended row is marked; --output writes its threshold into a new artifact, which serves what the row says.
+The table is measured on the rows of WORK, weighted as your traffic is. A row that taught ROUTER counts with
+the score that it had before. The recommended row is marked; --output writes its threshold into an artifact,
+which serves what the row says.
 
 Examples:
   pointsman choose my-router work --per-month 100000
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from pointsman.artifact.address import open_artifact
     from pointsman.artifact.store import refuse_existing
-    from pointsman.fit.rows import CALIBRATE, TEST, read_rows
+    from pointsman.fit.rows import read_rows
     from pointsman.fit.thresholds import costs_of, pick, served_scores, threshold_table, wrong_decisions
     from pointsman.runtime.router import Router
     from pointsman.traffic.work import Work
@@ -53,11 +54,9 @@ def run(args: argparse.Namespace) -> int:
     record = artifact.manifest.provenance.get("fit")
     with Work.open(args.work) as work:
         rows = read_rows(work, record["group"] if record else None)
+        router = Router.open(artifact)
+        p_cloud = served_scores(router, rows, work)
         currency = (work.fact("pair") or {}).get("currency", "USD")
-    if record:
-        rows = rows.only(CALIBRATE, TEST)
-    router = Router.open(artifact)
-    p_cloud = served_scores(router, rows.queries)
     table = threshold_table(rows, p_cloud, costs_of(rows), args.per_month)
     chosen = None if record and not record["recommended"] and not wish else pick(table, **wish)
     wrong = {} if chosen is None else wrong_decisions(rows, p_cloud, chosen.threshold)
@@ -96,7 +95,7 @@ def _picture(
     wide = max(0, shutil.get_terminal_size((100, 24)).columns - 86)
     unit = f"{found['currency']} a month"
     lines = [
-        f"{found['rows']:,} rows that the router has not learned from; {args.per_month:,.0f} queries a month",
+        f"{found['rows']:,} rows, scored before they were learned; {args.per_month:,.0f} queries a month",
         "",
         f"   threshold  to cloud  quality [95 % interval]  cloud's lead  {unit:>14}   saved",
     ]

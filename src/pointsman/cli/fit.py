@@ -1,10 +1,10 @@
-"""Fit a router to a work folder: split, learn, export, calibrate, compare, report.
+"""Fit a router to a work folder: learn, export, calibrate, compare, report.
 
-The scored rows are split three ways (near duplicates, or the values of --group, on one side). Small models of
-the gain are weighed by cross-validation and taught to the MobileBERT of --base, on the scored rows, the rest
-of the log and the shipped texts; plain fine-tuning competes under the same folds. The result is calibrated,
-exported, and compared with today's router, query length and a word ridge on rows that nothing has learned
-from. Where it does not beat query length it says so, and recommends nothing.
+A ridge on the scores reads what the base makes of the queries, and their words. The router carries it
+exactly: as a new last layer, and as word weights beside the network. Every row is judged by ridges that have
+not seen its fold (near duplicates, or the values of --group, are in one): that calibrates the result, and
+compares it with today's router, query length and a word ridge. Where it does not beat query length it says
+so, and recommends nothing.
 
 Example: pointsman fit work --output my-router
 """
@@ -34,12 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="directory of the checkpoint to start from (default: default-router, the shipped one)",
     )
     parser.add_argument("--router", type=Path, help="today's router (default: the shipped one)")
-    parser.add_argument("--group", metavar="COLUMN", help="rows of one value stay on one side of the split")
     parser.add_argument(
-        "--accept-agreement", action="store_true", help="fit although judge and person agree too little"
+        "--group", metavar="COLUMN", help="rows of one value are judged by a ridge that saw none of them"
     )
     parser.add_argument(
-        "--texts", type=whole(0), default=3000, help="unscored texts to learn from (default: 3000)"
+        "--accept-agreement", action="store_true", help="fit although judge and person agree too little"
     )
     add_threads(parser)
     parser.add_argument("--seed", type=whole(0), default=0, help="of every random draw (default: 0)")
@@ -62,7 +61,6 @@ def run(args: argparse.Namespace) -> int:
         args.router,
         args.group,
         args.accept_agreement,
-        args.texts,
         args.threads,
         args.seed,
     )
@@ -80,18 +78,21 @@ def _json(fitted: "Fitted") -> str:
             "artifact": str(fitted.artifact.path),
             "recommended": fitted.recommended,
             "sentence": fitted.sentence,
-            "learned": fitted.chosen,
-            "out_of_fold_apgr": fitted.candidates,
-            "compared": {name: asdict(one) for name, one in fitted.compared.items()},
+            "from_words": fitted.learned.fit.from_words,
+            "compared": {name: asdict(one) for name, one in fitted.learned.compared.items()},
             "agreement": None if fitted.agreement is None else asdict(fitted.agreement),
         }
     )
 
 
 def _readable(fitted: "Fitted") -> str:
-    lines = [f"{fitted.artifact.path}: learned from the {fitted.chosen}", fitted.sentence, ""]
-    lines.append(f"{'APGR on rows that nothing has learned from':44} {'lead of the fitted router':>28}")
-    for name, one in fitted.compared.items():
+    lines = [
+        f"{fitted.artifact.path}: {fitted.learned.fit.from_words:.0%} words, the rest the base",
+        fitted.sentence,
+        "",
+    ]
+    lines.append(f"{'APGR on rows that the ridge had not seen':44} {'lead of the fitted router':>28}")
+    for name, one in fitted.learned.compared.items():
         lead = f"{one.lead.value:+.3f} [{one.lead.low:+.3f}, {one.lead.high:+.3f}]"
         shown = f"{one.apgr.value:.3f} [{one.apgr.low:.3f}, {one.apgr.high:.3f}]"
         lines.append(f"  {name:26} {shown:>20} {lead if one.lead.high != one.lead.low else '':>28}")

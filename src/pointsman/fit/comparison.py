@@ -10,8 +10,8 @@ from pointsman.evaluation.bootstrap import Rows as Drawn
 from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.fit.rows import Floats, Rows
 
-FITTED = "fitted router"
-LENGTH = "query length"
+FITTED, ROUTER = "fitted router", "today's router"
+LENGTH, WORDS = "query length", "ridge on words"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +53,15 @@ def compare(rows: Rows, scores: Mapping[str, Floats], seed: int = 0) -> dict[str
     return {name: Compared(made[name], made[f"lead over {name}"]) for name in scores}
 
 
-def verdict(found: Mapping[str, Compared], router: str) -> tuple[bool, str]:
+def verdict(found: Mapping[str, Compared]) -> tuple[bool, str]:
     """Whether to use the fitted router, and why, in one sentence.
 
     It is recommended where it beats query length with its whole interval, and is not behind today's router.
 
     Args:
         found: what `compare` gave.
-        router: name of today's router there.
     """
-    length, today = found[LENGTH], found[router]
+    length, today = found[LENGTH], found[ROUTER]
     if not np.isfinite(found[FITTED].apgr.value):
         return False, "Both models are equally good on these rows: there is nothing to route for."
     if length.lead.value <= 0.0:

@@ -10,9 +10,8 @@ from pointsman.evaluation.bootstrap import Interval
 from pointsman.evaluation.curve import cost_quality_curve
 from pointsman.evaluation.metrics import reliability
 from pointsman.fit.comparison import FITTED
-from pointsman.fit.rows import CALIBRATE, TEST, Floats, Rows
+from pointsman.fit.rows import Floats, Rows
 from pointsman.fit.run import Fitted
-from pointsman.fit.stack import ROUTER
 from pointsman.fit.thresholds import Costs, costs_of, pick, threshold_table, wrong_decisions
 
 _WIDTH, _HEIGHT, _MARGIN = 560, 300, 48
@@ -24,8 +23,7 @@ _PER = 1000.0
 def render_report(fitted: Fitted) -> str:
     """The whole report, as one page."""
     css = files("pointsman.fit").joinpath("report.css").read_text(encoding="utf-8")
-    held = np.isin(fitted.rows.part, (CALIBRATE, TEST))
-    rows, p_cloud = fitted.rows.only(CALIBRATE, TEST), fitted.p_cloud[held]
+    rows, p_cloud = fitted.learned.rows, fitted.p_cloud
     costs, pair = costs_of(rows), fitted.facts.get("pair") or {}
     currency = str(pair.get("currency", "USD"))
     sections = [
@@ -56,20 +54,20 @@ def _comparison(fitted: Fitted) -> str:
             "" if name == FITTED else _interval(one.lead, "+"),
             "" if name == FITTED else one.words,
         )
-        for name, one in fitted.compared.items()
+        for name, one in fitted.learned.compared.items()
     ]
     note = (
-        f"{fitted.rows.only(CALIBRATE, TEST).weight.size:,} rows that nothing has learned from. APGR is the "
-        "area under the recovered share of the cloud's lead, over the share of calls: 0.5 is a coin. The "
-        "lead is paired: both rankings on the same resampled rows, with 95 % intervals."
+        f"{len(fitted.learned.rows.queries):,} rows, each judged by models that have not learned from its "
+        "fold. APGR is the area under the recovered share of the cloud's lead, over the share of calls: "
+        "0.5 is a coin. The lead is paired: both rankings on the same resampled rows, with 95 % intervals."
     )
     return _table(("ranking", "APGR", "lead of the fitted router", ""), found) + _note(note)
 
 
 def _curves(fitted: Fitted, rows: Rows, costs: Costs, currency: str) -> str:
     lines = {}
-    for name in (FITTED, ROUTER, *(n for n in fitted.scores if n not in (FITTED, ROUTER))):
-        curve = cost_quality_curve(fitted.scores[name], rows.weak, rows.strong, rows.weight)
+    for name, scores in fitted.learned.scores.items():
+        curve = cost_quality_curve(scores, rows.weak, rows.strong, rows.weight)
         money = [costs.month(float(share), _PER) for share in curve.share]
         x = [m if m is not None else float(s) for m, s in zip(money, curve.share, strict=True)]
         lines[name] = (np.array(x), curve.quality)
@@ -115,8 +113,7 @@ def _origin(fitted: Fitted, pair: Mapping[str, object]) -> str:
     judging = fitted.facts.get("judging") or {}
     facts = [
         ("models", f"{pair.get('local')} (local), {pair.get('cloud')} (cloud)"),
-        ("learned from", fitted.chosen),
-        *((f"out of fold: {name}", f"{value:.3f} APGR") for name, value in fitted.candidates.items()),
+        ("share of the words", f"{fitted.learned.fit.from_words:.0%}, the rest is the base's answer"),
         ("rows by verdict", ", ".join(f"{k} {v:,}" for k, v in (judging.get("verdicts") or {}).items())),
         (
             "agreement",

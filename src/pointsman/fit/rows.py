@@ -1,7 +1,7 @@
-"""The scored rows of a work folder as arrays, and their three parts: to learn, to calibrate, to test.
+"""The scored rows of a work folder as arrays, in folds.
 
-The part of a row depends on its text (or its group) alone: rows that come later move no earlier one, and
-`choose` finds the rows again that no training has seen.
+Every row is judged by a model that was fitted without its fold. The fold depends on the text (or the group)
+alone: rows that come later move no earlier one.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from pointsman.errors import DataError
 from pointsman.traffic.judged import judged_rows
 from pointsman.traffic.work import Work
 
-TRAIN, CALIBRATE, TEST = "train", "calibrate", "test"
-_UNTIL = ((0.65, TRAIN), (0.8, CALIBRATE), (1.01, TEST))
+FOLDS = 5
 FEWEST_ROWS, FEW_ROWS = 200, 1000
 """Fewer rows are refused, and fewer rows are said to be few."""
+_FEWEST_OF_A_KIND = 2
 
 Floats = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ class Rows:
         weak: score of the local answer, float64 (rows,).
         strong: of the cloud's, float64 (rows,).
         weight: rows of the log that each stands for, float64 (rows,).
-        part: `train`, `calibrate` or `test`, (rows,).
+        fold: 0 to 4, near duplicates in one, int64 (rows,).
         facts: what else is known of each: columns, judgement, tokens, cost, seconds.
     """
 
@@ -41,7 +41,7 @@ class Rows:
     weak: Floats
     strong: Floats
     weight: Floats
-    part: NDArray[np.str_]
+    fold: NDArray[np.int64]
     facts: tuple[dict[str, Any], ...]
 
     @property
@@ -49,23 +49,21 @@ class Rows:
         """How much better the cloud's answer is, float64 (rows,)."""
         return self.strong - self.weak
 
-    def only(self, *parts: str) -> "Rows":
-        """The rows of these parts."""
-        keep = np.isin(self.part, parts)
-        pick = np.flatnonzero(keep)
+    def at(self, kept: NDArray[np.int64]) -> "Rows":
+        """Some of the rows."""
         return Rows(
-            tuple(self.queries[at] for at in pick),
-            self.weak[keep],
-            self.strong[keep],
-            self.weight[keep],
-            self.part[keep],
-            tuple(self.facts[at] for at in pick),
+            tuple(self.queries[at] for at in kept),
+            self.weak[kept],
+            self.strong[kept],
+            self.weight[kept],
+            self.fold[kept],
+            tuple(self.facts[at] for at in kept),
         )
 
     @property
     def dataset(self) -> Dataset:
-        """Queries and scores alone, each part a group."""
-        return Dataset(self.queries, self.part, self.weak, self.strong)
+        """Queries and scores alone, each fold a group."""
+        return Dataset(self.queries, self.fold.astype(np.str_), self.weak, self.strong)
 
 
 def read_rows(work: Work, group: str | None = None, fewest: int = 1) -> Rows:
@@ -73,11 +71,11 @@ def read_rows(work: Work, group: str | None = None, fewest: int = 1) -> Rows:
 
     Args:
         work: the folder.
-        group: a column whose values stay on one side of the split (a customer, a month); None splits by text.
+        group: a column whose values stay in one fold (a customer, a month); None splits by text.
         fewest: rows that there must be.
 
     Raises:
-        DataError: too few rows, no such column, or a part without rows of both kinds.
+        DataError: too few rows, or no such column.
     """
     found = list(judged_rows(work))
     if len(found) < fewest:
@@ -93,27 +91,23 @@ def read_rows(work: Work, group: str | None = None, fewest: int = 1) -> Rows:
         np.array([row["weak_score"] for row in found], np.float64),
         np.array([row["strong_score"] for row in found], np.float64),
         np.array([row["weight"] for row in found], np.float64),
-        np.array([part_of(key) for key in keys]),
+        np.array([int(hash_fraction(key, "fold") * FOLDS) for key in keys], np.int64),
         tuple(found),
     )
-
-
-def part_of(key: str) -> str:
-    """The part of a row by its group, or by what near duplicates share."""
-    share = hash_fraction(key, "fit")
-    return next(part for until, part in _UNTIL if share < until)
 
 
 def require_both_kinds(rows: Rows) -> None:
     """Refuse rows that cannot teach.
 
     Raises:
-        DataError: a part in which the cloud is always better, or never.
+        DataError: without a fold, the cloud is always better, or never.
     """
-    for part in (TRAIN, CALIBRATE, TEST):
-        better = rows.only(part).gain > 0
-        if better.sum() < 2 or (~better).sum() < 2:
+    better = rows.gain > 0
+    for fold in range(FOLDS):
+        left = better[rows.fold != fold]
+        if min(left.sum(), (~left).sum()) < _FEWEST_OF_A_KIND:
             raise DataError(
-                f"the part to {part} has {len(better)} rows, and the cloud was better in {better.sum()} of "
-                "them: expected at least 2 of each kind. Judge more rows, or choose another --group."
+                f"{len(better)} rows, and the cloud was better in {better.sum()} of them: expected at least "
+                f"{_FEWEST_OF_A_KIND} of each kind outside of every fold. Judge more rows, or choose another "
+                "--group."
             )

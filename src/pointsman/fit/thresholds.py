@@ -1,17 +1,21 @@
 """What each threshold does on rows that nothing has learned from: cloud share, quality, money."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from pointsman.datasets.duplicates import SKETCH, share_in
 from pointsman.errors import DataError
 from pointsman.evaluation.bootstrap import Bootstrap, Interval
 from pointsman.evaluation.bootstrap import Rows as Drawn
 from pointsman.evaluation.quality import router_scores
 from pointsman.fit.rows import Floats, Rows
 from pointsman.runtime.router import Router
+from pointsman.traffic.work import Work
 
+UNSEEN = "unseen"
 _SHARES = np.linspace(0.0, 1.0, 11)
 KEPT_QUALITY = 0.95
 """Without a wish, the recommended row keeps so much of the cloud's lead at the smallest share."""
@@ -52,9 +56,35 @@ class ThresholdRow:
     saved: float | None
 
 
-def served_scores(router: Router, queries: Sequence[str]) -> Floats:
-    """p_cloud of queries as it is served, float64 (queries,): 1 for what always goes to the cloud."""
-    return np.clip(router_scores(router, queries), 0.0, 1.0)
+def unseen_key(p_cloud: Floats) -> str:
+    """What a router's record calls what was said of its rows before they taught it."""
+    return f"{UNSEEN} {hashlib.sha256(p_cloud.tobytes()).hexdigest()[:16]}"
+
+
+def keep_unseen(work: Work, rows: Rows, p_cloud: Floats) -> None:
+    """Keep in the folder what was said of rows by models that had not seen them."""
+    work.set_fact(unseen_key(p_cloud), dict(zip(rows.queries, p_cloud.tolist(), strict=True)))
+
+
+def served_scores(router: Router, rows: Rows, work: Work) -> Floats:
+    """p_cloud of rows as it is served, float64 (rows,): 1 for what always goes to the cloud.
+
+    Of a row that taught the router, it is what was said of it by a model that had not seen it.
+
+    Raises:
+        DataError: rows taught the router, and this is not the folder where that was kept.
+    """
+    p_cloud = np.clip(router_scores(router, rows.queries), 0.0, 1.0)
+    provenance = router.manifest.provenance
+    if "fit" not in provenance:
+        return p_cloud
+    unseen = work.fact(provenance["fit"].get(UNSEEN, ""))
+    if unseen is None and share_in(rows.queries, provenance.get("training", {}).get(SKETCH, ())):
+        raise DataError(
+            f"{work.directory} holds rows that the router was fitted to, and is not the folder of that fit: "
+            "use that folder, or fit again."
+        )
+    return np.array([(unseen or {}).get(q, p) for q, p in zip(rows.queries, p_cloud, strict=True)])
 
 
 def costs_of(rows: Rows) -> Costs:

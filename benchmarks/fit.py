@@ -29,12 +29,13 @@ from sklearn.linear_model import Ridge
 
 from pointsman.artifact.address import open_artifact, shipped_artifact
 from pointsman.bench.environment import capture_environment
+from pointsman.errors import TrainingError
 from pointsman.evaluation.calibration import cloud_margin
 from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.fit.comparison import FITTED, LENGTH, ROUTER
 from pointsman.fit.reading import Base
 from pointsman.fit.rows import read_rows
-from pointsman.fit.run import FitPlan, fit, learn
+from pointsman.fit.run import FitPlan, Fitted, fit, learn
 from pointsman.runtime.router import Router
 from pointsman.traffic.log import query_id
 from pointsman.traffic.sampling import inclusion, spread_sample
@@ -113,23 +114,31 @@ def run_once(args: argparse.Namespace, family: str, seed: int) -> Row:
             plan = FitPlan(
                 work, Path(place) / "router", args.base, args.router, threads=args.threads, seed=seed
             )
-            made = fit(plan, lambda line: None)
-            learned = made.learned
-            row |= {"recommended": made.recommended, "sentence": made.sentence}
+            made = _fitted(plan)
+            row |= {"refused": made is None}
         row |= {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
         row["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         if not args.flipped:
-            fitted = margins(Router.open(made.artifact), tested)
+            fitted = margins(today if made is None else Router.open(made.artifact), tested)
+            learned = None if made is None else made.learned
+            row |= {} if made is None else {"recommended": made.recommended, "sentence": made.sentence}
     scores = {FITTED: fitted, BASE: margins(today, tested)}
     scores[LENGTH] = np.array([len(row["query"]) for row in tested], np.float64)
     scores |= ridges(known, tested, args.cache)
     weak, strong = (np.array([row[k] for row in tested]) for k in ("weak_score", "strong_score"))
-    return {
-        **row,
-        "apgr": {name: apgr(cost_quality_curve(s, weak, strong)) for name, s in scores.items()},
-        "from_words": learned.fit.from_words,
-        "compared": {name: asdict(one) for name, one in learned.compared.items()},
-    }
+    row["apgr"] = {name: apgr(cost_quality_curve(s, weak, strong)) for name, s in scores.items()}
+    if learned is not None:
+        row["from_words"] = learned.fit.from_words
+        row["compared"] = {name: asdict(one) for name, one in learned.compared.items()}
+    return row
+
+
+def _fitted(plan: FitPlan) -> Fitted | None:
+    """What `fit` made; None where it says that nothing was learned, and today's router stays."""
+    try:
+        return fit(plan, lambda line: None)
+    except TrainingError:
+        return None
 
 
 def margins(router: Router, rows: list[Row]) -> NDArray[Any]:

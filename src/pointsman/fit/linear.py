@@ -65,8 +65,10 @@ def fit_gain(read: Read, meanings: Floats, rows: Rows) -> Fit:
     for fold in np.unique(rows.fold):
         own = rows.fold == fold
         answer = _ridge(columns, rows, everything[~own])
-        unseen[own] = (answer.mean + columns.said(answer, everything[~own]))[own]
+        unseen[own] = columns.said(answer, everything[~own])[own]
     answer = _ridge(columns, rows, everything)
+    # Not each ridge's own mean: it is low where the fold's scores are high, and would turn the order round.
+    unseen += answer.mean
     change = columns.change(answer)
     spread = {
         "odds": float((change.odds * read.odds).std()),
@@ -156,5 +158,5 @@ def word_ridge(rows: Rows) -> Floats:
     for fold in np.unique(rows.fold):
         left = rows.fold != fold
         model = Ridge(alpha=1.0).fit(read[left], rows.gain[left], sample_weight=rows.weight[left])
-        said[~left] = model.predict(read[~left])
+        said[~left] = model.predict(read[~left]) - model.predict(read[left]).mean()
     return said

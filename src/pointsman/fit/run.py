@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from pointsman.artifact.store import Artifact, refuse_existing
 from pointsman.convert.build import export
@@ -114,17 +115,10 @@ def fit(plan: FitPlan, progress: Progress) -> Fitted:
         agreed = agreement(work)
     if agreed is not None and not plan.accept_agreement:
         agreed.require()
-    require_both_kinds(rows)
-    if len(rows.queries) < FEW_ROWS:
-        progress(f"fit: warning: {len(rows.queries)} scored rows are few; {FEW_ROWS:,} or more are better")
-    if len(rows.queries) > MOST_ROWS:
-        progress(f"fit: {len(rows.queries):,} rows: learning from {MOST_ROWS:,} of them, drawn at random")
-        drawn = np.random.default_rng(plan.seed).permutation(len(rows.queries))[:MOST_ROWS]
-        rows = rows.at(np.sort(drawn))
+    rows = _usable(rows, plan.seed, progress)
     base = Base(plan.base)
     learned = learn(base, Router.open(plan.router), rows, plan.seed)
-    found = ", ".join(f"{name} {one.apgr.value:.3f}" for name, one in learned.compared.items())
-    progress(f"fit: APGR out of fold: {found}; {learned.fit.from_words:.0%} of the router is words")
+    progress(f"fit: {learned.fit.from_words:.0%} of the router is words, the rest the base")
     recommended, sentence = verdict(learned.compared)
     record = {
         "from_words": round(learned.fit.from_words, 4),
@@ -147,9 +141,24 @@ def fit(plan: FitPlan, progress: Progress) -> Fitted:
     return Fitted(artifact, learned, p_cloud, recommended, sentence, facts, agreed)
 
 
+def _usable(rows: Rows, seed: int, progress: Progress) -> Rows:
+    """The rows, or as many of them as a ridge can be solved for; says where they are few or too many."""
+    require_both_kinds(rows)
+    count = len(rows.queries)
+    if count < FEW_ROWS:
+        progress(f"fit: warning: {count} scored rows are few; {FEW_ROWS:,} or more are better")
+    if count <= MOST_ROWS:
+        return rows
+    progress(f"fit: {count:,} rows: learning from {MOST_ROWS:,} of them, drawn at random")
+    return rows.at(np.sort(np.random.default_rng(seed).permutation(count)[:MOST_ROWS]))
+
+
 def learn(base: Base, today: Router, rows: Rows, seed: int = 0) -> Learned:
     """Fit the ridge, and compare it with simpler rankings of rows that it had not seen."""
-    made = fit_gain(base.read(rows.queries), base.meanings, rows)
+    read = base.read(rows.queries)
+    # Several threads on matrices of some hundred rows wait for each other most of the time.
+    with threadpool_limits(1, "blas"):
+        made = fit_gain(read, base.meanings, rows)
     made = made.times(min(_SPREAD / max(float(made.margins.std()), 1e-9), _MOST / base.largest(made.change)))
     scores = {
         FITTED: made.margins,

@@ -35,7 +35,7 @@ from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.fit.comparison import FITTED, LENGTH, ROUTER
 from pointsman.fit.reading import Base
 from pointsman.fit.rows import read_rows
-from pointsman.fit.run import FitPlan, Fitted, fit, learn
+from pointsman.fit.run import FitPlan, Fitted, Learned, fit, learn
 from pointsman.runtime.router import Router
 from pointsman.traffic.log import query_id
 from pointsman.traffic.sampling import inclusion, spread_sample
@@ -101,6 +101,7 @@ def run_once(args: argparse.Namespace, family: str, seed: int) -> Row:
     today = Router.open(open_artifact(args.router or shipped_artifact()))
     known, tested = drawn(args, family_rows(args.data, family), seed, today)
     row: Row = {"name": args.name, "family": family, "seed": seed, "tested": len(tested)}
+    learned: Learned | None = None
     with tempfile.TemporaryDirectory() as place:
         work = Path(place) / "work"
         fill(work, known)
@@ -120,8 +121,9 @@ def run_once(args: argparse.Namespace, family: str, seed: int) -> Row:
         row["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         if not args.flipped:
             fitted = margins(today if made is None else Router.open(made.artifact), tested)
-            learned = None if made is None else made.learned
-            row |= {} if made is None else {"recommended": made.recommended, "sentence": made.sentence}
+            if made is not None:
+                learned = made.learned
+                row |= {"recommended": made.recommended, "sentence": made.sentence}
     scores = {FITTED: fitted, BASE: margins(today, tested)}
     scores[LENGTH] = np.array([len(row["query"]) for row in tested], np.float64)
     scores |= ridges(known, tested, args.cache)

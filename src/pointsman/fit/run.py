@@ -121,10 +121,7 @@ def fit(plan: FitPlan, progress: Progress) -> Fitted:
     progress(f"fit: {learned.fit.from_words:.0%} of the router is words, the rest the base")
     recommended, sentence = verdict(learned.compared)
     record = {
-        "from_words": round(learned.fit.from_words, 4),
-        "out_of_fold_apgr": {name: round(one.apgr.value, 4) for name, one in learned.compared.items()},
-        "rows": len(rows.queries),
-        "rows_sha256": rows.dataset.sha256,
+        **_record(learned),
         "group": plan.group,
         "recommended": recommended,
         "sentence": sentence,
@@ -139,6 +136,16 @@ def fit(plan: FitPlan, progress: Progress) -> Fitted:
     with Work.open(plan.work) as work:
         keep_unseen(work, rows, p_cloud)
     return Fitted(artifact, learned, p_cloud, recommended, sentence, facts, agreed)
+
+
+def _record(learned: Learned) -> dict[str, Any]:
+    """What was learned from what, for the artifact's provenance."""
+    return {
+        "from_words": round(learned.fit.from_words, 4),
+        "out_of_fold_apgr": {name: round(one.apgr.value, 4) for name, one in learned.compared.items()},
+        "rows": len(learned.rows.queries),
+        "rows_sha256": learned.rows.dataset.sha256,
+    }
 
 
 def _usable(rows: Rows, seed: int, progress: Progress) -> Rows:

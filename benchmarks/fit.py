@@ -44,6 +44,7 @@ from pointsman.train.teacher import embed, shipped_encoder
 
 Row = dict[str, Any]
 LABELLED, LOG, MOST_TESTED = 400, 1400, 2000
+NAMES = ("unseen", "seen", "sampled", "flipped")
 WORD_RIDGE, VECTOR_RIDGE, BASE = "word ridge", "MiniLM ridge", "base"
 
 
@@ -193,10 +194,7 @@ def _misled(row: Row) -> bool:
 
 def figures_of(rows: Sequence[Row]) -> list[Figure]:
     """The table of the page."""
-    unseen, seen, sampled, flipped, alone = (
-        [row for row in rows if row["name"] == name]
-        for name in ("unseen", "seen", "sampled", "flipped", "alone")
-    )
+    unseen, seen, sampled, flipped = ([row for row in rows if row["name"] == name] for name in NAMES)
     made = []
 
     def lead(what: str, values: NDArray[np.float64], mean_aim: str, least_aim: str) -> None:
@@ -223,9 +221,12 @@ def figures_of(rows: Sequence[Row]) -> list[Figure]:
         misled = sum(map(_misled, flipped))
         what = "20 % of the verdicts turned round: runs whose comparison is sure of a wrong order"
         made.append(Figure(what, f"{misled} of {len(flipped)}", aim="<= 1 of 10"))
-    for row in alone:
-        made.append(Figure("400 rows, two cores, alone: time", row["seconds"] / 60, "min", "<= 5 min"))
-        made.append(Figure("the same: peak memory", row["peak_mib"], "MiB", "<= 2,048 MiB"))
+    fits = [row for row in rows if row["name"] != "flipped"]
+    slowest, largest = (max(row[key] for row in fits) for key in ("seconds", "peak_mib"))
+    made.append(
+        Figure("400 rows, two cores shared with other work: longest fit", slowest / 60, "min", "<= 5 min")
+    )
+    made.append(Figure("the same: most memory", largest, "MiB", "<= 2,048 MiB"))
     return made
 
 
@@ -241,7 +242,7 @@ def main() -> None:
     run.add_argument("--seeds", type=int, nargs="+", default=[0])
     run.add_argument("--base", type=Path, default=Path("checkpoints/default-router"))
     run.add_argument("--router", type=Path)
-    run.add_argument("--name", choices=("unseen", "seen", "sampled", "flipped", "alone"), required=True)
+    run.add_argument("--name", choices=NAMES, required=True)
     run.add_argument("--sampled", action="store_true")
     run.add_argument("--flipped", type=float, default=0.0)
     run.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "fit-cache")

@@ -10,14 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from transformers import AutoTokenizer
 
 from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.train.baselines import vectors_of
+from pointsman.train.batches import encode
 from pointsman.train.data import Example, Measured
 from pointsman.train.experts import all_features, balanced_weights, ridge_opinion
 from pointsman.train.recipe import Recipe, Target, load_recipe
-from pointsman.train.split import held_out_rows, learned_examples, training_rows
+from pointsman.train.split import held_out_rows, learned_examples, load_split, training_rows
+from pointsman.train.teacher import shipped_encoder
 from pointsman.train.transfer import MEAN, distinct, leave_one_out
+from pointsman.train.word_experts import word_experts_from
 
 Key = tuple[str, str]
 
@@ -40,7 +44,19 @@ def ablation(recipe: Recipe, data: Path, cache: Path) -> dict[str, dict[str, flo
         encoder = cache if with_vectors else None
         said = dict(zip(asked, _opinions(known, asked, by_family, encoder), strict=True))
         found[name] = _figures(rows, np.array([said[row.query, row.source] for row in rows]))
+    found["what a router carries of it: word experts and their gate"] = _figures(
+        rows, word_margins(recipe, data, [row.query for row in rows])
+    )
     return found
+
+
+def word_margins(recipe: Recipe, data: Path, queries: Sequence[str]) -> np.ndarray:
+    """The margins of word experts that learned from the recipe, float64 (queries,): no family is told."""
+    tokenizer = AutoTokenizer.from_pretrained(shipped_encoder())
+    recipe = replace(recipe, word_experts=replace(recipe.word_experts, strength=1.0))
+    experts = word_experts_from(load_split(recipe, data).train, tokenizer, len(tokenizer), recipe)
+    ids = encode(tokenizer, queries, recipe.student.max_tokens)
+    return np.array([experts.margins(*np.array([[row], [[1] * len(row)]]))[0] for row in ids])
 
 
 def _opinions(

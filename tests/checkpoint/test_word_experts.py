@@ -10,7 +10,7 @@ from pointsman.checkpoint.word_experts import UNIT, WORD_EXPERTS, WordExperts, r
 from pointsman.errors import CheckpointError
 
 VOCABULARY = 60
-FORMAT = {"format": "pointsman.word_experts", "version": "1"}
+FORMAT = {"word_experts": "1"}
 
 
 def made(count: int, seed: int = 0) -> WordExperts:
@@ -50,12 +50,12 @@ def test_one_expert_is_a_linear_model():
 
 
 def test_rounding_loses_half_a_unit_at_most_and_refuses_what_does_not_fit():
-    table = np.random.default_rng(2).uniform(-7.99, 7.99, (VOCABULARY, 4))
+    table = np.random.default_rng(2).uniform(-31.99, 31.99, (VOCABULARY, 4))
     experts = WordExperts.rounded(table, np.zeros(2), np.zeros(2))
     assert np.abs(experts.table * UNIT - table).max() <= UNIT / 2
     assert experts.exact_tokens >= 512
-    for bad in (8.0, -9.0, np.nan, np.inf):
-        with pytest.raises(CheckpointError, match="below 8 in magnitude"):
+    for bad in (32.0, -33.0, np.nan, np.inf):
+        with pytest.raises(CheckpointError, match="below 32 in magnitude"):
             WordExperts.rounded(np.where(np.arange(4) == 3, bad, table), np.zeros(2), np.zeros(2))
 
 
@@ -67,6 +67,9 @@ def test_a_file_is_read_as_it_was_written(tmp_path):
     assert found is not None and found.count == 3
     for name in WordExperts.__slots__:
         np.testing.assert_array_equal(getattr(found, name), getattr(experts, name))
+    first = (tmp_path / WORD_EXPERTS).read_bytes()
+    found.write(tmp_path)
+    assert (tmp_path / WORD_EXPERTS).read_bytes() == first
 
 
 def with_(**changed):
@@ -91,7 +94,7 @@ BAD = {
     "too large": (with_(expert_bias=np.array([0, 65], np.float32)), FORMAT, "expert_bias: expected at most"),
     "a tensor missing": ({"table": with_()["table"]}, FORMAT, "expected .*expert_bias"),
     "a tensor too many": ({**with_(), "more": np.zeros(1)}, FORMAT, "found .*more"),
-    "another version": (with_(), {**FORMAT, "version": "2"}, "version.*found .*'2'"),
+    "another version": (with_(), {"word_experts": "2"}, "expected metadata.*found .*'2'"),
     "no metadata": (with_(), None, "expected metadata"),
 }
 

@@ -125,7 +125,7 @@ def test_a_row_without_a_token_is_finite():
 
 
 def test_texts_so_long_that_sums_would_not_be_exact_are_refused():
-    table = np.full((SIZE, 2), 7.5)
+    table = np.full((SIZE, 2), 30.0)
     experts = WordExperts.rounded(table, np.zeros(1), np.zeros(1))
     add_word_experts(network(), experts, cloud_index=1, max_tokens=experts.exact_tokens)
     with pytest.raises(ConversionError, match=r"547 tokens .* allows 546"):

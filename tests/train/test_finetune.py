@@ -4,11 +4,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers
 
 from pointsman.artifact.manifest import Chat
+from pointsman.checkpoint.word_experts import WORD_EXPERTS, WordExperts
 from pointsman.convert.checkpoint import read_checkpoint
 from pointsman.errors import CheckpointError, DataError, TrainingError
 from pointsman.train.data import Example
@@ -191,3 +193,21 @@ def test_training_stops_when_validation_no_longer_improves(table, tiny_base, tmp
     record = json.loads((checkpoint / "training.json").read_text())
     assert record["stopped_early"] is True
     assert len(record["history"]) == 3
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_word_experts_of_the_base_are_kept_as_they_are_unless_told_otherwise(
+    kept, table, tiny_base, tmp_path
+):
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base, base)
+    size = json.loads((base / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    table_of_words = np.random.default_rng(0).normal(size=(size, 4))
+    WordExperts.rounded(table_of_words, np.zeros(2), np.zeros(2)).write(base)
+    plan = plan_of(table, base, tmp_path / "run", word_experts=kept)
+    schedule = replace(plan.schedule, epochs=1.0, evaluations=1)
+    checkpoint = finetune(replace(plan, schedule=schedule), threads=1, progress=len)
+    made = checkpoint / WORD_EXPERTS
+    assert made.exists() == kept
+    assert not kept or made.read_bytes() == (base / WORD_EXPERTS).read_bytes()
+    assert not [name for name in read_checkpoint(checkpoint).weights() if "word_experts" in name]

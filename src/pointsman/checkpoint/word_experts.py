@@ -8,7 +8,7 @@ K numbers for every token, G and E:
     margin = sum_k gate_k * (sum_i E[x_i] / sqrt(n) + expert_bias)_k
 
 The logit of cloud less that of local grows by the margin. With K = 1 the gate is 1, and it is a linear model.
-The table holds whole multiples of 2^-12 below 8, so float32 sums of up to 512 rows are exact in any order:
+The table holds whole multiples of 2^-10 below 32, so float32 sums of up to 512 rows are exact in any order:
 padding, batch mates and threads cannot move them.
 """
 
@@ -24,12 +24,13 @@ from safetensors.numpy import save_file
 from pointsman.errors import CheckpointError
 
 WORD_EXPERTS = "word_experts.safetensors"
-UNIT = 2.0**-12
+UNIT = 2.0**-10
 """What an entry of the table counts."""
 BIAS_LIMIT = 64.0
 _EXACT_UNITS = 2**24
 """Float32 holds every whole number up to here."""
-_FORMAT = {"format": "pointsman.word_experts", "version": "1"}
+_FORMAT = {"word_experts": "1"}
+"""One key, because several are written in any order: the same experts are the same file."""
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +40,7 @@ class WordExperts:
     """K experts and their gate, checked.
 
     Attributes:
-        table: int16 (vocabulary, 2K), in units of 2^-12: K columns of the gate, then K of the experts.
+        table: int16 (vocabulary, 2K), in units of 2^-10: K columns of the gate, then K of the experts.
         gate_bias: float32 (K,), at most 64 in magnitude.
         expert_bias: float32 (K,), at most 64 in magnitude.
 
@@ -73,7 +74,7 @@ class WordExperts:
         """The experts of a real table, float64 (vocabulary, 2K), rounded to whole units.
 
         Raises:
-            CheckpointError: a value that is not finite, or 8 and more in magnitude.
+            CheckpointError: a value that is not finite, or 32 and more in magnitude.
         """
         units = np.rint(table / UNIT)
         limits = np.iinfo(np.int16)

@@ -45,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="earlier user messages of a chat that are read, too (default: as the base)",
     )
     parser.add_argument("--seed", type=whole(0), default=0, help="of every random draw (default: 0)")
+    parser.add_argument(
+        "--no-word-experts",
+        action="store_true",
+        help="leave out the base's word experts",
+    )
     parser.add_argument("--no-balance", action="store_true", help="do not repeat rows of the rarer class")
     add_threads(parser)
 
@@ -75,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
         validation_share=args.validation_share,
         max_tokens=args.max_tokens,
         earlier_turns=args.earlier_turns,
+        word_experts=not args.no_word_experts,
         balance=not args.no_balance,
         columns=columns_of(args),
         seed=args.seed,

@@ -38,6 +38,7 @@ from pointsman.train.teacher import (
     shipped_encoder,
     soft_labels,
 )
+from pointsman.train.word_experts import put_beside
 
 _TEACHER_BATCH_TOKENS = 8192
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
@@ -58,7 +59,7 @@ def distill(
 ) -> Path:
     """Train a student under the teacher; returns the checkpoint directory `output`/checkpoint.
 
-    The run's state is kept in `output`: called again after an interrupt, it goes on.
+    A recipe of word experts fits those alone. Called again after an interrupt, a run goes on.
 
     Args:
         recipe: every setting.
@@ -82,6 +83,8 @@ def distill(
     encoder = shipped_encoder()
     split = load_split(recipe, data, columns)
     tell(split, progress)
+    if recipe.word_experts.strength:
+        return put_beside(base, recipe, split, output)
     tokenizer = AutoTokenizer.from_pretrained(encoder)
     if base:
         _refuse_other_words(base, tokenizer)
@@ -179,8 +182,8 @@ def _embedded(
 def _targets(examples: Sequence[Example], source: Source, progress: Progress) -> Targets:
     """Each text's own target, mixed with the teacher's opinion in the share that the recipe gives it."""
     recipe, known = source.recipe, _known(examples)
-    own = [e.opinion if not e.is_measured else recipe.loss.teacher_share for e in examples]
-    share = np.array(own, np.float32)
+    teacher = recipe.loss.teacher_share
+    share = np.array([teacher if e.is_measured else e.opinion for e in examples], np.float32)
     soft = _opinions(examples, source, progress)
     mixed = np.where(share < 1.0, (1.0 - share) * np.nan_to_num(known) + share * soft, soft)
     mixed[np.isnan(known) & (share < 1.0)] = np.nan
@@ -276,10 +279,8 @@ def _named(model: str | Path | None) -> dict[str, str] | None:
     if model is None:
         return None
     weights = Path(model) / "model.safetensors"
-    return {
-        "name": Path(model).name if weights.is_file() else str(model),
-        **({"sha256": digest_file(weights).sha256} if weights.is_file() else {}),
-    }
+    digest = {"sha256": digest_file(weights).sha256} if weights.is_file() else {}
+    return {"name": Path(model).name if digest else str(model), **digest}
 
 
 def _record(recipe: Recipe, split: Split, outcome: Outcome) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class Plan:
         max_tokens: tokens read of a text, at least 8.
         earlier_turns: earlier user messages of a chat that are read, too, at least 0; None reads a chat as
             the base does, or the last message alone where it does not say.
+        word_experts: the base's word experts stay as they are; False leaves them out.
         balance: rows of the rarer class are repeated until both are as many.
         edit_share: share of texts that are edited as they are read (typos, politeness), 0..1.
         columns: which columns hold text and label.
@@ -74,6 +75,7 @@ class Plan:
     validation_share: float = 0.15
     max_tokens: int = 128
     earlier_turns: int | None = None
+    word_experts: bool = True
     balance: bool = True
     edit_share: float = 0.1
     columns: Columns = COLUMNS
@@ -118,7 +120,7 @@ def finetune(plan: Plan, *, threads: int, progress: Progress) -> Path:
     }
     tokenizer = _tokenizer(source)
     torch.manual_seed(plan.seed)
-    student = load_student(source)
+    student = load_student(source, word_experts=plan.word_experts)
     _refuse_other_vocabulary(source, tokenizer, student)
     # Last: a base that cannot be used must not bind the directory.
     claim_directory(plan.output, {**_settings(plan), "rows": split.report.rows, **content})

@@ -1,4 +1,7 @@
-"""A recipe: one TOML file with every setting and seed of a training run."""
+"""A recipe: one TOML file with every setting and seed of a training run.
+
+It has more than 300 lines, because a file's keys, their defaults and their limits are read together.
+"""
 
 import math
 import tomllib
@@ -102,6 +105,25 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class WordExpertSettings:
+    """The linear part beside a base that is trained already; see `pointsman.train.word_experts`.
+
+    Attributes:
+        strength: log-odds that a whole unit of gain counts; above 0 nothing but this part is fitted.
+        joint_penalty: of the ridge over all families.
+        family_penalty: of each family's ridge on what that leaves.
+        gate_penalty: of the logistic regression that tells the families apart.
+        everyday: ruled texts at most that the gate learns to leave to the student.
+    """
+
+    strength: float = 0.0
+    joint_penalty: float = 3.0
+    family_penalty: float = 10.0
+    gate_penalty: float = 0.03
+    everyday: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
 class FollowUps:
     """Chats made from the ruled texts; see `pointsman.train.conversation`.
 
@@ -188,6 +210,7 @@ class Recipe:
     everyday_validation_share: float = 0.03
     target: Target = Target()
     followups: FollowUps = FollowUps()
+    word_experts: WordExpertSettings = WordExpertSettings()
 
 
 _LEAST = {
@@ -199,6 +222,11 @@ _LEAST = {
     "max_tokens": 8,
     "batch_tokens": 8,
     "evaluations": 1,
+    "strength": 0,
+    "joint_penalty": 1e-6,
+    "family_penalty": 1e-6,
+    "gate_penalty": 1e-6,
+    "everyday": 0,
 }
 _SHARES = {"validation_share", "teacher_share", "certainty", "edit_share", "warmup_share", "average"}
 _SHARES |= {"denoise", "shrink", "opinion"}
@@ -232,6 +260,7 @@ def load_recipe(path: Path) -> Recipe:
         ),
         target=_part(Target, table.get("target", {}), f"{path}: target"),
         followups=_part(FollowUps, table.get("followups", {}), f"{path}: followups"),
+        word_experts=_part(WordExpertSettings, table.get("word_experts", {}), f"{path}: word_experts"),
     )
 
 

@@ -59,7 +59,7 @@ def new_student(depth: int, encoder: Path, seed: int) -> Any:
     return model
 
 
-def load_student(base: str) -> Any:
+def load_student(base: str, *, word_experts: bool = True) -> Any:
     """A pretrained base with a two-way head whose classes are `local`, `cloud` in this order.
 
     A head that a router's checkpoint brings is kept, and so are its word experts, which no step changes; any
@@ -67,6 +67,7 @@ def load_student(base: str) -> Any:
 
     Args:
         base: a hub name such as `google/mobilebert-uncased`, or a directory.
+        word_experts: take those that the base has.
 
     Raises:
         CheckpointError: it cannot be had, or its weights do not fit its configuration.
@@ -92,7 +93,7 @@ def load_student(base: str) -> Any:
             model.classifier.weight.copy_(model.classifier.weight.flip(0))
             model.classifier.bias.copy_(model.classifier.bias.flip(0))
     model.config.id2label, model.config.label2id = ids, {v: k for k, v in ids.items()}
-    return attach_word_experts(model, _directory(base), TARGETS.index("cloud"))
+    return attach_word_experts(model, _directory(base), TARGETS.index("cloud")) if word_experts else model
 
 
 def _directory(base: str) -> Path:

@@ -1,0 +1,166 @@
+"""Word experts fitted: ridges on the gain for each family of questions, and a gate that knows the families.
+
+An expert is a ridge over all families, in which small ones count more than by their rows, and a ridge on what
+that leaves of its own family. The gate is a logistic regression over the families and over everyday texts,
+whose expert says nothing: such texts stay with the network. Both read how often each word piece stands in a
+text, over the root of the text's length.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression, Ridge
+from transformers import AutoTokenizer
+
+from pointsman.checkpoint.word_experts import WordExperts
+from pointsman.errors import CheckpointError, TrainingError
+from pointsman.train.batches import encode
+from pointsman.train.data import Example
+from pointsman.train.experts import balanced_weights
+from pointsman.train.recipe import Recipe, WordExpertSettings
+from pointsman.train.split import Split
+from pointsman.train.state import write_json
+
+EVERYDAY = ""
+"""The family of what was not measured."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Texts as word pieces.
+
+    Attributes:
+        ids: of each text, special ones included.
+        vocabulary: how many there are.
+        special: ids that say nothing of a text; they count in its length.
+    """
+
+    ids: Sequence[Sequence[int]]
+    vocabulary: int
+    special: Sequence[int]
+
+    def features(self) -> csr_matrix:
+        """Counts over the root of the length, float64 (texts, vocabulary)."""
+        lengths = np.array([len(row) for row in self.ids])
+        rows = np.repeat(np.arange(len(lengths)), lengths)
+        columns = np.concatenate([np.asarray(row, np.int64) for row in self.ids])
+        values = np.where(np.isin(columns, list(self.special)), 0.0, 1.0 / np.sqrt(lengths[rows]))
+        made = csr_matrix((values, (rows, columns)), shape=(len(lengths), self.vocabulary))
+        made.eliminate_zeros()
+        return made
+
+
+def fit_word_experts(
+    words: Words, gains: Floats, family: Sequence[str], how: WordExpertSettings
+) -> WordExperts:
+    """One expert for each family, and one that says nothing where there are everyday texts.
+
+    Args:
+        words: the texts.
+        gains: expected gain of each measured text, float64 (texts,); of everyday ones it is not looked at.
+        family: of each text; `EVERYDAY` for what was not measured.
+        how: penalties, and what a unit of gain counts in log-odds.
+    """
+    features, names = words.features(), np.array(family)
+    families = sorted(set(family) - {EVERYDAY})
+    measured = names != EVERYDAY
+    weights = balanced_weights(names, measured)
+    joint, level = _ridge(features[measured], gains[measured], how.joint_penalty, weights[measured])
+    mean = float(np.average(gains[measured], weights=weights[measured]))
+    columns, biases = [], []
+    for name in families:
+        own = names == name
+        rest = gains[own] - features[own] @ joint - level
+        column, bias = _ridge(features[own], rest, how.family_penalty, None)
+        columns.append(joint + column)
+        biases.append(level + bias - mean)
+    if not measured.all():
+        columns.append(np.zeros(words.vocabulary))
+        biases.append(0.0)
+    gate, gate_bias = _gate(features, names, [*families, EVERYDAY][: len(columns)], how.gate_penalty)
+    experts = how.strength * np.array(columns)
+    return WordExperts.rounded(np.vstack([gate, experts]).T, gate_bias, how.strength * np.array(biases))
+
+
+def word_experts_from(
+    examples: Sequence[Example], tokenizer: Any, vocabulary: int, recipe: Recipe
+) -> WordExperts:
+    """The experts that a recipe asks for.
+
+    Args:
+        examples: to learn from. A measured one counts once, whatever its repeats; one that is ruled, and
+            not by an opinion, is an everyday text.
+        tokenizer: of the student.
+        vocabulary: tokens that the student knows.
+        recipe: every setting.
+    """
+    how = recipe.word_experts
+    measured = list({(e.query, e.source): e for e in examples if e.is_measured}.values())
+    everyday = [e for e in examples if not e.is_measured and not e.opinion]
+    drawn = np.random.default_rng(recipe.seed).permutation(len(everyday))[: how.everyday]
+    chosen = [*measured, *(everyday[i] for i in drawn)]
+    ids = encode(tokenizer, [e.query for e in chosen], recipe.student.max_tokens)
+    gains = np.array([e.p_cloud if e.is_measured else 0.0 for e in chosen], np.float64)
+    family = [e.source if e.is_measured else EVERYDAY for e in chosen]
+    return fit_word_experts(Words(ids, vocabulary, tokenizer.all_special_ids), gains, family, how)
+
+
+def put_beside(base: str | None, recipe: Recipe, split: Split, output: Path) -> Path:
+    """A copy of a checkpoint with the recipe's word experts; returns the directory `output`/checkpoint.
+
+    A calibration is not copied: it was the network's alone.
+
+    Raises:
+        CheckpointError: the base is no checkpoint directory.
+        TrainingError: the disk refused.
+    """
+    source = Path(base or "")
+    if base is None or not (source / "config.json").is_file():
+        raise CheckpointError(f"base {base!r}: word experts stand beside a checkpoint. Name its directory.")
+    vocabulary = json.loads((source / "config.json").read_bytes())["vocab_size"]
+    experts = word_experts_from(split.train, AutoTokenizer.from_pretrained(source), vocabulary, recipe)
+    known = (
+        json.loads((source / "training.json").read_bytes()) if (source / "training.json").is_file() else {}
+    )
+    directory, partial = output / "checkpoint", output / ".checkpoint.partial"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source, partial, ignore=shutil.ignore_patterns("calibration.json", "README.md"))
+        experts.write(partial)
+        facts = {"recipe": recipe.name, "experts": experts.count, **asdict(recipe.word_experts)}
+        write_json(partial / "training.json", {**known, "word_experts": facts})
+        shutil.rmtree(directory, ignore_errors=True)
+        partial.rename(directory)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise TrainingError(f"cannot write {directory}: {error.strerror}.") from None
+    return directory
+
+
+def _ridge(features: csr_matrix, wanted: Floats, penalty: float, weights: Any) -> tuple[Floats, float]:
+    model = Ridge(alpha=penalty, solver="sparse_cg", max_iter=200, tol=1e-4)
+    model.fit(features, wanted, sample_weight=weights)
+    return model.coef_, float(model.intercept_)
+
+
+def _gate(
+    features: csr_matrix, family: NDArray[np.str_], order: Sequence[str], penalty: float
+) -> tuple[Floats, Floats]:
+    """Weights (families, vocabulary) and biases of a softmax over the families, in an order."""
+    if len(order) == 1:
+        return np.zeros((1, features.shape[1])), np.zeros(1)
+    model = LogisticRegression(C=1.0 / penalty, max_iter=100, tol=1e-3).fit(features, family)
+    weights, biases = model.coef_, model.intercept_
+    if len(order) == 2:  # one row for the second class alone
+        weights, biases = np.vstack([0.0 * weights, weights]), np.array([0.0, biases[0]])
+    places = [list(model.classes_).index(name) for name in order]
+    return weights[places], biases[places]

@@ -1,0 +1,147 @@
+"""Word experts fitted: each family its own, everyday texts left alone, and what a recipe writes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.convert.tiny_checkpoint import VOCABULARY, write_checkpoint
+
+from pointsman.checkpoint.word_experts import read_word_experts
+from pointsman.errors import CheckpointError, SettingsError
+from pointsman.train.distill import distill
+from pointsman.train.recipe import WordExpertSettings, load_recipe
+from pointsman.train.scoring import CheckpointScorer
+from pointsman.train.word_experts import EVERYDAY, Words, fit_word_experts
+
+pytestmark = pytest.mark.torch
+
+HARD, FIRST, SECOND, CHAT, FILL = 2, 3, 4, 5, range(6, 16)
+SETTINGS = WordExpertSettings(strength=4.0, gate_penalty=0.01)
+
+
+def texts(seed: int, count: int, mark: int) -> tuple[list[list[int]], np.ndarray]:
+    """Texts of fill, marked by their family; half of them have the word that says how hard they are."""
+    rng = np.random.default_rng(seed)
+    hard = rng.random(count) < 0.5
+    rows = [[0, mark, *rng.choice(list(FILL), 5).tolist(), *([HARD] if h else []), 1] for h in hard]
+    return rows, hard.astype(float)
+
+
+def fitted(everyday: bool = True):
+    first, gain = texts(1, 300, FIRST)
+    second, other = texts(2, 300, SECOND)
+    chat, _ = texts(3, 300, CHAT)
+    ids, gains = [*first, *second], np.concatenate([gain, 1.0 - other])
+    family = ["a"] * 300 + ["b"] * 300
+    if everyday:
+        ids, gains, family = (
+            [*ids, *chat],
+            np.concatenate([gains, np.full(300, np.nan)]),
+            family + [EVERYDAY] * 300,
+        )
+    return fit_word_experts(Words(ids, 16, [0, 1]), gains, family, SETTINGS)
+
+
+def margins(experts, rows):
+    width = max(map(len, rows))
+    ids = np.array([[*row, *[0] * (width - len(row))] for row in rows])
+    mask = np.array([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+    return experts.margins(ids, mask)
+
+
+def test_a_word_means_what_it_means_in_its_family_and_nothing_in_everyday_texts():
+    experts = fitted()
+    assert experts.count == 3
+    for mark, sign in ((FIRST, 1), (SECOND, -1)):
+        rows, hard = texts(9, 200, mark)
+        said = margins(experts, rows) * sign
+        assert said[hard == 1].min() > 0.2 and said[hard == 0].max() < -0.2
+    assert np.abs(margins(experts, texts(9, 200, CHAT)[0])).max() < 0.5
+
+
+def test_special_tokens_say_nothing_and_the_result_is_the_same_again():
+    experts, again = fitted(), fitted()
+    assert not experts.table[[0, 1]].any()
+    np.testing.assert_array_equal(experts.table, again.table)
+
+
+def test_one_family_alone_is_a_linear_model_and_with_everyday_texts_it_has_a_gate():
+    rows, gain = texts(1, 300, FIRST)
+    chat, _ = texts(3, 300, CHAT)
+    alone = fit_word_experts(Words(rows, 16, [0, 1]), gain, ["a"] * 300, SETTINGS)
+    assert alone.count == 1 and not alone.table[:, 0].any()
+    gains = np.concatenate([gain, np.zeros(300)])
+    gated = fit_word_experts(
+        Words([*rows, *chat], 16, [0, 1]), gains, ["a"] * 300 + [EVERYDAY] * 300, SETTINGS
+    )
+    assert gated.count == 2
+    assert np.abs(margins(gated, chat)).mean() < 0.2 * np.abs(margins(gated, rows)).mean()
+
+
+RECIPE = """
+name = "words"
+seed = 3
+[target]
+gain = true
+[word_experts]
+strength = 3
+[[outcomes]]
+family = "exam"
+files = "exam.jsonl"
+[[rules]]
+files = "chat.jsonl"
+label = "local"
+"""
+
+
+def data(directory: Path) -> Path:
+    rng = np.random.default_rng(5)
+    exam = [{"query": f"{w} {n}", "weak_score": 0.5, "strong_score": 1.0 if w == "zz" else 0.4}
+            for n, w in enumerate(rng.choice(["zz", "aa"], 200))]  # fmt: skip
+    chat = [{"query": f"hello {n}"} for n in range(100)]
+    for name, rows in (("exam", exam), ("chat", chat)):
+        (directory / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (directory / "recipe.toml").write_text(RECIPE, encoding="utf-8")
+    return directory
+
+
+def made(directory: Path, base: str | None) -> Path:
+    recipe = load_recipe(data(directory) / "recipe.toml")
+    return distill(recipe, directory, directory / "run", base=base, threads=1, progress=lambda line: None)
+
+
+def test_a_recipe_puts_them_beside_a_base_whose_weights_stay(tmp_path):
+    base = write_checkpoint(tmp_path / "base")
+    (base / "calibration.json").write_text("{}", encoding="utf-8")
+    checkpoint = made(tmp_path, str(base))
+    assert (checkpoint / "model.safetensors").read_bytes() == (base / "model.safetensors").read_bytes()
+    assert not (checkpoint / "calibration.json").exists()
+    record = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))["word_experts"]
+    assert (record["recipe"], record["experts"], record["strength"]) == ("words", 2, 3.0)
+    experts = read_word_experts(checkpoint, len(VOCABULARY))
+    assert experts is not None
+    (base / "calibration.json").unlink()
+    asked = ["zz 1", "aa 1"]
+    moved = np.diff(
+        CheckpointScorer(checkpoint).logits(asked) - CheckpointScorer(base).logits(asked), axis=1
+    )[:, 0]
+    assert moved[0] > moved[1] + 0.3
+
+
+@pytest.mark.parametrize("base", [None, "nowhere"])
+def test_without_a_base_that_is_there_nothing_is_written(base, tmp_path):
+    with pytest.raises(CheckpointError, match="stand beside a checkpoint"):
+        made(tmp_path, base)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("line", "words"), [
+    ("strength = -1", "strength: expected at least 0"),
+    ("gate_penalty = 0.0", "gate_penalty: expected at least"),
+    ("strenght = 1", "Did you mean 'strength'"),
+])  # fmt: skip
+def test_a_setting_that_cannot_be_is_refused(line, words, tmp_path):
+    (tmp_path / "recipe.toml").write_text(f"[word_experts]\n{line}\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match=words):
+        load_recipe(tmp_path / "recipe.toml")

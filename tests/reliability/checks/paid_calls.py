@@ -98,7 +98,7 @@ def chain(rows: list[dict[str, Any]], delay_s: float = 0.0, extra: str = "") -> 
 )
 async def killed(bench: Bench) -> Finding:
     """`collect` and then `judge`, each killed after a number of calls by chance, and run again."""
-    n = bench.pick(1, 20, 20)
+    n = bench.pick(1, 10, 20)
     draw, queries = bench.random("L1"), 40
     found = [await asyncio.to_thread(_killed_once, draw, queries) for _ in range(n)]
     commands = 2 * n

@@ -128,7 +128,10 @@ class FakeUpstream:
         head, _, body = data.partition(b"\r\n\r\n")
         wire = Wire(connection, head)
         while len(body) < wire.length:
-            body += connection.recv(65536)
+            piece = connection.recv(65536)
+            if not piece:
+                return None  # the client was killed
+            body += piece
         wire.body = body
         return wire
 

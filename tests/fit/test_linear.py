@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from pointsman.fit import linear
-from pointsman.fit.linear import fit_gain, word_ridge
+from pointsman.fit.linear import ahead_or_base, fit_gain, word_ridge
 from pointsman.fit.reading import Read
 from pointsman.fit.rows import FOLDS, Rows
 
@@ -61,6 +61,24 @@ def test_it_leaves_a_base_that_knows_the_truth_as_it_is(seed):
     fitted = fit_gain(read, token_meanings(), judged(rows, read.odds + 0.3 * noise))
     assert fitted.from_words < 0.3
     assert np.corrcoef(fitted.change.margins(read), read.odds)[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_base_that_is_not_clearly_behind_is_kept_as_it_is(seed):
+    read, rows = made(seed)
+    known = judged(rows, read.odds + 0.3 * np.random.default_rng(seed).normal(size=len(rows.queries)))
+    kept = ahead_or_base(fit_gain(read, token_meanings(), known), read, known)
+    assert kept.keeps_base
+    np.testing.assert_array_equal(kept.margins, read.odds)
+    np.testing.assert_array_equal(kept.change.margins(read), read.odds)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_ranks_clearly_better_than_the_base_is_taken(seed):
+    read, rows = made(seed)
+    known = judged(rows, read.words @ np.random.default_rng(seed + 9).normal(size=TOKENS))
+    fitted = fit_gain(read, token_meanings(), known)
+    assert ahead_or_base(fitted, read, known) is fitted
 
 
 @pytest.mark.parametrize("fold", range(FOLDS))

@@ -66,6 +66,23 @@ def test_its_calibration_counts(router_checkpoint):
         CheckpointScorer(router_checkpoint)
 
 
+def test_a_calibration_is_kept_and_its_curve_measured_again(router_checkpoint, queries, tmp_path, capsys):
+    from pointsman.cli.__main__ import main
+    from pointsman.train.scoring import CALIBRATION
+
+    rows = [json.dumps({"query": query, "label": label}) for query, label in queries(40)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    command = ["calibrate", str(router_checkpoint), str(tmp_path / "rows.jsonl"), "--method", "none"]
+    assert main(command) != 0
+    assert "no calibration to keep" in capsys.readouterr().err
+    kept = {"method": "platt", "a": 1.5, "b": 0.25, "data_sha256": "d", "n": 1}
+    (router_checkpoint / CALIBRATION).write_text(json.dumps(kept), encoding="utf-8")
+    assert main(command) == 0
+    found = json.loads((router_checkpoint / CALIBRATION).read_text(encoding="utf-8"))
+    assert found["curve"]["queries"] == 40
+    assert {key: found[key] for key in kept} == kept
+
+
 def test_no_checkpoint_is_an_error(tmp_path):
     from pointsman.train.scoring import CheckpointScorer
 

@@ -140,16 +140,20 @@ def _checkpoint(args: argparse.Namespace, goal: "ThresholdGoal | None") -> dict[
     from pointsman.train.scoring import CALIBRATION, CheckpointScorer
     from pointsman.train.state import write_json
 
-    if goal is not None or args.output is not None or args.method == "none":
+    if goal is not None or args.output is not None:
         raise SettingsError(
             f"{args.router} is a checkpoint: it takes a calibration only. "
             "Thresholds belong to an artifact: export it first."
         )
     scorer = CheckpointScorer(args.router)
+    if args.method == "none" and scorer.calibration is None:
+        raise SettingsError(f"--method none: {args.router} has no calibration to keep.")
     queries, data, sha256 = _read(args, scorer.chat)
     print(f"reading {len(queries):,} queries", file=sys.stderr, flush=True)
     logits = scorer.logits(queries)
-    fitted = _fitted(args, cloud_margin(logits, scorer.labels.cloud_index), data, sha256)
+    fitted = scorer.calibration
+    if fitted is None or args.method != "none":
+        fitted = _fitted(args, cloud_margin(logits, scorer.labels.cloud_index), data, sha256)
     p_cloud = cloud_probability(logits, scorer.labels.cloud_index, fitted)
     write_json(
         args.router / CALIBRATION, {**asdict(fitted), CURVE: held_out_curve(p_cloud, data, sha256, queries)}

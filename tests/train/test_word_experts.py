@@ -113,15 +113,15 @@ def made(directory: Path, base: str | None) -> Path:
 
 def test_a_recipe_puts_them_beside_a_base_whose_weights_stay(tmp_path):
     base = write_checkpoint(tmp_path / "base")
-    (base / "calibration.json").write_text("{}", encoding="utf-8")
+    kept = '{"method": "platt", "a": 0.8, "b": -0.1, "data_sha256": "0", "n": 9}'
+    (base / "calibration.json").write_text(kept, encoding="utf-8")
     checkpoint = made(tmp_path, str(base))
     assert (checkpoint / "model.safetensors").read_bytes() == (base / "model.safetensors").read_bytes()
-    assert not (checkpoint / "calibration.json").exists()
+    assert (checkpoint / "calibration.json").read_text(encoding="utf-8") == kept
     record = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))["word_experts"]
     assert (record["recipe"], record["experts"], record["strength"]) == ("words", 2, 3.0)
     experts = read_word_experts(checkpoint, len(VOCABULARY))
     assert experts is not None
-    (base / "calibration.json").unlink()
     asked = ["zz 1", "aa 1"]
     moved = np.diff(
         CheckpointScorer(checkpoint).logits(asked) - CheckpointScorer(base).logits(asked), axis=1

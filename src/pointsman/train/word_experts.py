@@ -117,7 +117,8 @@ def word_experts_from(
 def put_beside(base: str | None, recipe: Recipe, split: Split, output: Path) -> Path:
     """A copy of a checkpoint with the recipe's word experts; returns the directory `output`/checkpoint.
 
-    A calibration is not copied: it was the network's alone.
+    A calibration stays: it is right for everyday texts, which the experts leave to the network. Its curve is
+    measured again by `pointsman calibrate --method none`.
 
     Raises:
         CheckpointError: the base is no checkpoint directory.
@@ -134,7 +135,7 @@ def put_beside(base: str | None, recipe: Recipe, split: Split, output: Path) -> 
     directory, partial = output / "checkpoint", output / ".checkpoint.partial"
     try:
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(source, partial, ignore=shutil.ignore_patterns("calibration.json", "README.md"))
+        shutil.copytree(source, partial, ignore=shutil.ignore_patterns("README.md"))
         experts.write(partial)
         facts = {"recipe": recipe.name, "experts": experts.count, **asdict(recipe.word_experts)}
         write_json(partial / "training.json", {**known, "word_experts": facts})

@@ -68,7 +68,7 @@ def test_alone_it_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
         (["explain", "x", "--top", "0"], "--top: expected a whole number from 1"),
         (["export", "x", "--threads", "-1"], "--threads: expected a whole number from 1"),
         (["fit", "x", "--output", "y", "--seed", "-1"], "--seed: expected a whole number from 0"),
-        (["fit", "x", "--output", "y", "--texts", "9" * 5000], "--texts: expected a whole number from 0"),
+        (["fit", "x", "--output", "y", "--seed", "9" * 5000], "--seed: expected a whole number from 0"),
     ],
 )
 def test_what_is_not_understood_is_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,12 @@ from pointsman.evaluation.quality import CURVE_POINTS, POOLED
 
 _INK = "#1a1a1a"
 _OURS = "#0b5fa5"
-_OTHERS = (("#d98c21", "-"), ("#2a9d8f", "-"), ("#b03a8c", "-"), ("#8c8c8c", "--"), ("#7a4a1e", "-."))
+_OTHERS = tuple(
+    (colour, style)
+    for style in ("-", "--")
+    for colour in ("#d98c21", "#2a9d8f", "#b03a8c", "#7a4a1e", "#8c8c8c")
+)
+_LEGEND_COLUMNS = 5
 _SAME = 0.002
 """A curve that stays so near the router's, in mean score, is the router again: its float32 file, say."""
 _COLUMNS = 3
@@ -47,7 +52,8 @@ def _grid(report: Mapping[str, Any], path: Path, draw: Any) -> Path:
         axis.set_title(f"{name} ({report['sets'][name]['rows']:,} rows)", fontsize=10, color=_INK)
         axis.spines[["top", "right"]].set_visible(False)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=11, frameon=False)
+    columns = min(len(labels), _LEGEND_COLUMNS)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=11, frameon=False)
     _save_small(figure, path)
     return path
 

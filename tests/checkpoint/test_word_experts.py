@@ -82,6 +82,7 @@ BAD = {
     "an odd number of columns": (with_(table=np.zeros((VOCABULARY, 5), np.int16)), FORMAT, "expected int16"),
     "no column": (with_(table=np.zeros((VOCABULARY, 0), np.int16)), FORMAT, "expected int16"),
     "a table of one dimension": (with_(table=np.zeros(VOCABULARY, np.int16)), FORMAT, "expected int16"),
+    "a table of no dimension": (with_(table=np.zeros((), np.int16)), FORMAT, "expected int16"),
     "another vocabulary": (with_(table=np.zeros((59, 4), np.int16)), FORMAT, "each of 60 tokens, found 59"),
     "a bias too many": (
         with_(gate_bias=np.zeros(3, np.float32)),

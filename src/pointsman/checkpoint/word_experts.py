@@ -26,6 +26,8 @@ from pointsman.errors import CheckpointError
 WORD_EXPERTS = "word_experts.safetensors"
 UNIT = 2.0**-10
 """What an entry of the table counts."""
+TABLE_LIMIT = -np.iinfo(np.int16).min * UNIT
+"""Entries of the table are below this in magnitude: 32."""
 BIAS_LIMIT = 64.0
 _EXACT_UNITS = 2**24
 """Float32 holds every whole number up to here."""
@@ -53,16 +55,17 @@ class WordExperts:
     expert_bias: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        table, count = self.table, self.table.shape[-1] // 2
+        table = self.table
         if table.ndim != 2 or table.dtype != np.int16 or not table.size or table.shape[1] % 2:
             raise CheckpointError(
                 f"word experts: table: expected int16 (vocabulary, 2K), found {table.dtype} {table.shape}."
             )
         for name in ("gate_bias", "expert_bias"):
             bias = getattr(self, name)
-            if bias.shape != (count,) or bias.dtype != np.float32:
+            if bias.shape != (self.count,) or bias.dtype != np.float32:
                 raise CheckpointError(
-                    f"word experts: {name}: expected float32 ({count},), found {bias.dtype} {bias.shape}."
+                    f"word experts: {name}: expected float32 ({self.count},), "
+                    f"found {bias.dtype} {bias.shape}."
                 )
             if not (np.abs(bias) <= BIAS_LIMIT).all():
                 raise CheckpointError(
@@ -80,7 +83,7 @@ class WordExperts:
         limits = np.iinfo(np.int16)
         if not ((units >= limits.min) & (units <= limits.max)).all():
             raise CheckpointError(
-                f"word experts: table: expected numbers below {-limits.min * UNIT:g} in magnitude, "
+                f"word experts: table: expected numbers below {TABLE_LIMIT:g} in magnitude, "
                 f"found {np.abs(table).max():g}. Regularise the experts more."
             )
         return cls(units.astype(np.int16), gate_bias.astype(np.float32), expert_bias.astype(np.float32))

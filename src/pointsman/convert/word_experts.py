@@ -12,7 +12,7 @@ from pointsman.errors import ConversionError
 
 _PREFIX = "word_experts"
 _LENGTHS = 512
-"""So many tokens a text may have, whatever the artifact reads: most networks have as many positions."""
+"""The graph takes texts of up to this number of tokens, or of `max_tokens` where that is more."""
 
 
 def add_word_experts(
@@ -30,7 +30,7 @@ def add_word_experts(
         max_tokens: the longest text that the graph is asked about.
 
     Raises:
-        ConversionError: sums over so long a text would not be exact.
+        ConversionError: float32 sums over `max_tokens` rows of the table would not be exact.
     """
     if max_tokens > experts.exact_tokens:
         raise ConversionError(

@@ -54,7 +54,7 @@ def test_a_changed_checkpoint_answers_with_the_changed_margin(base_directory, te
         read = base.read(texts)
     change = change_of(base, experts, odds)
     again = Base(base.changed(change, tmp_path / "changed", texts)).read(texts)
-    # A weight of a token is rounded to a multiple of 2^-12.
+    # A weight of a token is rounded to a multiple of 2^-10.
     assert np.allclose(again.odds, change.margins(read), atol=2e-3)
 
 
@@ -68,6 +68,15 @@ def test_the_exported_router_carries_the_change(base_directory, texts, tmp_path)
     found = cloud_margin(router.logits(texts), router.labels.cloud_index)
     assert np.corrcoef(found, wanted)[0, 1] > 0.999
     assert np.abs(found - wanted).max() < 0.2
+
+
+def test_a_steep_gate_does_not_bound_the_scale_of_a_change(base_directory, tmp_path):
+    base = Base(base_directory)
+    change = change_of(base, 2)
+    start = base.changed(Change(1.0, np.zeros_like(change.words), 0.0), tmp_path / "start", [])
+    gate, nothing = np.full((len(change.words), 2), 31.0), np.zeros((len(change.words), 2))
+    WordExperts.rounded(np.hstack([gate, nothing]), np.zeros(2), np.zeros(2)).write(start)
+    assert Base(start).largest(change) == pytest.approx(np.abs(change.words).max())
 
 
 def test_a_weight_that_the_file_cannot_hold_is_an_error(base_directory, tmp_path):

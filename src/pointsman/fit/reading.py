@@ -17,6 +17,7 @@ from pointsman.fit.rows import Floats
 from pointsman.train.batches import encode, epoch_order, pad_batch
 from pointsman.train.state import write_json
 from pointsman.train.student import load_student
+from pointsman.train.word_experts import Words
 
 _MAX_TOKENS = 128
 _BATCH_TOKENS = 4096
@@ -82,12 +83,7 @@ class Base:
                 batch = pad_batch(rows, ids)
                 logits = self._model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
                 odds[rows] = (logits[:, 1] - logits[:, 0]).numpy()
-        starts = np.cumsum([0, *map(len, ids)])
-        roots = np.concatenate([np.full(len(i), 1.0 / np.sqrt(len(i))) for i in ids])
-        shape = (len(texts), self._model.config.vocab_size)
-        words = csr_matrix((roots, np.concatenate(ids).astype(np.int64), starts), shape)
-        words.sum_duplicates()
-        return Read(odds, words)
+        return Read(odds, Words(ids, self._model.config.vocab_size).features())
 
     @property
     def meanings(self) -> Floats:
@@ -96,8 +92,9 @@ class Base:
         return table
 
     def largest(self, change: Change) -> float:
-        """The largest weight of a token that the changed checkpoint would have."""
-        return float(np.abs(_table(word_experts_of(self._model), change)).max())
+        """The largest weight of a token in the changed experts; no change moves their gate."""
+        said = np.split(_table(word_experts_of(self._model), change), 2, axis=1)[1]
+        return float(np.abs(said).max())
 
     def changed(self, change: Change, directory: Path, queries: Sequence[str]) -> Path:
         """Write a checkpoint that answers with another margin: a scaled last layer, and word experts.
@@ -108,7 +105,7 @@ class Base:
             queries: that taught it, for the record.
 
         Raises:
-            CheckpointError: a token weighs 8 or more.
+            CheckpointError: a token weighs 32 or more.
         """
         experts = _changed(word_experts_of(self._model), change)
         with torch.no_grad():

@@ -10,6 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from pointsman.artifact.store import Artifact, refuse_existing
+from pointsman.checkpoint.word_experts import TABLE_LIMIT
 from pointsman.convert.build import export
 from pointsman.convert.options import ExportOptions
 from pointsman.errors import DataError, TrainingError
@@ -29,8 +30,8 @@ from pointsman.traffic.work import Work
 _SPREAD = 1.5
 """Standard deviation of the margins, in log-odds, before calibration."""
 _KEPT = "These rows teach nothing that holds beyond what the base knows: its ranking is kept."
-_MOST = 7.5
-"""A token's weight in a checkpoint is below 8."""
+_MOST = 0.9 * TABLE_LIMIT
+"""Largest weight of a token in the new checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)

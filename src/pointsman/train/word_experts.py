@@ -46,7 +46,7 @@ class Words:
 
     ids: Sequence[Sequence[int]]
     vocabulary: int
-    special: Sequence[int]
+    special: Sequence[int] = ()
 
     def features(self) -> csr_matrix:
         """Counts over the root of the length, float64 (texts, vocabulary)."""

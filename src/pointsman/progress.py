@@ -9,4 +9,9 @@ Progress = Callable[[str], None]
 
 def tell(line: str) -> None:
     """Show a line on standard error at once; standard output holds results alone."""
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal would obey; line feeds stay."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)

@@ -7,7 +7,7 @@ from tests.support.tiny_artifact import build_tiny_artifact
 
 from pointsman.artifact.address import checkpoint_at, open_artifact, shipped_artifact
 from pointsman.artifact.registry import Registry
-from pointsman.errors import ArtifactNotFoundError
+from pointsman.errors import ArtifactError, ArtifactNotFoundError
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +37,9 @@ def test_no_other_name_is_it(name: str) -> None:
     with pytest.raises(ArtifactNotFoundError):
         open_artifact(name)
     assert checkpoint_at(name) == Path(name)
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "b" * 300, "with a \0 in it"], ids=["long", "name", "nul"])
+def test_a_path_that_no_system_takes_is_an_error_of_the_tree(path: str) -> None:
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        open_artifact(path)

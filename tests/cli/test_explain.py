@@ -41,3 +41,14 @@ def test_an_empty_query_is_explained_too(artifact, capsys):
     assert run("", "--artifact", artifact) == 0
     out = capsys.readouterr().out
     assert "empty_text" in out and "with a cloud threshold" not in out
+
+
+def test_nothing_in_a_query_controls_the_terminal(artifact, capsys):
+    assert run("hello \x1b[2J\x07analyze plan", "--artifact", artifact) == 0
+    assert not {"\x1b", "\x07"} & set(capsys.readouterr().out)
+
+
+def test_json_is_ascii_whatever_the_terminal_knows(artifact, capsys):
+    run("analyze é 😀 привет", "--artifact", artifact, "--json")
+    out = capsys.readouterr().out
+    assert out.isascii() and [part["text"] for part in json.loads(out)["parts"]][2] == "😀"

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.cli.running import COMMAND, environment
 
 from pointsman import __version__
 from pointsman.cli import __main__ as command_line
@@ -183,3 +184,43 @@ def test_every_extra_that_is_named_exists() -> None:
 
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
     assert set(EXTRAS.values()) <= set(project["project"]["optional-dependencies"])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "closed"),
+    [
+        (["route"], 0, (0,)),
+        (["verify"], 0, (1,)),
+        (["verify", "nothing"], 3, (0, 1, 2)),
+        (["rout"], 2, (2,)),
+    ],
+)
+def test_a_closed_stream_is_empty_and_takes_all(words, code, closed, tmp_path) -> None:
+    """As a shell's `<&-` and `>&-`, or a service without a console, leave it."""
+    done = subprocess.run(
+        ["bash", "-c", f'"$@" {" ".join(f"{n}>&-" for n in closed)}', "bash", *COMMAND, *words],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=environment(),
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr
+    if 1 in closed:
+        assert done.stdout == b""
+
+
+def test_no_error_controls_the_terminal(ending, capsys) -> None:
+    assert ending(PointsmanError("no artifact at \x1b[2J\u202e\x07\nsecond line")) == 1
+    assert capsys.readouterr().err == "pointsman route: no artifact at \ufffd[2J\ufffd\ufffd\nsecond line\n"
+
+
+def test_the_root_of_the_disk_is_no_checkpoint(capsys) -> None:
+    pytest.importorskip("onnx")
+    assert main(["export", "/"]) == 4
+    assert (
+        capsys.readouterr().err
+        == "pointsman export: /config.json cannot be read: No such file or directory.\n"
+    )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pointsman.artifact.registry import Registry
 from pointsman.artifact.store import Artifact
+from pointsman.errors import ArtifactError
 
 DEFAULT_ROUTER = "default-router"
 """The name of the shipped router and of its checkpoint, where no file of that name is."""
@@ -51,12 +52,16 @@ def open_artifact(path: str | Path) -> Artifact:
         from pointsman.artifact.hub import HubAddress, fetch  # its client is an extra
 
         return Artifact.open(fetch(HubAddress.parse(path.as_posix())))
-    if path == Path(DEFAULT_ROUTER) and not path.exists():
-        return Artifact.open(shipped_artifact())
-    registry = Registry(path.parent)
-    if path.exists() or not registry.exists:
-        return Artifact.open(path)
-    return registry.open(path.name)
+    try:
+        if path == Path(DEFAULT_ROUTER) and not path.exists():
+            return Artifact.open(shipped_artifact())
+        registry = Registry(path.parent)
+        if path.exists() or not registry.exists:
+            return Artifact.open(path)
+        return registry.open(path.name)
+    except (OSError, ValueError) as error:
+        # A name that is too long, a folder that may not be entered, a NUL.
+        raise ArtifactError(f"{path} cannot be read: {error}.") from None
 
 
 def version_of(artifact: Artifact) -> str | None:

@@ -12,11 +12,13 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 from pointsman import __version__
 from pointsman.cli.parsing import Parser
 from pointsman.errors import MissingExtraError, PointsmanError
+from pointsman.progress import tell
 
 COMMANDS = {
     "route": "decide where queries go: local or cloud",
@@ -100,6 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
     command = " ".join(["pointsman", *words[:1]])
+    _replace_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that knows no emoji gets an escape instead, not a traceback.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -120,10 +123,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{command}: {missing}", file=sys.stderr)
         return missing.exit_code
     except PointsmanError as error:
-        print(f"{command}: {error}", file=sys.stderr)
+        tell(f"{command}: {error}")
         return error.exit_code
     except OSError as error:
-        print(f"{command}: {error}", file=sys.stderr)
+        tell(f"{command}: {error}")
         if error.errno == errno.ENOSPC:
             _silence_standard_output()
         return 1
@@ -136,6 +139,13 @@ def _run(words: Sequence[str]) -> int:
     parser, modules = build_parser()
     args = parser.parse_all(words)
     return int(modules[args.command].run(args))
+
+
+def _replace_closed_streams() -> None:
+    """A stream that the caller closed (`<&-`, `>&-`, a service without a console) is empty and takes all."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _silence_standard_output() -> None:

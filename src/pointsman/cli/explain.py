@@ -14,6 +14,7 @@ from pointsman.cli.parsing import whole
 from pointsman.cli.policy_flags import add_router_flags, settings_of
 from pointsman.evaluation.explanation import Explanation, explain
 from pointsman.policy import Policy
+from pointsman.progress import printable
 from pointsman.runtime.router import Router
 
 _BAR = 20
@@ -44,7 +45,6 @@ def _json(found: Explanation, policy: Policy) -> str:
             "turn": {repr(t): target for t, target in found.turn.items()},
         },
         indent=2,
-        ensure_ascii=False,
     )
 
 
@@ -66,7 +66,7 @@ def _readable(found: Explanation, policy: Policy, top: int) -> str:
         lines += ["", "what each word weighs (log-odds; + speaks for cloud, - for local)"]
         for part in heaviest:
             bar = ("+" if part.weight > 0 else "-") * round(_BAR * abs(part.weight) / most)
-            lines.append(f"  {part.text[:width]:<{width}}  {part.weight:+.3f}  {bar}")
+            lines.append(f"  {printable(part.text)[:width]:<{width}}  {part.weight:+.3f}  {bar}")
     if found.turn:
         higher = ", with a higher one it would stay local" if len(found.turn) > 1 else ""
         lines.append("")

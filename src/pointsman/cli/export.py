@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         labels=args.labels,
     )
     checkpoint, given = checkpoint_at(args.checkpoint).resolve(), args.checkpoint.resolve()
-    output = args.output or given.with_name(f"{given.name}-onnx")
+    output = args.output or given.parent / f"{given.name}-onnx"
 
     exported = export(checkpoint, output, options, tell)
     manifest = exported.artifact.manifest

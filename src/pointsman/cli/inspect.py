@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     manifest = open_artifact(args.artifact or shipped_artifact()).manifest
     if args.json:
-        print(json.dumps({"id": manifest.id, **manifest.to_dict()}, indent=2, ensure_ascii=False))
+        print(json.dumps({"id": manifest.id, **manifest.to_dict()}, indent=2))
     else:
         print("\n".join(_lines(manifest)))
     return 0

@@ -16,6 +16,7 @@ from itertools import tee
 
 from pointsman.cli.policy_flags import add_router_flags, settings_of
 from pointsman.decision import Decision
+from pointsman.progress import printable
 from pointsman.runtime.router import STREAM_CHUNK, Router
 
 _SHOWN_CHARS = 60
@@ -48,10 +49,10 @@ def _json(text: str, decision: Decision) -> str:
 
 
 def _readable(text: str, decision: Decision) -> str:
+    text = text.replace("\n", "\ufffd")
     shown = text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
     truncated = ", truncated" if decision.truncated else ""
-    printable = "".join(c if c.isprintable() else "\ufffd" for c in shown)
     return (
-        f"{decision.target:5}  {printable}  "
+        f"{decision.target:5}  {printable(shown)}  "
         f"({decision.label} {decision.confidence:.0%} sure, {decision.reason}{truncated})"
     )

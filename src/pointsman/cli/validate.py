@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         progress=tell,
     )
     if args.json:
-        print(json.dumps({name: c.to_dict() for name, c in comparisons.items()}, ensure_ascii=False))
+        print(json.dumps({name: c.to_dict() for name, c in comparisons.items()}))
     else:
         for name, c in comparisons.items():
             print(f"{name} {sentence(c.to_dict())}")

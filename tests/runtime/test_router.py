@@ -253,8 +253,8 @@ def test_a_stream_may_be_left_in_the_middle(router: Router) -> None:
     assert texts.taken == 10
 
 
-@pytest.mark.parametrize("chunk", [0, -1])
-def test_a_chunk_of_nothing_is_refused(router: Router, chunk: int) -> None:
+@pytest.mark.parametrize("chunk", [0, -1, 1.5, "2", None, 10**30])
+def test_a_chunk_of_nothing_is_refused(router: Router, chunk: Any) -> None:
     with pytest.raises(InputError, match="chunk"):
         next(router.route_stream(["hello"], chunk=chunk))
 
@@ -317,3 +317,36 @@ def test_any_texts_in_an_order_are_answered(router: Router, make: Any) -> None:
 def test_what_is_no_list_of_texts_is_refused(router: Router, texts: Any) -> None:
     with pytest.raises(InputError, match=r"expected (a list of |a )?strings?"):
         router.route_many(texts)
+
+
+@pytest.mark.parametrize(
+    "texts", ["hello", b"hello", bytearray(b"x"), None, 5, {"hello"}, {"hello": 1}, np.array("hello")],
+    ids=lambda texts: type(texts).__name__,
+)  # fmt: skip
+def test_what_is_no_stream_of_texts_is_refused(router: Router, texts: Any) -> None:
+    with pytest.raises(InputError, match=r"expected (a list of )?strings"):
+        next(router.route_stream(texts))
+
+
+@pytest.mark.parametrize(
+    "messages", [None, 5, "hello", b"hello", {"role": "user", "content": "hello"}, ["hello"], [None],
+                 [("user", "hello")], [{"role": "user", "content": "hello"}, object()]],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_list_of_messages_is_refused(router: Router, messages: Any) -> None:
+    with pytest.raises(InputError, match=r"messages?( \d)?: expected a (list|table)"):
+        router.route_chat(messages)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"variant": ["folded"]}, {"policy": {"cloud_threshold": 0.5}}, {"session": "cpu"}, {"settings": {}},
+        {"artifact": b"router"}, {"artifact": 5}, {"artifact": True}, {"settings": Settings(model_path=5)},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_argument_of_another_kind_is_refused(artifact: Artifact, wrong: Any) -> None:
+    given = {"settings": Settings(model_path=artifact.path), **wrong}
+    with pytest.raises(SettingsError, match="expected"):
+        Router.open(given.pop("artifact", None), **given)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -104,10 +105,22 @@ def test_threads_are_what_was_asked_for() -> None:
     assert Session(summed(TABLE)).threads == available_threads()
 
 
-@pytest.mark.parametrize("threads", [0, -1])
-def test_fewer_threads_than_one_are_refused(threads: int) -> None:
-    with pytest.raises(RuntimeUnavailableError, match=f"found {threads}"):
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2"])
+def test_what_is_no_number_of_threads_is_refused(threads: Any) -> None:
+    with pytest.raises(RuntimeUnavailableError, match=f"found {threads!r}"):
         SessionConfig(threads=threads)
+
+
+@pytest.mark.parametrize("providers", ["cpu", None, {"cpu"}, [None], [("CPUExecutionProvider", {})]], ids=str)
+def test_what_is_no_list_of_providers_is_refused(providers: Any) -> None:
+    with pytest.raises(RuntimeUnavailableError, match="providers: expected a list of names"):
+        SessionConfig(providers=providers)
+
+
+@pytest.mark.parametrize("options", [None, [{}], {"cpu": None}], ids=str)
+def test_what_is_no_table_of_options_is_refused(options: Any) -> None:
+    with pytest.raises(RuntimeUnavailableError, match="provider_options: expected"):
+        SessionConfig(provider_options=options)
 
 
 AFFINITY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

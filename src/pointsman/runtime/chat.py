@@ -4,10 +4,11 @@ What a front-end wraps around a message is not read. The number and order of ear
 artifact, so that serving reads what training read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pointsman.artifact.manifest import Chat
+from pointsman.errors import InputError
 from pointsman.runtime.wrappers import text_of, texts_of, unwrapped
 
 MARK = "\n\u00b6 "
@@ -23,7 +24,19 @@ def text_of_messages(messages: Sequence[Mapping[str, Any]], chat: Chat) -> str:
         messages: OpenAI-style messages, oldest first; content is a string or a list of parts, of which the
             text parts count.
         chat: how many earlier user messages are read too, and in which order.
+
+    Raises:
+        InputError: no list of tables.
     """
+    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
+        raise InputError(f"messages: expected a list, found {type(messages).__name__}.")
+    messages = list(messages)
+    for index, message in enumerate(messages):
+        if not isinstance(message, Mapping):
+            raise InputError(
+                f"message {index}: expected a table such as {{'role': 'user', 'content': 'text'}}, "
+                f"found {type(message).__name__}."
+            )
     spoken = [message for message in messages if message.get("role") == "user" and text_of(message)]
     asked: list[str] = []
     for message in reversed(spoken):

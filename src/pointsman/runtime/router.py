@@ -1,5 +1,6 @@
 """The router: text in, decision out. Tokenize, batch, run, decide; everything else is somewhere else."""
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -22,7 +23,7 @@ from pointsman.runtime.chat import text_of_messages
 from pointsman.runtime.probability import cloud_probability
 from pointsman.runtime.scheduler import Scheduler
 from pointsman.runtime.session import Session, SessionConfig
-from pointsman.runtime.tokenize import Encoding, TextEncoder
+from pointsman.runtime.tokenize import Encoding, TextEncoder, checked_texts
 from pointsman.settings import Settings
 
 STREAM_CHUNK = 2048
@@ -66,9 +67,13 @@ class Router:
         Raises:
             ArtifactError: not there, altered, or not usable.
             RuntimeUnavailableError: a provider cannot be had.
-            SettingsError: a setting or a variant that is not understood.
+            SettingsError: an argument, a setting or a variant that is not understood.
         """
         settings = Settings.load() if settings is None else settings
+        given = ((settings, Settings), (policy, Policy), (session, SessionConfig), (variant, str))
+        for value, kind in given:
+            if value is not None and not isinstance(value, kind):
+                raise SettingsError(f"Router.open: expected a {kind.__name__}, found {value!r}.")
         opened = artifact if isinstance(artifact, Artifact) else open_artifact(_locate(artifact, settings))
         manifest = opened.manifest
         variant = variant or manifest.default_variant
@@ -120,11 +125,11 @@ class Router:
         """Decide any number of queries in constant memory, in order, `chunk` texts at a time.
 
         Raises:
-            InputError: one string instead of many, something that is not a string, or a chunk under 1.
+            InputError: what `route_many` refuses, or a chunk under 1.
         """
-        if isinstance(texts, str) or chunk < 1:
-            raise InputError(f"route_stream: expected many strings and a chunk of at least 1, found {chunk}.")
-        iterator = iter(texts)
+        if not isinstance(chunk, int) or not 1 <= chunk <= sys.maxsize:
+            raise InputError(f"chunk: expected a whole number of at least 1, found {chunk!r}.")
+        iterator = iter(checked_texts(texts))
         while block := list(islice(iterator, chunk)):
             yield from self.route_many(block)
 
@@ -188,9 +193,10 @@ def effective_policy(shipped: Policy, settings: Settings) -> Policy:
 
 
 def _locate(artifact: str | Path | None, settings: Settings) -> Path:
-    if artifact is not None:
-        return Path(artifact)
-    return settings.model_path or shipped_artifact()
+    path = settings.model_path or shipped_artifact() if artifact is None else artifact
+    if not isinstance(path, str | Path):
+        raise SettingsError(f"expected the path or the address of an artifact, found {path!r}.")
+    return Path(path)
 
 
 def _limits(manifest: Manifest, settings: Settings) -> Limits:

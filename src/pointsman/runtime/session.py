@@ -45,7 +45,7 @@ class SessionConfig:
         allow_cpu_fallback: run on the CPU where a provider is absent; the session says what runs.
 
     Raises:
-        RuntimeUnavailableError: fewer threads than one, or no provider at all.
+        RuntimeUnavailableError: fewer threads than one, no provider at all, or what is neither.
     """
 
     threads: int | None = None
@@ -54,10 +54,24 @@ class SessionConfig:
     allow_cpu_fallback: bool = False
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise RuntimeUnavailableError(f"threads: expected at least 1, found {self.threads}.")
-        if not self.providers and not self.allow_cpu_fallback:
+        threads, names = self.threads, self.providers
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
+            raise RuntimeUnavailableError(
+                f"threads: expected a whole number of at least 1, found {threads!r}."
+            )
+        is_list = isinstance(names, Sequence) and not isinstance(names, str | bytes)
+        if not is_list or not all(isinstance(name, str) for name in names):
+            raise RuntimeUnavailableError(
+                f"providers: expected a list of names such as ['cpu'], found {names!r}; "
+                "their options go into provider_options."
+            )
+        if not names and not self.allow_cpu_fallback:
             raise RuntimeUnavailableError(f"providers: expected at least one of {sorted(PROVIDERS)}.")
+        options = self.provider_options
+        if not isinstance(options, Mapping) or not all(isinstance(o, Mapping) for o in options.values()):
+            raise RuntimeUnavailableError(
+                f"provider_options: expected a table of options by provider, found {options!r}."
+            )
 
 
 def available_threads(cgroup: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> int:

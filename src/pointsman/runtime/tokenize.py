@@ -5,7 +5,7 @@ a text before it truncates: a megabyte of exclamation marks would cost seconds.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer
@@ -65,14 +65,7 @@ class TextEncoder:
             InputError: something that is not a string, or that the tokenizer cannot read; one string
                 instead of many, which would be read as one text a letter.
         """
-        if isinstance(texts, str):
-            raise InputError("expected a list of strings, found one string. Use route() for one.")
-        if isinstance(texts, bytes | Mapping | Set) or not isinstance(texts, Iterable):
-            raise InputError(f"expected strings in an order, such as a list, found {type(texts).__name__}.")
-        try:
-            texts = list(texts)
-        except TypeError:  # a numpy array without a dimension
-            raise InputError("expected a list of strings, found an array of no dimension.") from None
+        texts = list(checked_texts(texts))
         for index, text in enumerate(texts):
             if not isinstance(text, str):
                 raise InputError(f"text {index}: expected a string, found {type(text).__name__}.")
@@ -92,6 +85,19 @@ class TextEncoder:
             )
             for text, item in zip(texts, encoded, strict=True)
         ]
+
+
+def checked_texts(texts: Iterable[str]) -> Iterator[str]:
+    """Texts one by one; raises InputError where they stand in no order, or are one string."""
+    if isinstance(texts, str):
+        raise InputError("expected a list of strings, found one string. Use route() for one.")
+    try:
+        if isinstance(texts, bytes | bytearray | Mapping | Set):
+            raise TypeError
+        return iter(texts)
+    except TypeError:  # a numpy array without a dimension, too
+        found = type(texts).__name__
+        raise InputError(f"expected strings in an order, such as a list, found {found}.") from None
 
 
 def bounded_text(text: str, limits: Limits) -> str:

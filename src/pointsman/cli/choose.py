@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pointsman.cli.parsing import number
 from pointsman.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("router", type=Path, help="an artifact")
     parser.add_argument("work", type=Path, help="the work folder")
-    parser.add_argument("--per-month", type=float, required=True, help="queries a month, for the money")
-    parser.add_argument("--share", type=float, help="share of queries for the cloud at most, 0..1")
-    parser.add_argument("--quality", type=float, help="share of the cloud's lead to keep at least, 0..1")
-    parser.add_argument("--budget", type=float, help="at most this a month, in the currency of `collect`")
+    parser.add_argument("--per-month", type=number(), required=True, help="queries a month, for the money")
+    parser.add_argument("--share", type=number(0, 1), help="share of queries for the cloud at most, 0..1")
+    parser.add_argument(
+        "--quality", type=number(0, 1), help="share of the cloud's lead to keep at least, 0..1"
+    )
+    parser.add_argument("--budget", type=number(), help="at most this a month, in the currency of `collect`")
     parser.add_argument("--output", type=Path, help="directory of a new artifact with this threshold")
     parser.add_argument("--json", action="store_true", help="everything as JSON")
 
@@ -46,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     asked = {"share": args.share, "quality": args.quality, "budget": args.budget}
     wish = {name: value for name, value in asked.items() if value is not None}
-    if len(wish) > 1 or not args.per_month > 0:
+    if len(wish) > 1 or not args.per_month > 0.0:
         raise SettingsError("give one of --share, --quality, --budget, and --per-month above 0.")
     if args.output is not None:
         refuse_existing(args.output)
@@ -109,8 +112,14 @@ def _picture(
         lines.append(f"{mark} {cells}  {money:>14}  {saved:>6} {'█' * round(recovered * wide)}".rstrip())
     if chosen is None:
         lines += ["", "no row is recommended: `fit` did not find this router better than simpler rankings"]
+    if any(row.month is None for row in table):
+        lines += [
+            "",
+            "the money is unknown: set price_in and price_out of upstreams.cloud in the configuration and run "
+            "the same `collect` again; nothing is paid twice",
+        ]
     for kind, queries in found["wrong"].items():
-        lines += ["", f"{kind}:"] + [f"  {' '.join(query.split())[:100]}" for query in queries]
+        lines += ["", f"{kind}:"] + [f"  {' '.join(q.split())[:100]}" for q in queries or ["none"]]
     if chosen is not None and args.output is not None:
         lines += ["", f"{args.output}: cloud_threshold {chosen.threshold:.6f}"]
     return "\n".join(lines)

@@ -20,8 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pointsman.cli.parsing import whole
-from pointsman.cli.traffic_config import ask_with_consent, endpoint, read_text
+from pointsman.cli.parsing import number, whole
+from pointsman.cli.traffic_config import ask, consent, endpoint, read_text
 from pointsman.errors import SettingsError
 from pointsman.progress import tell
 from pointsman.settings import whole_number
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 INCOMPLETE = 7
 """Exit code: some calls are left, because an endpoint failed or the budget ended."""
+_SHOWN_BAD = 20
 _MOST_CANDIDATES = 10_000
 _MOST_UNASKED = 20_000
 
@@ -61,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--concurrency", default="4", help="calls in flight (default: 4)")
     parser.add_argument("--max-tokens", help="tokens of an answer at most (default: the endpoint's)")
-    parser.add_argument("--budget", type=float, help="stop before more is spent, in the prices' currency")
+    parser.add_argument("--budget", type=number(), help="stop before more is spent, in the prices' currency")
     parser.add_argument("--currency", help="unit of the prices (default: the configuration's, or USD)")
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of the sample (default: 0)")
     parser.add_argument("--dry-run", action="store_true", help="show the estimate and stop")
@@ -74,32 +75,65 @@ def run(args: argparse.Namespace) -> int:
     from pointsman.serve.settings_loader import load_settings
     from pointsman.traffic.asking import Limits
     from pointsman.traffic.capture import take_captured
+    from pointsman.traffic.estimate import price_kept
     from pointsman.traffic.work import Work
 
     if bool(args.input) == bool(args.from_capture):
         raise SettingsError("give either files of queries or --from-capture.")
     concurrency = whole_number(args.concurrency, "--concurrency", at_least=1) or 1
     settings = load_settings(None, args.config)
-    currency = args.currency or settings.upstreams.currency
+    args.currency = args.currency or settings.upstreams.currency
     local, cloud = endpoint(settings.upstreams.local, "local"), endpoint(settings.upstreams.cloud, "cloud")
     if cloud.price_in is None:
         tell("collect: prices are not known: set upstreams.cloud.price_in and price_out to see money")
+    limits = Limits(concurrency, args.budget, args.currency)
     with Work.open(args.output, create=True) as work:
         privacy = Privacy.of_gateway(settings, work, (local.key, cloud.key))
-        log = _read(args, settings, privacy)
-        # The folder may hold queries from before a rule was there.
-        queries = [
-            replace(query, messages=messages)
-            for query in _choose(args, settings, log, work)
-            if (messages := privacy.sendable(query.messages, query.columns)) is not None
-        ]
-        taken = take_captured(work, log) if args.from_capture else set()
-        work.set_fact("pair", {"local": local.model, "cloud": cloud.model, "currency": currency})
-        calls = [call for call in _calls(args, queries, local, cloud) if (call.query, call.role) not in taken]
-        asked = ask_with_consent(calls, work, Limits(concurrency, args.budget, currency), args)
-        summary = _summary(work, log, len(queries), currency)
+        # Without consent the folder stays as it was: another file, column or system message may follow.
+        with work.transaction():
+            log = _read(args, settings, privacy)
+            _keep_pair(args, work, local, cloud)
+            # The folder may hold queries from before a rule was there.
+            queries = [
+                replace(query, messages=messages)
+                for query in _choose(args, settings, log, work)
+                if (messages := privacy.sendable(query.messages, query.columns)) is not None
+            ]
+            calls = _calls(args, queries, local, cloud)
+            taken = take_captured(work, log) if args.from_capture else set()
+            price_kept(calls, work)
+            calls = [call for call in calls if (call.query, call.role) not in taken]
+            expect = consent(calls, work, limits, args)
+            summary = _summary(args, work, log, len(queries), cloud)
+            if expect is None:
+                work.take_back()
+        asked = None
+        if expect is not None:
+            asked = ask(calls, work, limits, expect)
+            summary = _summary(args, work, log, len(queries), cloud)
     print(json.dumps(summary) if args.json else _readable(summary, args.output))
     return 0 if asked is None or asked.complete else INCOMPLETE
+
+
+def _keep_pair(args: argparse.Namespace, work: "Work", local: "Endpoint", cloud: "Endpoint") -> None:
+    """Note whose answers the folder holds: one pair's, asked in one way.
+
+    Raises:
+        SettingsError: it holds answers of another model, or to another system message.
+    """
+    for side, model in (("local", local.model), ("cloud", cloud.model)):
+        if others := work.models(side) - {model}:
+            raise SettingsError(
+                f"{args.output} holds answers of {', '.join(sorted(others))}, and upstreams.{side}.model is "
+                f"{model}. Collect into a new folder."
+            )
+    system = hashlib.sha256((read_text(args.system, "--system") or "").encode()).hexdigest()
+    if work.fact("system") not in (None, system):
+        raise SettingsError(
+            f"{args.output} holds queries with another --system, or without one. Collect into a new folder."
+        )
+    work.set_fact("system", system)
+    work.set_fact("pair", {"local": local.model, "cloud": cloud.model, "currency": args.currency})
 
 
 def _calls(
@@ -140,8 +174,10 @@ def _read(args: argparse.Namespace, settings: Any, privacy: "Privacy") -> "Log":
     system = read_text(args.system, "--system")
     log = read_log(rows, args.column, chat, lambda said, row: privacy.sendable(said, row) is None, system)
     log.bad += bad
-    for line in log.bad[:20]:
+    for line in log.bad[:_SHOWN_BAD]:
         tell(f"bad row {line}")
+    if len(log.bad) > _SHOWN_BAD:
+        tell(f"... and {len(log.bad) - _SHOWN_BAD:,} more bad rows")
     if log.withheld:
         tell(f"collect: {log.withheld:,} rows are sent to no model, by a rule or a redaction")
     return log
@@ -211,11 +247,14 @@ def _sampled(
     return asked, [log.queries[at] for at in order if log.queries[at].id not in taken]
 
 
-def _summary(work: "Work", log: "Log", queries: int, currency: str) -> dict[str, Any]:
+def _summary(
+    args: argparse.Namespace, work: "Work", log: "Log", queries: int, cloud: "Endpoint"
+) -> dict[str, Any]:
     from pointsman.traffic.judging import pairs_of
     from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE
 
     pairs, report = pairs_of(work)
+    for_cloud = None if cloud.price_in is None else work.spent([CLOUD_ROLE])
     return {
         "rows": log.rows,
         "withheld": log.withheld,
@@ -224,15 +263,18 @@ def _summary(work: "Work", log: "Log", queries: int, currency: str) -> dict[str,
         "chosen": queries,
         "answered_by_both": len(pairs),
         "refused_or_empty": report.refusals,
-        "spent": {role: work.spent([role]) for role in (LOCAL_ROLE, CLOUD_ROLE)},
-        "currency": currency,
+        "spent": {LOCAL_ROLE: work.spent([LOCAL_ROLE]), CLOUD_ROLE: for_cloud},
+        "currency": args.currency,
     }
 
 
 def _readable(summary: dict[str, Any], output: Path) -> str:
-    spent = sum(summary["spent"].values())
+    spent = summary["spent"]
+    money = "money unknown (no prices)"
+    if None not in spent.values():
+        money = f"{sum(spent.values()):.4g} {summary['currency']} spent so far"
+    bad = f" ({summary['bad_rows']:,} bad)" if summary["bad_rows"] else ""
     return (
-        f"{output}: {summary['rows']:,} rows, {summary['distinct']:,} distinct queries, "
-        f"{summary['chosen']:,} chosen, {summary['answered_by_both']:,} answered by both models; "
-        f"{spent:.4g} {summary['currency']} spent so far"
+        f"{output}: {summary['rows']:,} rows{bad}, {summary['distinct']:,} distinct queries, "
+        f"{summary['chosen']:,} chosen, {summary['answered_by_both']:,} answered by both models; {money}"
     )

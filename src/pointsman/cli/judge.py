@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointsman.cli.collect import INCOMPLETE
-from pointsman.cli.traffic_config import ask_with_consent, read_text
+from pointsman.cli.parsing import number
+from pointsman.cli.traffic_config import ask, consent, read_text
 from pointsman.errors import SettingsError
 from pointsman.progress import tell
 from pointsman.settings import whole_number
@@ -44,14 +45,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--judge-model", help="name of the judge there")
     parser.add_argument("--judge-key-env", help="the environment variable that holds its key")
     parser.add_argument(
-        "--judge-price-in", type=float, help="price of a million prompt tokens, in `collect`'s currency"
+        "--judge-price-in", type=number(), help="price of a million prompt tokens, in `collect`'s currency"
     )
-    parser.add_argument("--judge-price-out", type=float, help="price of a million completion tokens")
+    parser.add_argument("--judge-price-out", type=number(), help="price of a million completion tokens")
     parser.add_argument("--rubric", type=Path, help="file that says what matters in your answers")
     parser.add_argument("--show-prompt", action="store_true", help="print what the judge is told, and stop")
     parser.add_argument("--again", action="store_true", help="judge rows that have scores, too")
     parser.add_argument("--concurrency", default="4", help="calls in flight (default: 4)")
-    parser.add_argument("--budget", type=float, help="stop before more than this is spent, in that currency")
+    parser.add_argument(
+        "--budget", type=number(), help="stop before more than this is spent, in that currency"
+    )
     parser.add_argument("--dry-run", action="store_true", help="show the estimate and stop")
     parser.add_argument("--yes", action="store_true", help="agree to the estimate")
     parser.add_argument("--json", action="store_true", help="the report as JSON")
@@ -59,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from pointsman.traffic.judged import write_rows
-    from pointsman.traffic.judging import judge_by_check, pairs_of, require_column
+    from pointsman.traffic.judging import judge_by_check, require_column, require_pairs
     from pointsman.traffic.prompts import load_prompt
     from pointsman.traffic.work import Work
 
@@ -76,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
             "--mode check needs --check and --expected, --mode reference needs --expected, pairwise neither."
         )
     with Work.open(args.work) as work:
-        pairs, report = pairs_of(work)
+        pairs, report = require_pairs(work)
         if not args.again:
             known = work.judgements()
             pairs = [
@@ -84,14 +87,16 @@ def run(args: argparse.Namespace) -> int:
                 for pair in pairs
                 if pair.query.id not in known or _is_same_mode(args, known[pair.query.id][2])
             ]
-        complete = True
+        complete: bool | None = True
         if args.expected is not None and pairs:
             require_column(pairs, args.expected)
         if args.mode == "check":
             judge_by_check(work, pairs, args.check, args.expected, report)
         else:
             complete = _by_judge(args, work, pairs, report)
-        facts = {**report.facts(), "rows": write_rows(work)}
+        if complete is None:
+            return 0
+        facts = {**report.facts(), "rows": write_rows(work), "currency": _currency(work)}
         work.set_fact("judging", facts)
     print(json.dumps(facts) if args.json else _readable(facts, args.work))
     return 0 if complete else INCOMPLETE
@@ -101,10 +106,13 @@ def _is_same_mode(args: argparse.Namespace, detail: dict[str, Any]) -> bool:
     return bool(detail.get("mode", "check") == args.mode)
 
 
-def _by_judge(args: argparse.Namespace, work: "Work", pairs: "list[Pair]", report: "JudgeReport") -> bool:
-    """Ask the judge, twice where a reply is no verdict; whether everything was asked."""
+def _by_judge(
+    args: argparse.Namespace, work: "Work", pairs: "list[Pair]", report: "JudgeReport"
+) -> bool | None:
+    """Ask the judge, twice where a reply is no verdict; whether everything was asked, None without consent."""
     from pointsman.cli.privacy import Privacy
     from pointsman.traffic.asking import Limits
+    from pointsman.traffic.estimate import expectation, price_kept
     from pointsman.traffic.judging import Judging
     from pointsman.traffic.prompts import load_prompt
 
@@ -113,19 +121,28 @@ def _by_judge(args: argparse.Namespace, work: "Work", pairs: "list[Pair]", repor
     if judge.model == pair.get("cloud"):
         tell(f"judge: {judge.model} judges its own answers: it may favour them. Label some rows yourself.")
     concurrency = whole_number(args.concurrency, "--concurrency", at_least=1) or 1
-    limits = Limits(concurrency, args.budget, pair.get("currency", "USD"))
+    limits = Limits(concurrency, args.budget, _currency(work))
     prompt = load_prompt(args.mode, read_text(args.rubric, "--rubric") or "")
     judging = Judging(prompt, judge, args.expected)
     pairs = Privacy.of_work(work, [judge.key]).pairs(pairs, args.expected, report)
     calls = judging.calls(pairs)
-    asked = ask_with_consent(calls, work, limits, args)
-    complete = asked is not None and asked.complete
+    price_kept(calls, work)
+    expect = consent(calls, work, limits, args)
+    if expect is None:
+        return None
+    complete = ask(calls, work, limits, expect).complete
     if complete and (again := judging.second_tries(calls, work)):
-        args.yes = True  # the second tries were agreed to with the first
-        asked = ask_with_consent(again, work, limits, args)
-        complete = asked is not None and asked.complete
+        # They were agreed to with the first.
+        tell(f"judge: {len(again):,} replies had no verdict: asking for it once more")
+        complete = ask(again, work, limits, expectation(again, work)).complete
     judging.keep_scores(work, pairs, report)
-    return complete or args.dry_run
+    if judge.price_in is not None:
+        report.spent = work.spent({call.role for call in calls})
+    return complete
+
+
+def _currency(work: "Work") -> str:
+    return str((work.fact("pair") or {}).get("currency", "USD"))
 
 
 def _judge(args: argparse.Namespace) -> "Endpoint":
@@ -155,6 +172,8 @@ def _readable(facts: dict[str, Any], work: Path) -> str:
     ):
         if facts[name] is not None:
             lines.append(f"  {facts[name]:.0%} {words}")
+    if facts["spent"] is not None:
+        lines.append(f"  {facts['spent']:.4g} {facts['currency']} spent on the judge so far")
     if facts["unread"]:
         lines.append(f"  {facts['unread']:,} replies had no verdict, twice")
     lines += [f"  {n:,} {role} answers were refused or empty" for role, n in facts["refusals"].items() if n]

@@ -24,7 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pointsman.errors import InputError
     from pointsman.traffic.agreement import agreement
     from pointsman.traffic.judged import write_rows
     from pointsman.traffic.labelling import Labelling, serve_page
@@ -32,8 +31,6 @@ def run(args: argparse.Namespace) -> int:
 
     with Work.open(args.work) as work:
         session = Labelling.over(work)
-        if not session.pairs:
-            raise InputError(f"{args.work}: no query has both answers yet. Run `pointsman collect` first.")
         try:
             serve_page(session, args.port, lambda address: tell(f"open {address} (Ctrl-C ends it, too)"))
         except KeyboardInterrupt:

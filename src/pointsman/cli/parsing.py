@@ -60,6 +60,22 @@ def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     return read
 
 
+def number(least: float = 0.0, most: float = float("inf")) -> Callable[[str], float]:
+    """An argument's type: a finite number in these bounds."""
+    expected = f"from {least:g} to {most:g}" if most < float("inf") else f"of at least {least:g}"
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not (least <= value <= most and value < float("inf")):
+            raise argparse.ArgumentTypeError(f"expected a number {expected}, found {text[:9]!r}")
+        return value
+
+    return read
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Declare `--threads`: at least 1, by default as many as the process has processors."""
     # A default that is text is read only by the command that runs, as if it had been written.

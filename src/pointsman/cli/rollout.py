@@ -20,6 +20,7 @@ from typing import Any
 from pointsman.artifact.address import open_artifact, version_of
 from pointsman.artifact.registry import STABLE, Registry
 from pointsman.artifact.store import Artifact
+from pointsman.cli.parsing import number
 from pointsman.errors import InputError, PointsmanError, SettingsError, UpstreamError
 from pointsman.settings import whole_number
 
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("status", help="what serves, what is compared, and how the two differ")
     actions.add_parser("shadow", help="let an artifact decide too, and only compare")
     canary = actions.add_parser("canary", help="let an artifact decide a share of the texts")
-    canary.add_argument("--share", type=float, required=True, help="of the texts, 0..1")
+    canary.add_argument("--share", type=number(0, 1), required=True, help="of the texts, 0..1")
     promote = actions.add_parser("promote", help="serve what was compared, and end the comparison")
     promote.add_argument("--least", default="200", help="decisions that must be compared (default: 200)")
     promote.add_argument("--yes", action="store_true", help="promote without a comparison")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pointsman.serve.upstream_settings import UpstreamSettings
     from pointsman.traffic.asking import Asked, Limits
     from pointsman.traffic.endpoint import Call, Endpoint
+    from pointsman.traffic.estimate import Expectation
     from pointsman.traffic.work import Work
 
 
@@ -59,29 +60,31 @@ def read_text(path: Path | None, flag: str) -> str | None:
     return text
 
 
-def ask_with_consent(calls: "Sequence[Call]", work: "Work", limits: "Limits", args: Any) -> "Asked | None":
-    """Show the estimate, ask whether to go on, and ask the endpoints; None after --dry-run or a no.
+def consent(calls: "Sequence[Call]", work: "Work", limits: "Limits", args: Any) -> "Expectation | None":
+    """Show the estimate and ask whether to go on: what is expected, or None after --dry-run or a no.
 
     Raises:
         SettingsError: no terminal to ask at and no --yes, or a budget where a price is not known.
     """
-    from pointsman.traffic.asking import Asked, ask_all
     from pointsman.traffic.estimate import estimate, expectation
 
     expect = expectation(calls, work)
     found = estimate(calls, work, expect, limits.concurrency)
     tell(f"{args.command}: {found.sentence(limits.currency)}")
-    if limits.budget is not None and not expect.is_priced:
-        raise SettingsError(
-            "--budget needs prices: set price_in and price_out, per million tokens, and their unit."
-        )
-    if getattr(args, "dry_run", False):
+    if limits.budget is not None and found.money is None:
+        prices = {"judge": "give --judge-price-in and --judge-price-out"}
+        said = prices.get(args.command, "set price_in and price_out in --config")
+        raise SettingsError(f"--budget needs prices: {said}, per million tokens.")
+    if args.dry_run or (found.calls and not agreed(args.yes)):
         return None
-    if not found.calls:
-        return ask_all(calls, work, limits, expect, tell)
-    if not agreed(args.yes):
-        return None
-    asked: Asked = ask_all(calls, work, limits, expect, tell)
+    return expect
+
+
+def ask(calls: "Sequence[Call]", work: "Work", limits: "Limits", expect: "Expectation") -> "Asked":
+    """Ask the endpoints, and say what failed."""
+    from pointsman.traffic.asking import ask_all
+
+    asked = ask_all(calls, work, limits, expect, tell)
     for reason, count in sorted(asked.reasons.items(), key=lambda item: -item[1])[:5]:
         tell(f"{count:,} calls failed: {reason}")
     if asked.out_of_budget:

@@ -111,6 +111,7 @@ class _Asking:
             for client in self.clients.values():
                 await client.close()
         if self.ended is not None:
+            self.progress(f"{self.asked.answered:,} answers came and are kept; the same command goes on")
             raise self.ended
         return self.asked
 

@@ -7,6 +7,7 @@ and `target`: `cloud` where the cloud was needed, `local` where the local answer
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,10 @@ def take_captured(work: Work, log: Log) -> set[tuple[str, str]]:
             for role in (LOCAL_ROLE, CLOUD_ROLE):
                 if isinstance(answer := answers.get(role), Mapping) and isinstance(answer.get("text"), str):
                     key = f"captured {row['request_id']} {role}"
-                    work.keep(key, "captured", _answer(answer))
+                    kept = _answer(answer)
+                    if role == CLOUD_ROLE and not kept.cost:
+                        kept = replace(kept, cost=None)  # the gateway knew no price
+                    work.keep(key, "captured", kept)
                     work.give(query, role, 0, key)
                     taken.add((query, role))
     return taken

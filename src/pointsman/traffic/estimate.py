@@ -50,6 +50,14 @@ class Estimate:
         )
 
 
+def price_kept(calls: Sequence[Call], work: Work) -> None:
+    """Give the kept answers of these roles the prices that are known now."""
+    with work.transaction():
+        for role, endpoint in {call.role: call.endpoint for call in calls}.items():
+            if endpoint.price_in is not None and endpoint.price_out is not None:
+                work.price(role, endpoint.model, endpoint.price_in, endpoint.price_out)
+
+
 def expectation(calls: Sequence[Call], work: Work, tokens_out: float = _ANSWER_TOKENS) -> Expectation:
     """What the answers that are kept say about those to come; `tokens_out` is assumed without any."""
     tokens, seconds = {}, {}

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from pointsman.artifact.manifest import Chat
-from pointsman.errors import DataError
+from pointsman.errors import DataError, InputError
 from pointsman.runtime.chat import text_of_messages
 from pointsman.traffic.checks import check
 from pointsman.traffic.endpoint import Call, Endpoint
@@ -47,6 +47,7 @@ class JudgeReport:
         longer_won: for each decided pair, whether the longer answer won.
         unread: replies without a verdict, after the second try.
         refusals: refused or empty answers by role.
+        spent: money that the judge has cost in every run; None where its prices are not known.
     """
 
     judged: int = 0
@@ -57,6 +58,7 @@ class JudgeReport:
     longer_won: list[bool] = field(default_factory=list)
     unread: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
+    spent: float | None = None
 
     def missing(self, reason: str) -> None:
         """Count a row that got no scores."""
@@ -83,6 +85,20 @@ def pairs_of(work: Work) -> tuple[list[Pair], JudgeReport]:
     report.refusals[LOCAL_ROLE] = sum(_is_refused(a) for pair in pairs for a in pair.local)
     report.refusals[CLOUD_ROLE] = sum(_is_refused(pair.cloud) for pair in pairs)
     return pairs, report
+
+
+def require_pairs(work: Work) -> tuple[list[Pair], JudgeReport]:
+    """The same, where there is a pair.
+
+    Raises:
+        InputError: no query has both answers.
+    """
+    found = pairs_of(work)
+    if not found[0]:
+        raise InputError(
+            f"{work.directory}: no query has both answers yet. Run `pointsman collect` to its end first."
+        )
+    return found
 
 
 def require_column(pairs: Sequence[Pair], column: str) -> None:

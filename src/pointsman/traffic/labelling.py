@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from pointsman.traffic.judging import Pair, pairs_of
+from pointsman.traffic.judging import Pair, require_pairs
 from pointsman.traffic.work import Work
 
 PERSON = "person"
@@ -50,9 +50,13 @@ class Labelling:
 
     @classmethod
     def over(cls, work: Work) -> "Labelling":
-        """A session over every pair: first those without scores, and those whose verdict turned."""
+        """A session over every pair: first those without scores, and those whose verdict turned.
+
+        Raises:
+            InputError: there is no pair.
+        """
         judged = work.judgements()
-        pairs, _ = pairs_of(work)
+        pairs, _ = require_pairs(work)
 
         def doubt(pair: Pair) -> tuple[int, str]:
             scores = judged.get(pair.query.id)

@@ -114,15 +114,23 @@ class Work:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything in the block is kept, or nothing."""
+        """Everything in the block is kept, or nothing; a block inside of another is a part of it."""
+        if self._db.in_transaction:
+            yield
+            return
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
-            self._db.execute("COMMIT")
+            if self._db.in_transaction:
+                self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+
+    def take_back(self) -> None:
+        """End the transaction, and leave the folder as it was before it."""
+        self._db.execute("ROLLBACK")
 
     def sync(self) -> None:
         """Make what is kept outlive a power cut."""
@@ -183,8 +191,14 @@ class Work:
         )  # fmt: skip
 
     def give(self, query: str, role: str, sample: int, key: str) -> None:
-        """Say which kept answer is a query's answer in a role."""
-        self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", (query, role, sample, key))
+        """Say which kept answer is a query's answer in a role; a judgement of another answer is forgotten."""
+        given = query, role, sample, key
+        self._db.execute(
+            "DELETE FROM judgements WHERE query = ? AND EXISTS (SELECT 1 FROM answers WHERE query = ? "
+            "AND role = ? AND sample = ? AND call != ?)",
+            (query, *given),
+        )
+        self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", given)
 
     def answers(self, role: str) -> dict[str, list[Answer]]:
         """The answers of a role by query id, in the order of their samples."""
@@ -196,6 +210,19 @@ class Work:
         ):
             found.setdefault(query, []).append(Answer(*values))
         return found
+
+    def models(self, role: str) -> set[str]:
+        """The models that were paid for the answers of a role."""
+        sql = "SELECT DISTINCT model FROM answers JOIN calls ON call = key WHERE calls.role = ?"
+        return {model for (model,) in self._db.execute(sql, (role,))}
+
+    def price(self, role: str, model: str, price_in: float, price_out: float) -> None:
+        """Give a role's kept answers of a model the cost of today's prices, per million tokens."""
+        self._db.execute(
+            "UPDATE calls SET cost = (tokens_in * ? + tokens_out * ?) / 1e6 WHERE model = ? AND "
+            "finish != 'lost' AND (role = ? OR key IN (SELECT call FROM answers WHERE role = ?))",
+            (price_in, price_out, model, role, role),
+        )
 
     def spent(self, roles: Iterable[str]) -> float:
         """Money paid so far in these roles, in every run."""

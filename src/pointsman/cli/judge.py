@@ -109,7 +109,7 @@ def _is_same_mode(args: argparse.Namespace, detail: dict[str, Any]) -> bool:
 def _by_judge(
     args: argparse.Namespace, work: "Work", pairs: "list[Pair]", report: "JudgeReport"
 ) -> bool | None:
-    """Ask the judge, twice where a reply is no verdict; whether everything was asked, None without consent."""
+    """Ask the judge, twice where a reply is no verdict; whether all was asked, None without consent."""
     from pointsman.cli.privacy import Privacy
     from pointsman.traffic.asking import Limits
     from pointsman.traffic.estimate import expectation, price_kept

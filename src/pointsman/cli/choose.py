@@ -113,11 +113,10 @@ def _picture(
     if chosen is None:
         lines += ["", "no row is recommended: `fit` did not find this router better than simpler rankings"]
     if any(row.month is None for row in table):
-        lines += [
-            "",
-            "the money is unknown: set price_in and price_out of upstreams.cloud in the configuration and run "
-            "the same `collect` again; nothing is paid twice",
-        ]
+        said = (
+            "the money is unknown: set price_in and price_out in the configuration and run the same `collect`"
+        )
+        lines += ["", f"{said} again; nothing is paid twice"]
     for kind, queries in found["wrong"].items():
         lines += ["", f"{kind}:"] + [f"  {' '.join(q.split())[:100]}" for q in queries or ["none"]]
     if chosen is not None and args.output is not None:

@@ -115,18 +115,21 @@ class Work:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything in the block is kept, or nothing; a block inside of another is a part of it."""
-        if self._db.in_transaction:
+        if self._is_changing():
             yield
             return
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
-            if self._db.in_transaction:
+            if self._is_changing():
                 self._db.execute("COMMIT")
         except BaseException:
-            if self._db.in_transaction:
+            if self._is_changing():
                 self._db.execute("ROLLBACK")
             raise
+
+    def _is_changing(self) -> bool:
+        return self._db.in_transaction
 
     def take_back(self) -> None:
         """End the transaction, and leave the folder as it was before it."""

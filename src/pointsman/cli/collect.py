@@ -94,11 +94,7 @@ def run(args: argparse.Namespace) -> int:
             log = _read(args, settings, privacy)
             _keep_pair(args, work, local, cloud)
             # The folder may hold queries from before a rule was there.
-            queries = [
-                replace(query, messages=messages)
-                for query in _choose(args, settings, log, work)
-                if (messages := privacy.sendable(query.messages, query.columns)) is not None
-            ]
+            queries = privacy.queries(_choose(args, settings, log, work))
             calls = _calls(args, queries, local, cloud)
             taken = take_captured(work, log) if args.from_capture else set()
             price_kept(calls, work)

@@ -18,7 +18,7 @@ from pointsman.traffic.judging import Pair, expected_of
 if TYPE_CHECKING:
     from pointsman.serve.settings import GatewaySettings
     from pointsman.traffic.judging import JudgeReport
-    from pointsman.traffic.work import Answer, Work
+    from pointsman.traffic.work import Answer, Query, Work
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -79,6 +79,11 @@ class Privacy:
         if kept is messages and self._redaction.finds(messages):
             return None
         return [dict(message) for message in kept]
+
+    def queries(self, queries: "Sequence[Query]") -> "list[Query]":
+        """The queries as both models may see them, without those that none may."""
+        found = ((query, self.sendable(query.messages, query.columns)) for query in queries)
+        return [replace(query, messages=messages) for query, messages in found if messages is not None]
 
     def pairs(self, pairs: Sequence[Pair], expected: str | None, report: "JudgeReport") -> list[Pair]:
         """The pairs as a judge may see them; the others are counted in the report."""

@@ -1,6 +1,7 @@
 """An export from a checkpoint directory to a verified artifact, and everything that must stop it."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -133,6 +134,24 @@ def not_finite(value):
     return spoil
 
 
+def cast(path, dtype):
+    """The weights in another type of torch's."""
+    torch, files = pytest.importorskip("torch"), pytest.importorskip("safetensors.torch")
+    tensors = files.load_file(path / "model.safetensors")
+    kind = getattr(torch, dtype)
+    files.save_file({name: tensor.to(kind) for name, tensor in tensors.items()}, path / "model.safetensors")
+
+
+def bfloat16_with_nan(path):
+    not_finite(np.nan)(path)
+    cast(path, "bfloat16")
+
+
+def pipe(path):
+    (path / "config.json").unlink()
+    os.mkfifo(path / "config.json")
+
+
 def other_shape(path):
     tensors = load_file(path / "model.safetensors")
     tensors["classifier.weight"] = np.zeros((2, 5), np.float32)
@@ -214,6 +233,19 @@ BAD = {
     "infinity": (not_finite(np.inf), "NaN or infinite"),
     "weights of another shape": (other_shape, "classifier.weight"),
     "missing tensor": (missing_tensor, "output.bottleneck.dense.bias"),
+    "NaN in bfloat16": (bfloat16_with_nan, "NaN or infinite"),
+    "8-bit floats": (lambda p: cast(p, "float8_e4m3fn"), "found float8_e4m3fn.*quantized"),
+    "whole numbers": (
+        lambda p: cast(p, "int8"),
+        "expected floating point, found int8",
+    ),
+    "scripts that are no list": (lambda p: edit(p, scripts="LATIN"), "scripts: expected a list"),
+    "scripts that are no names": (lambda p: edit(p, scripts=["latin"]), "scripts: expected a list"),
+    "turns below none": (lambda p: edit(p, earlier_turns=-3), "config.json: chat.earlier_turns"),
+    "padding below 0": (lambda p: edit(p, pad_token_id=-1), "pad_token_id: expected a token"),
+    "padding beyond the vocabulary": (lambda p: edit(p, pad_token_id=500), "pad_token_id: expected a token"),
+    "a pipe for a configuration": (pipe, "cannot be read: it is no file"),
+    "a name of escapes": (None, "name: expected a text of printable characters"),
     "no tokenizer": (lambda p: (p / "tokenizer.json").unlink(), "tokenizer.json is missing"),
     "tokenizer of another vocabulary": (other_vocabulary, "another vocabulary"),
 }
@@ -221,9 +253,10 @@ BAD = {
 
 @pytest.mark.parametrize(("spoil", "words"), BAD.values(), ids=BAD.keys())
 def test_a_bad_checkpoint_is_refused_by_name_and_nothing_is_written(spoil, words, checkpoint, tmp_path):
-    path = tmp_path / "checkpoint"
+    path = tmp_path / ("checkpoint" if spoil else "check\x1b[2Jpoint")
     shutil.copytree(checkpoint, path)
-    spoil(path)
+    if spoil:
+        spoil(path)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(PointsmanError, match=words) as caught:
         export(path, tmp_path / "artifact", LIGHT, silent)

@@ -100,9 +100,13 @@ def pointer(name: str):
     return spoil
 
 
-def only_a_pickle(path: Path) -> None:
-    (path / WEIGHTS).unlink()
-    (path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+def pickle(name: str):
+    def spoil(path: Path) -> None:
+        (path / WEIGHTS).unlink()
+        (path / name).write_bytes(b"\x80\x04.")
+        (path / "training_args.bin").write_bytes(b"\x80\x04.")
+
+    return spoil
 
 
 OTHER = {
@@ -110,7 +114,9 @@ OTHER = {
     "Trainer's folder": (trainer_folder, "checkpoint-1500"),
     "LFS pointer of the weights": (pointer(WEIGHTS), "git lfs pull"),
     "LFS pointer of the tokenizer": (pointer("tokenizer.json"), "git lfs pull"),
-    "pickle": (only_a_pickle, "safe_serialization=True"),
+    "pickle": (pickle("pytorch_model.bin"), "safe_serialization=True"),
+    "pickle in pieces": (pickle("pytorch_model-00001-of-00002.bin"), "a pickle"),
+    "Lightning's pickle": (pickle("last.ckpt"), "a pickle"),
 }
 
 
@@ -120,6 +126,34 @@ def test_what_is_no_checkpoint_gets_the_line_that_helps(checkpoint, spoil, words
     with pytest.raises(CheckpointError, match=words) as caught:
         read_checkpoint(checkpoint)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_path_that_no_system_takes_is_no_checkpoint():
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_checkpoint(Path("x" * 300))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, "bfloat16"])
+def test_weights_of_other_widths_are_read(checkpoint, dtype):
+    tensors = load_file(checkpoint / WEIGHTS)
+    if dtype == "bfloat16":
+        dtype = pytest.importorskip("ml_dtypes").bfloat16
+    save_file({n: t.astype(dtype) for n, t in tensors.items()}, checkpoint / WEIGHTS)
+    found = read_checkpoint(checkpoint).weights()
+    assert {tensor.dtype.kind for tensor in found.values()} == {"f"}
+    for name, tensor in tensors.items():
+        np.testing.assert_allclose(found[name], tensor, rtol=2**-8, atol=1e-6)
+
+
+def test_norms_that_began_in_tensorflow_are_read(checkpoint):
+    tensors = load_file(checkpoint / WEIGHTS)
+    old = {n.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): t
+           for n, t in tensors.items()}  # fmt: skip
+    assert old.keys() != tensors.keys()
+    save_file(old, checkpoint / WEIGHTS, metadata={"format": "pt"})
+    found = read_checkpoint(checkpoint)
+    assert same_weights(found.weights(), tensors)
+    load_model(found)
 
 
 @pytest.mark.parametrize("kind", [str, int, float])
@@ -142,6 +176,23 @@ def test_labels_of_other_names_are_said_on_export(checkpoint, given, names, orde
     with pytest.raises(CheckpointError, match="--labels"):
         read_checkpoint(checkpoint)
     assert read_checkpoint(checkpoint, parse_labels(names)).labels.names == order
+
+
+@pytest.mark.parametrize(
+    "names", [{"0": "local", "1": "local"}, {"0": "local", "2": "cloud"}, {"0": "LABEL_0", "1": "LABEL_0"}]
+)
+def test_a_cure_that_cures_nothing_is_not_named(checkpoint, names):
+    edit(checkpoint, id2label=names, label2id=None)
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(checkpoint)
+    assert "--labels" not in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [None, "two", 2])
+def test_a_number_of_labels_that_is_none_counts_as_two(checkpoint, count):
+    edit(checkpoint, id2label=None, label2id=None, num_labels=count)
+    found = read_checkpoint(checkpoint, {"LABEL_0": "cloud", "LABEL_1": "local"})
+    assert found.labels.names == ("cloud", "local")
 
 
 def test_classes_that_the_config_does_not_name_have_the_names_of_transformers(checkpoint):

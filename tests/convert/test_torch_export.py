@@ -9,7 +9,7 @@ from tests.convert.tiny_checkpoint import write_checkpoint
 from pointsman.convert.checkpoint import read_checkpoint
 from pointsman.convert.options import Shape
 from pointsman.convert.torch_export import export_plain, load_model, opset_of
-from pointsman.errors import CheckpointError
+from pointsman.errors import CheckpointError, ConversionError
 from pointsman.runtime.session import Session, SessionConfig
 
 
@@ -60,6 +60,30 @@ def test_a_fixed_shape_answers_shorter_texts_and_smaller_batches(model, opset):
         ids = rng.integers(5, 70, (rows, length))
         mask = np.ones_like(ids)
         np.testing.assert_allclose(session.run(ids, mask), answers(model, ids, mask), atol=2e-4)
+
+
+def test_a_model_that_cannot_run_is_said_in_one_line(tmp_path):
+    """`key_query_shared_bottleneck` off feeds 24 channels where 16 are taken: nobody trained that."""
+    path = write_checkpoint(tmp_path / "checkpoint")
+    config = (path / "config.json").read_text(encoding="utf-8")
+    unshared = config.replace("{", '{"key_query_shared_bottleneck": false, ', 1)
+    (path / "config.json").write_text(unshared, encoding="utf-8")
+    with pytest.raises(CheckpointError, match="does not run: mat1 and mat2") as caught:
+        load_model(read_checkpoint(path))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_an_exporter_says_on_pages_is_one_line(model, monkeypatch):
+    def fail(*arguments, **options):
+        try:
+            raise ValueError("the shape is wrong\nsecond line")
+        except ValueError as error:
+            raise RuntimeError("\x1b[96mNext steps:\n- advice\n- more") from error
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    with pytest.raises(ConversionError) as caught:
+        export_plain(model, 18, Shape())
+    assert str(caught.value) == "torch's exporter failed at opset 18: the shape is wrong"
 
 
 def test_weights_that_do_not_fill_the_model_are_an_error(tmp_path):

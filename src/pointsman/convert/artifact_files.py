@@ -80,7 +80,7 @@ def _manifest(
 ) -> Manifest:
     checkpoint = inputs.checkpoint
     return Manifest(
-        name=inputs.options.name or checkpoint.path.resolve().name,
+        name=inputs.name,
         model_type=checkpoint.model_type,
         labels=checkpoint.labels,
         limits=inputs.limits,

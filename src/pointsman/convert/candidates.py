@@ -39,7 +39,7 @@ def _folded(inputs: ExportInputs) -> tuple[FoldedMobileBert | None, Candidate]:
         return None, candidate.refused(["not asked for"])
     began = time.perf_counter()
     try:
-        config = MobileBertConfig.from_config(checkpoint.config)
+        config = MobileBertConfig.from_config({**checkpoint.config, "pad_token_id": checkpoint.pad_token_id})
     except UnsupportedModelError as error:
         inputs.progress(f"fold: refused: {error}")
         return None, candidate.refused([str(error)])

@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from pointsman.artifact.digest import artifact_id, digest_file
@@ -20,11 +18,13 @@ from pointsman.convert.checkpoint_files import (
     WEIGHTS,
     check_tokenizer,
     explain_other_directories,
+    present_name,
     read_json,
+    read_tensors,
     require_safetensors,
     weight_files,
 )
-from pointsman.errors import CheckpointError, PointsmanError
+from pointsman.errors import CheckpointError, ManifestError, PointsmanError
 from pointsman.labels import TARGETS, LabelSet
 
 CALIBRATION = "calibration.json"
@@ -94,8 +94,15 @@ class Checkpoint:
 
     @property
     def scripts(self) -> tuple[str, ...]:
-        """Scripts that the router reads: `scripts` of the config; MobileBERT was trained on English."""
-        return tuple(self.config.get("scripts", ("LATIN",) if self.model_type == "mobilebert" else ()))
+        """Scripts that the router reads: `scripts` of the config; MobileBERT was trained on English.
+
+        Raises:
+            CheckpointError: no list of names.
+        """
+        found = self.config.get("scripts", ["LATIN"] if self.model_type == "mobilebert" else [])
+        if not isinstance(found, list) or not all(isinstance(s, str) and s.isupper() for s in found):
+            raise CheckpointError(f"{CONFIG}: scripts: expected a list such as ['LATIN'], found {found!r}.")
+        return tuple(found)
 
     @property
     def max_positions(self) -> int | None:
@@ -110,8 +117,18 @@ class Checkpoint:
 
     @property
     def pad_token_id(self) -> int:
-        """The padding token's number: the config's, else the tokenizer's, else the end of text's, else 0."""
+        """The padding token's number: the config's, else the tokenizer's, else the end of text's, else 0.
+
+        Raises:
+            CheckpointError: the config's is no token of its vocabulary.
+        """
         if isinstance(found := self.config.get("pad_token_id"), int):
+            size = self.config.get("vocab_size")
+            if found < 0 or (isinstance(size, int) and found >= size):
+                raise CheckpointError(
+                    f"{CONFIG}: pad_token_id: expected a token of the vocabulary ({size}), found {found}. "
+                    "Write the tokenizer's there, or null."
+                )
             return found
         settings = read_json(self.path / TOKENIZER_CONFIG) if (self.path / TOKENIZER_CONFIG).is_file() else {}
         token = settings.get("pad_token")
@@ -135,26 +152,14 @@ class Checkpoint:
         return weight_files(self.path)
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        """Every tensor, finite, without a wrapper's prefix before the names.
+        """Every tensor, finite, without a wrapper's prefix before the names; bfloat16 as float32.
 
         Raises:
-            CheckpointError: truncated or hostile safetensors, or NaN or infinity in a tensor.
+            CheckpointError: truncated or hostile safetensors, 8-bit numbers, or NaN or infinity in a tensor.
         """
-        tensors: dict[str, NDArray[Any]] = {}
-        for file in self.weight_files:
-            try:
-                tensors.update(load_file(file))
-            except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-                raise CheckpointError(f"{file} cannot be read: {error}. Copy the checkpoint again.") from None
-        for name, tensor in tensors.items():
-            if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
-                bad = int(np.count_nonzero(~np.isfinite(tensor)))
-                raise CheckpointError(
-                    f"{WEIGHTS}: {name}: expected finite weights, "
-                    f"found {bad} of {tensor.size} NaN or infinite. "
-                    "The training diverged; use an earlier checkpoint."
-                )
-        named = {name.removeprefix(self.prefix): tensor for name, tensor in tensors.items()}
+        prefix = self.prefix
+        tensors = read_tensors(self.weight_files)
+        named = {present_name(name.removeprefix(prefix)): tensor for name, tensor in tensors.items()}
         head = named.get("classifier.weight")
         if head is not None and len(head) != len(self.labels.names):
             raise CheckpointError(
@@ -197,6 +202,15 @@ def read_checkpoint(path: Path, names: Mapping[str, str] | None = None) -> Check
         CheckpointError: not a directory, a file missing or unreadable, weights that are pickled, labels that
             are missing or contradict each other, a tokenizer of another vocabulary.
     """
+    try:
+        return _read(path, names)
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {error}.") from None
+    except ManifestError as error:
+        raise CheckpointError(f"{path / CONFIG}: {error}") from None
+
+
+def _read(path: Path, names: Mapping[str, str] | None) -> Checkpoint:
     if not path.is_dir():
         raise CheckpointError(
             f"checkpoint {path}: expected a directory with {CONFIG} and {WEIGHTS}, found none."
@@ -218,6 +232,7 @@ def read_checkpoint(path: Path, names: Mapping[str, str] | None = None) -> Check
     made = Checkpoint(path, config, labels, *_calibration(path), sha256="")
     others = [path / n for n in (CONFIG, TOKENIZER, CALIBRATION, WORD_EXPERTS) if (path / n).is_file()]
     files = {file.name: digest_file(file) for file in (*made.weight_files, *others)}
+    _ = made.chat, made.pad_token_id, made.scripts  # what they say is refused now, not after the work
     return replace(made, sha256=artifact_id(files))
 
 
@@ -228,7 +243,9 @@ def _labels(config: Mapping[str, Any], where: Path, names: Mapping[str, str]) ->
     id2label, label2id = config.get("id2label"), config.get("label2id")
     if not id2label and names:
         # What transformers calls the classes of a config that does not name them.
-        id2label, label2id = {str(i): f"LABEL_{i}" for i in range(int(config.get("num_labels", 2)))}, None
+        count = config.get("num_labels")
+        classes = min(count, len(TARGETS) + 1) if isinstance(count, int) else len(TARGETS)
+        id2label, label2id = {str(i): f"LABEL_{i}" for i in range(classes)}, None
     if not isinstance(id2label, dict) or not id2label:
         raise CheckpointError(
             f"{where}: id2label is missing, so the meaning of each logit is unknown. "
@@ -244,10 +261,11 @@ def _labels(config: Mapping[str, Any], where: Path, names: Mapping[str, str]) ->
     try:
         labels = LabelSet.from_id2label({key: target(name) for key, name in id2label.items()})
     except PointsmanError as error:
-        raise CheckpointError(
-            f"{where}: {error} Or say which is which: --labels "
-            + ",".join(f"{name}={kind}" for name, kind in zip(id2label.values(), TARGETS, strict=False))
-        ) from None
+        pairs = [f"{name}={kind}" for name, kind in zip(id2label.values(), TARGETS, strict=True)]
+        cure = f" Or say which is which: --labels {','.join(pairs)}"
+        given = {str(name).strip().lower() for name in id2label.values()}
+        can_be_said = len(given) == len(TARGETS) and given != {*TARGETS}
+        raise CheckpointError(f"{where}: {error}{cure if can_be_said else ''}") from None
     if isinstance(label2id, dict) and label2id:
         other = {target(name): int(i) if str(i).isdecimal() else i for name, i in label2id.items()}
         if other != {name: index for index, name in enumerate(labels.names)}:

@@ -1,10 +1,14 @@
 """The files of a checkpoint directory: which there must be, and what people have instead of them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from pointsman.artifact.layout import CONFIG, TOKENIZER
@@ -13,7 +17,7 @@ from pointsman.errors import CheckpointError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-_PICKLES = ("pytorch_model.bin", "model.pt", "pytorch_model.pt", "model.pth")
+_PICKLE = re.compile(r"(?!training_args|optimizer|scheduler|rng_state).*\.(bin|pt|pth|ckpt|pkl|pickle)")
 _CONFIG_LIMIT_BYTES = 1 << 20
 
 
@@ -55,7 +59,7 @@ def require_safetensors(path: Path) -> None:
         if missing:
             raise CheckpointError(f"{path}: {INDEX} names {missing[0]}, which is not there. Copy it, too.")
         return
-    pickles = [name for name in _PICKLES if (path / name).exists()]
+    pickles = [name for name in sorted(p.name for p in path.iterdir()) if _PICKLE.fullmatch(name)]
     if pickles:
         raise CheckpointError(
             f"{path} has {pickles[0]}, a pickle, which may run code when it is opened; it is refused. "
@@ -82,13 +86,51 @@ def weight_files(path: Path) -> list[Path]:
     return [path / name for name in sorted(set(names.values()))]
 
 
+def read_tensors(files: Iterable[Path]) -> dict[str, NDArray[Any]]:
+    """Every tensor of some safetensors, finite; bfloat16 as float32.
+
+    Raises:
+        CheckpointError: truncated or hostile safetensors, 8-bit numbers, or NaN or infinity in a tensor.
+    """
+    tensors: dict[str, NDArray[Any]] = {}
+    for file in files:
+        try:
+            tensors.update(load_file(file))
+        except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(f"{file} cannot be read: {error}. Copy the checkpoint again.") from None
+        except AttributeError as error:  # numpy.float8_e4m3fn
+            raise CheckpointError(
+                f"{file}: expected weights of 16, 32 or 64 bits, found {error.name}. "
+                "Export the checkpoint that was quantized."
+            ) from None
+    for name, tensor in tensors.items():
+        if tensor.dtype.name == "bfloat16":  # a type that NumPy knows from another package
+            tensor = tensors[name] = tensor.astype(np.float32)
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            bad = int(np.count_nonzero(~np.isfinite(tensor)))
+            raise CheckpointError(
+                f"{WEIGHTS}: {name}: expected finite weights, "
+                f"found {bad} of {tensor.size} NaN or infinite. "
+                "The training diverged; use an earlier checkpoint."
+            )
+    return tensors
+
+
+def present_name(name: str) -> str:
+    """A tensor's name as transformers gives it; norms that began in TensorFlow had others."""
+    for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
+        if name.endswith(f"LayerNorm{old}"):
+            return name.removesuffix(old) + new
+    return name
+
+
 def check_tokenizer(path: Path, config: Mapping[str, Any]) -> None:
     """Raise CheckpointError where the fast tokenizer is missing, unusable, or of another vocabulary."""
     file = path / TOKENIZER
     if not file.is_file():
         raise CheckpointError(
             f"{path}: {TOKENIZER} is missing. Save the fast tokenizer beside the weights: "
-            "tokenizer.save_pretrained(directory)."
+            "AutoTokenizer.from_pretrained(directory).save_pretrained(directory)."
         )
     try:
         tokenizer = Tokenizer.from_buffer(file.read_bytes())
@@ -112,6 +154,8 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: it cannot be read, or is something else.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise CheckpointError(f"{path} cannot be read: it is no file.")
         if path.stat().st_size > _CONFIG_LIMIT_BYTES:
             raise CheckpointError(f"{path} is larger than 1 MiB; that is no configuration.")
         data = parse_strict(path.read_bytes())

@@ -9,7 +9,7 @@ from pointsman.convert.checkpoint import Checkpoint, read_checkpoint
 from pointsman.convert.options import ExportOptions
 from pointsman.convert.tokenizer import artifact_tokenizer
 from pointsman.datasets.reading import calibration_queries, project_queries, read_texts
-from pointsman.errors import CheckpointError
+from pointsman.errors import CheckpointError, ConversionError
 from pointsman.evaluation.parity import spread_lengths
 from pointsman.progress import Progress
 from pointsman.runtime.tokenize import TextEncoder
@@ -54,12 +54,18 @@ class ExportInputs:
     options: ExportOptions
     progress: Progress
 
+    @property
+    def name(self) -> str:
+        """Of the artifact."""
+        return self.options.name or self.checkpoint.path.resolve().name
+
 
 def read_inputs(checkpoint_path: Path, options: ExportOptions, progress: Progress) -> ExportInputs:
     """Read a checkpoint and the texts.
 
     Raises:
         CheckpointError: the checkpoint cannot be read or trusted, or cannot read texts of the asked length.
+        ConversionError: the artifact's name is not printable.
         DataError: a file of the user's is missing, unreadable or empty.
     """
     checkpoint = read_checkpoint(checkpoint_path, options.labels)
@@ -67,7 +73,12 @@ def read_inputs(checkpoint_path: Path, options: ExportOptions, progress: Progres
     progress(f"checkpoint: {checkpoint.model_type}, labels {', '.join(checkpoint.labels.names)}")
     if checkpoint.prefix:
         progress(f"checkpoint: every tensor's name begins with {checkpoint.prefix!r}; read without it")
-    return ExportInputs(checkpoint, limits, proof_texts(checkpoint, limits, options), options, progress)
+    inputs = ExportInputs(checkpoint, limits, proof_texts(checkpoint, limits, options), options, progress)
+    if not inputs.name.isprintable():
+        raise ConversionError(
+            f"name: expected a text of printable characters, found {inputs.name!r}. Give another: --name"
+        )
+    return inputs
 
 
 def _limits(checkpoint: Checkpoint, options: ExportOptions) -> Limits:

@@ -248,6 +248,11 @@ class _Tensors:
         )
         if not fits:
             raise CheckpointError(f"model.safetensors: {name}: expected shape {wanted}, found {value.shape}.")
+        if value.dtype.kind != "f":
+            raise CheckpointError(
+                f"model.safetensors: {name}: expected floating point, found {value.dtype}. "
+                "Export the checkpoint that was quantized."
+            )
         return value
 
     def affine(self, name: str, out: int | None, width: int) -> Affine:

@@ -59,7 +59,7 @@ def load_network(checkpoint: Checkpoint) -> Any:
                 ignore_mismatched_sizes=True,
             )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        first = _in_one_line(error)
         raise CheckpointError(f"{checkpoint.path} cannot be loaded by transformers: {first}") from None
     missing = sorted(facts["missing_keys"])
     if mismatched := sorted(facts["mismatched_keys"], key=str):
@@ -78,7 +78,20 @@ def load_network(checkpoint: Checkpoint) -> Any:
     if model.config.pad_token_id is None:
         # Decoders look for the last token that is no padding.
         model.config.pad_token_id = checkpoint.pad_token_id
-    return model.eval()
+    return _running(model.eval(), checkpoint)
+
+
+def _running(model: Any, checkpoint: Checkpoint) -> Any:
+    """The model; raises CheckpointError where it fails on two tokens, as some configurations must."""
+    try:
+        with torch.inference_mode():
+            model(input_ids=torch.ones((2, 2), dtype=torch.long))
+    except Exception as error:  # noqa: BLE001 - what a model's own code raises
+        raise CheckpointError(
+            f"{checkpoint.path}: a {checkpoint.model_type} of this configuration does not run: "
+            f"{_in_one_line(error)}"
+        ) from None
+    return model
 
 
 def export_plain(model: Any, opset: int, shape: Shape) -> onnx.ModelProto:
@@ -102,11 +115,20 @@ def export_plain(model: Any, opset: int, shape: Shape) -> onnx.ModelProto:
                 _quietly(_export, model, example, path, opset, shape.is_fixed)
             exported = onnx.load(path)
         except Exception as error:
-            raise ConversionError(f"torch's exporter failed at opset {opset}: {error}") from error
+            raise ConversionError(
+                f"torch's exporter failed at opset {opset}: {_in_one_line(error)}"
+            ) from error
     found = opset_of(exported)
     if found != opset:
         raise ConversionError(f"asked for opset {opset}, but the exporter wrote {found}. Ask for {found}.")
     return exported
+
+
+def _in_one_line(error: BaseException) -> str:
+    """The first line of what was wrong in the first place; exporters wrap it in pages of advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def opset_of(model: onnx.ModelProto) -> int:

@@ -370,11 +370,13 @@ def test_a_clock_that_jumps_ahead_and_back_loses_no_row(tmp_path: Path, clock: C
 def test_rows_are_bounded_by_their_number(tmp_path: Path, clock: Clock) -> None:
     history = History(tmp_path / "history.db")
     now = int(clock.now // HOUR_S)
+    history._db.execute("BEGIN")
     for table in ("hours", "scores"):
         rest = "0, " * (len(SUMS)) + "NULL" if table == "hours" else "3, 1"
         history._db.executemany(
             f"INSERT INTO {table} VALUES (?, {rest})", [(now - at,) for at in range(1, 4000)]
         )
+    history._db.execute("COMMIT")
     history.store()
     found = [
         history._db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in ("hours", "scores")

@@ -345,6 +345,28 @@ def test_an_empty_directory_is_a_place_to_write(artifact: Artifact, tmp_path: Pa
     copy_artifact(artifact, tmp_path / "next").verify()
 
 
+@pytest.mark.parametrize("place", [".", "../here"])
+def test_the_working_directory_is_no_place_to_write(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(OutputExistsError, match="Choose a directory in it"):
+        copy_artifact(artifact, Path(place))
+    assert not any((tmp_path / "here").iterdir())
+
+
+def test_a_mounted_volume_is_no_place_to_write_but_a_directory_in_it_is(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    monkeypatch.setattr("os.path.ismount", lambda path: path == volume)
+    with pytest.raises(OutputExistsError, match=rf"mount point.*Choose a directory in it: {volume}/router"):
+        copy_artifact(artifact, volume)
+    assert copy_artifact(artifact, volume / "router").verify() == []
+
+
 def test_somebody_who_was_faster_is_not_overwritten(
     artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,25 +3,32 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 from safetensors.numpy import load_file, save_file
 from tests.convert.tiny_checkpoint import write_checkpoint
+from tests.runtime.graphs import summed
 
 from pointsman.artifact.layout import INT8, PLAIN
 from pointsman.convert import artifact_files, candidates
 from pointsman.convert.build import export
+from pointsman.convert.candidate import Candidate
 from pointsman.convert.options import ExportOptions, Shape
-from pointsman.convert.validation import validate
+from pointsman.convert.validation import judge, validate
 from pointsman.errors import (
+    ArtifactError,
     CheckpointError,
     ConversionError,
     OutputExistsError,
     ParityError,
     PointsmanError,
 )
+from pointsman.evaluation.parity import Reference
 from pointsman.runtime.router import Router
 
 LIGHT = ExportOptions(plain=False, validate=False, measure=False, quantize=False)
@@ -319,3 +326,22 @@ def test_a_wrong_graph_never_gets_out(checkpoint, tmp_path, monkeypatch):
     with pytest.raises(ParityError, match=r"no parity, no artifact.*; --no-optimize leaves out"):
         export(checkpoint, tmp_path / "artifact", ExportOptions(quantize=False, plain=False), silent)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [onnx.load_from_string(summed(np.full((9, 2), np.nan, np.float32))), onnx.ModelProto()],
+    ids=["NaN", "none"],
+)
+def test_an_optional_file_that_answers_nothing_is_left_out_and_one_that_must_hold_ends_it(model):
+    """float16 ends at 65,504; the activations of a fine-tuned MobileBERT do not."""
+    lines = []
+    inputs = SimpleNamespace(options=LIGHT, progress=lines.append)
+    answers = np.zeros((2, 2), np.float32)
+    reference = Reference(["a", "b"], [[1, 2], [1, 2, 3]], answers, answers.astype(np.float64), 1)
+    optional = Candidate("fp16", "fp16", {}, model)
+    judged, comparisons = judge(inputs, [optional], reference)
+    assert (judged[0].model, comparisons) == (None, {})
+    assert judged[0].record["refused"] in lines[-1]
+    with pytest.raises((ParityError, ArtifactError)):
+        judge(inputs, [replace(optional, must_hold=True)], reference)

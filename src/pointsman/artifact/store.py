@@ -167,10 +167,18 @@ def staged(target: Path) -> Iterator[Path]:
 
 
 def refuse_existing(target: Path) -> None:
-    """Raise OutputExistsError where `target` is taken: artifacts are never edited or overwritten."""
+    """Raise OutputExistsError where `target` is taken, or cannot be renamed to.
+
+    Artifacts are never edited or overwritten.
+    """
     if target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir()))):
         raise OutputExistsError(
             f"{target} exists. Artifacts are immutable: choose another --output, or remove it."
+        )
+    if target.exists() and (os.path.ismount(target) or target.samefile(Path())):
+        raise OutputExistsError(
+            f"{target.absolute()} is a mount point or the working directory, which no rename can replace. "
+            f"Choose a directory in it: {target / 'router'}"
         )
 
 

@@ -1,6 +1,7 @@
 """The exporter path: the plain graph by torch, what is made of it, and the answers to compare with."""
 
 import time
+import warnings
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -61,7 +62,7 @@ def _of_the_plain_graph(inputs: ExportInputs, model: Any, is_folded: bool) -> li
     if options.fold and not is_folded:
         made.append(_fused(inputs, plain))
     if options.half:
-        made.append(Candidate("fp16", "fp16", {}, _half(plain)))
+        made.append(_half(plain))
     if options.quantize and not is_folded:
         made.append(_static_int8(inputs, plain))
         inputs.progress("int8: " + ", ".join(f"{k} {v}" for k, v in made[-1].record.items()))
@@ -85,11 +86,17 @@ def _fused(inputs: ExportInputs, plain: onnx.ModelProto) -> Candidate:
     return nothing.refused(["ONNX Runtime's transformer optimizer found nothing to fuse"])
 
 
-def _half(plain: onnx.ModelProto) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
+def _half(plain: onnx.ModelProto) -> Candidate:
+    """The float16 file, or the reason why there is none."""
+    candidate, copy = Candidate("fp16", "fp16", {}), onnx.ModelProto()
     copy.CopyFrom(plain)
-    half: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True)
-    return half
+    try:
+        with warnings.catch_warnings():
+            # It warns of every weight that float16 rounds to 0 or to its largest; the gates judge that.
+            warnings.simplefilter("ignore")
+            return replace(candidate, model=convert_float_to_float16(copy, keep_io_types=True))
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        return candidate.refused([f"the graph cannot be rewritten: {error}"])
 
 
 def _static_int8(inputs: ExportInputs, plain: onnx.ModelProto) -> Candidate:

@@ -11,7 +11,7 @@ from pointsman.convert.candidate import Candidate
 from pointsman.convert.checkpoint import read_checkpoint
 from pointsman.convert.inputs import ExportInputs, proof_texts
 from pointsman.convert.options import ExportOptions
-from pointsman.errors import ParityError
+from pointsman.errors import ArtifactError, ParityError
 from pointsman.evaluation.parity import (
     EXACT,
     HALF,
@@ -39,10 +39,12 @@ def judge(
     Raises:
         ParityError: one that must hold does not.
     """
-    judged, comparisons = [], {}
+    judged: list[Candidate] = []
+    comparisons: dict[str, Comparison] = {}
     for candidate in candidates:
         if candidate.model is not None:
-            candidate, comparisons[candidate.variant] = _judged(inputs, candidate, candidate.model, reference)
+            candidate, found = _judged(inputs, candidate, candidate.model, reference)
+            comparisons |= found
         judged.append(candidate)
     told = [words for c in judged for words in _explanation(c.record)[:1]][:1]
     if "folded" in comparisons and not comparisons["folded"].passed:
@@ -56,14 +58,24 @@ def judge(
 
 def _judged(
     inputs: ExportInputs, candidate: Candidate, model: onnx.ModelProto, reference: Reference
-) -> tuple[Candidate, Comparison]:
-    """One candidate by the gate of its kind: as it may be published, and the comparison."""
-    variant = candidate.variant
-    found = prove(variant, model.SerializeToString(), reference, inputs.options.threads)
-    inputs.progress(f"parity: {variant} {sentence(found.to_dict())}")
-    if found.passed or candidate.must_hold:
-        return candidate, found
-    reasons = [*found.failures, *_explanation(candidate.record)]
+) -> tuple[Candidate, dict[str, Comparison]]:
+    """One candidate by the gate of its kind: as it may be published, and the comparison.
+
+    There is none where an optional file answers NaN, as float16 does beyond 65,504, or does not run.
+    """
+    variant, reasons = candidate.variant, _explanation(candidate.record)
+    found = {}
+    try:
+        comparison = prove(variant, model.SerializeToString(), reference, inputs.options.threads)
+        found[variant] = comparison
+        inputs.progress(f"parity: {variant} {sentence(comparison.to_dict())}")
+        if comparison.passed or candidate.must_hold:
+            return candidate, found
+        reasons = [*comparison.failures, *reasons]
+    except (ParityError, ArtifactError) as error:
+        if candidate.must_hold:
+            raise
+        reasons = [str(error), *reasons]
     inputs.progress(f"{variant}: left out: {'; '.join(reasons)}")
     return candidate.refused(reasons), found
 

@@ -1,10 +1,10 @@
-"""A ridge on the gain over the base's log-odds and the words, which the router can carry exactly.
+"""A ridge on the gain over the base's log-odds, the words and the length, which the router can carry exactly.
 
 Hundreds of labels are too few to train an encoder and enough for a ridge. It reads the base's log-odds, the
-tokens, and the base's own vectors of the tokens, by which words that mean the same count alike. How strong it
-is, and how much it trusts the base, is not chosen: ridges of many settings are averaged by how probable each
-makes the scores (evidence: MacKay 1992, "Bayesian Interpolation"). A choice by error on held-out folds was
-measured, and swings too much with 400 rows.
+tokens, the base's own vectors of the tokens, by which words that mean the same count alike, and the root of
+the number of tokens. How strong it is, and how much it trusts the base, is not chosen: ridges of many
+settings are averaged by how probable each makes the scores (evidence: MacKay 1992, "Bayesian Interpolation").
+A choice on held-out folds swings too much with 400 rows: of settings, and of the ridge or the base alone.
 """
 
 from dataclasses import dataclass, replace
@@ -17,18 +17,17 @@ from scipy.sparse import diags
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 
-from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.fit.reading import Change, Read
 from pointsman.fit.rows import Floats, Rows
 
 _PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _TRUST = (0.3, 1.0, 3.0, 30.0)
-"""Variance of the base's log-odds; the words have 1, and so have their meanings."""
+"""Variances of the base's log-odds."""
+_OWN, _ALIKE, _LENGTH = 2.0, 1.0, 0.1
+"""Variances of the tokens, of their vectors, of the length: chosen on draws that no figure is of."""
 _LEAST_SPREAD = 0.25
 """Log-odds that spread less say nothing, and are not blown up."""
 _LEAST_SHARE = 0.01
-_AHEAD = 0.02
-"""APGR on rows out of fold by which what was learned has to lead the base."""
 MOST_ROWS, _MOST_TO_WEIGH = 8000, 2000
 """A ridge is solved in the space of its rows: time grows with their cube and memory with their square."""
 
@@ -49,11 +48,6 @@ class Fit:
     change: Change
     margins: Floats
     from_words: float
-
-    @property
-    def keeps_base(self) -> bool:
-        """Whether it ranks as the base does."""
-        return not self.change.words.any()
 
     def times(self, scale: float) -> "Fit":
         """The same ranking, on another scale."""
@@ -85,20 +79,6 @@ def fit_gain(read: Read, meanings: Floats, rows: Rows) -> Fit:
     return Fit(change, unseen, spread["words"] / max(sum(spread.values()), 1e-12))
 
 
-def ahead_or_base(made: Fit, read: Read, rows: Rows) -> Fit:
-    """What was learned where it ranks the rows clearly better than the base, else the base as it is.
-
-    On rows whose kind the base has learned from, 400 more labels make it worse more often than better.
-    """
-    found, base = (
-        apgr(cost_quality_curve(margins, rows.weak, rows.strong, rows.weight))
-        for margins in (made.margins, read.odds)
-    )
-    if found - base >= _AHEAD:
-        return made
-    return Fit(Change(1.0, np.zeros(read.words.shape[1]), 0.0), read.odds, 0.0)
-
-
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """Ridges' average: what each known row adds, by its log-odds and by its words, float64 (known,)."""
@@ -109,7 +89,7 @@ class _Answer:
 
 
 class _Columns:
-    """Log-odds and words of rows as columns of variance 1 in all, and the way back to a change."""
+    """Log-odds, words and lengths of rows as centred columns, and the way back to a change."""
 
     def __init__(self, read: Read, meanings: Floats) -> None:
         count, seen = read.words.shape[0], np.asarray((read.words > 0).sum(axis=0)).ravel()
@@ -117,13 +97,17 @@ class _Columns:
         self._tokens, self._meanings = np.flatnonzero(seen), meanings - meanings.mean(axis=0)
         rare = read.words @ diags(self._rarity)
         own, alike = np.asarray(rare[:, self._tokens].todense()), rare @ self._meanings
-        self._centres = [part.mean(axis=0) for part in (own, alike)]
-        self._parts = [part - centre for part, centre in zip((own, alike), self._centres, strict=True)]
-        self._scales = [1.0 / max(float((part**2).sum(axis=1).mean()), 1e-12) for part in self._parts]
+        # One weight for every token sums to the root of their number.
+        parts = own, alike, np.asarray(read.words.sum(axis=1))
+        self._centres = [part.mean(axis=0) for part in parts]
+        self._parts = [part - centre for part, centre in zip(parts, self._centres, strict=True)]
+        self._scales = [
+            variance / max(float((part**2).sum(axis=1).mean()), 1e-12)
+            for part, variance in zip(self._parts, (_OWN, _ALIKE, _LENGTH), strict=True)
+        ]
         self._middle, self._spread = float(read.odds.mean()), max(float(read.odds.std()), _LEAST_SPREAD)
-        odds = (read.odds - self._middle) / self._spread
-        self._odds = odds
-        self.odds = np.outer(odds, odds)
+        self._odds = (read.odds - self._middle) / self._spread
+        self.odds = np.outer(self._odds, self._odds)
         self.words: Floats = sum(
             (scale * part @ part.T for part, scale in zip(self._parts, self._scales, strict=True)),
             np.zeros(self.odds.shape),
@@ -136,14 +120,15 @@ class _Columns:
 
     def change(self, answer: _Answer) -> Change:
         """The change whose margins are the answer of all rows."""
-        own, alike = (
+        weights = [
             scale * part.T @ answer.words for part, scale in zip(self._parts, self._scales, strict=True)
-        )
+        ]
+        own, alike, length = weights
         words = self._meanings @ alike
         words[self._tokens] += own
         odds = float(self._odds @ answer.odds) / self._spread
-        bias = answer.mean - odds * self._middle - self._centres[0] @ own - self._centres[1] @ alike
-        return Change(odds, self._rarity * words, float(bias))
+        centre = sum(float(at @ by) for at, by in zip(self._centres, weights, strict=True))
+        return Change(odds, self._rarity * words + length, answer.mean - odds * self._middle - centre)
 
 
 def _ridge(columns: _Columns, rows: Rows, known: Ints) -> _Answer:

@@ -18,7 +18,7 @@ from pointsman.evaluation.calibration import cloud_margin, fit_calibration
 from pointsman.evaluation.quality import router_scores
 from pointsman.evaluation.threshold import held_out_curve, store
 from pointsman.fit.comparison import FITTED, LENGTH, ROUTER, WORDS, Compared, compare, verdict
-from pointsman.fit.linear import MOST_ROWS, Fit, ahead_or_base, fit_gain, word_ridge
+from pointsman.fit.linear import MOST_ROWS, Fit, fit_gain, word_ridge
 from pointsman.fit.reading import Base
 from pointsman.fit.rows import FEW_ROWS, FEWEST_ROWS, Floats, Rows, read_rows, require_both_kinds
 from pointsman.fit.thresholds import UNSEEN, keep_unseen, unseen_key
@@ -29,7 +29,6 @@ from pointsman.traffic.work import Work
 
 _SPREAD = 1.5
 """Standard deviation of the margins, in log-odds, before calibration."""
-_KEPT = "These rows teach nothing that holds beyond what the base knows: its ranking is kept."
 _MOST = 0.9 * TABLE_LIMIT
 """Largest weight of a token in the new checkpoint."""
 
@@ -121,7 +120,7 @@ def fit(plan: FitPlan, progress: Progress) -> Fitted:
     base = Base(plan.base)
     learned = learn(base, Router.open(plan.router), rows, plan.seed)
     progress(f"fit: {learned.fit.from_words:.0%} of the router is words, the rest the base")
-    recommended, sentence = _advice(learned)
+    recommended, sentence = verdict(learned.compared)
     record = {
         **_record(learned),
         "group": plan.group,
@@ -138,12 +137,6 @@ def fit(plan: FitPlan, progress: Progress) -> Fitted:
     with Work.open(plan.work) as work:
         keep_unseen(work, rows, p_cloud)
     return Fitted(artifact, learned, p_cloud, recommended, sentence, facts, agreed)
-
-
-def _advice(learned: Learned) -> tuple[bool, str]:
-    """Whether to use the router, and why."""
-    recommended, sentence = verdict(learned.compared)
-    return recommended, f"{_KEPT} {sentence}" if learned.fit.keeps_base else sentence
 
 
 def _record(learned: Learned) -> dict[str, Any]:
@@ -174,7 +167,6 @@ def learn(base: Base, today: Router, rows: Rows, seed: int = 0) -> Learned:
     # Several threads on matrices of some hundred rows wait for each other most of the time.
     with threadpool_limits(1, "blas"):
         made = fit_gain(read, base.meanings, rows)
-    made = ahead_or_base(made, read, rows)
     made = made.times(min(_SPREAD / max(float(made.margins.std()), 1e-9), _MOST / base.largest(made.change)))
     scores = {
         FITTED: made.margins,

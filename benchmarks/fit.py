@@ -36,12 +36,13 @@ from sklearn.linear_model import Ridge
 from pointsman.artifact.address import open_artifact, shipped_artifact
 from pointsman.bench.environment import capture_environment
 from pointsman.datasets.duplicates import hash_fraction
-from pointsman.evaluation.calibration import cloud_margin, cloud_probability
+from pointsman.evaluation.calibration import cloud_margin
 from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.fit.comparison import FITTED, LENGTH, ROUTER, verdict
 from pointsman.fit.reading import Base, Read
 from pointsman.fit.rows import read_rows
 from pointsman.fit.run import FitPlan, fit, learn
+from pointsman.runtime.probability import cloud_probability
 from pointsman.runtime.router import Router
 from pointsman.traffic.log import query_id
 from pointsman.traffic.sampling import inclusion, spread_sample
@@ -81,9 +82,7 @@ def fill(directory: Path, rows: Sequence[Row]) -> None:
             work.judge(query_id(messages), row["weak_score"], row["strong_score"], {"by": "benchmark"})
 
 
-def drawn(
-    args: argparse.Namespace, rows: list[Row], seed: int, today: "AskedOnce"
-) -> tuple[list[Row], list[Row]]:
+def drawn(args: argparse.Namespace, rows: list[Row], seed: int, today: Any) -> tuple[list[Row], list[Row]]:
     """The rows with scores, and those to test on."""
     order = np.random.default_rng(seed).permutation(len(rows))
     rows = [rows[at] for at in order]
@@ -122,18 +121,18 @@ class AskedOnce:
         self._at = {text: at for at, text in enumerate(texts)}
         self._logits = router.logits(texts)
         calibration = router.manifest.calibration
-        self.p_cloud = cloud_probability(self._logits, self.labels.cloud_index, calibration)
+        self.p_cloud: NDArray[Any] = cloud_probability(self._logits, self.labels.cloud_index, calibration)
         self.threshold = router.policy.cloud_threshold
 
     def logits(self, texts: Sequence[str]) -> NDArray[Any]:
         return self._logits[[self._at[text] for text in texts]]
 
-    def chances(self, rows: Sequence[Row]) -> NDArray[np.float64]:
+    def chances(self, rows: Sequence[Row]) -> NDArray[Any]:
         """p_cloud of rows, float64 (rows,)."""
         return self.p_cloud[[self._at[row["query"]] for row in rows]]
 
 
-def run_once(args: argparse.Namespace, family: str, seed: int, base: ReadOnce, today: AskedOnce) -> Row:
+def run_once(args: argparse.Namespace, family: str, seed: int, base: ReadOnce, today: Any) -> Row:
     """One run, as a line of the results."""
     known, tested = drawn(args, family_rows(args.data, family), seed, today)
     row: Row = {"name": args.name, "family": family, "seed": seed, "tested": len(tested)}

@@ -1,5 +1,7 @@
 """The scheduler: every job once, in order, on no more threads than planned, whoever else calls."""
 
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -93,3 +95,25 @@ def test_an_error_on_a_shared_thread_reaches_the_caller() -> None:
 
     with pytest.raises(ValueError, match="elsewhere"):
         Scheduler(2).map(run, [0, 1])
+
+
+_AFTER_THE_END = """
+import atexit, threading
+from pointsman.runtime.scheduler import Scheduler
+
+scheduler, main = Scheduler(3), threading.main_thread()
+
+
+def late():
+    main.join()
+    print(scheduler.map(abs, [-1, -2, -3, -4]))
+
+
+threading.Thread(target=late).start()
+atexit.register(lambda: print(scheduler.map(abs, [-5, -6])))
+"""
+
+
+def test_a_thread_that_outlives_the_main_one_still_gets_its_answers():
+    done = subprocess.run([sys.executable, "-c", _AFTER_THE_END], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("[1, 2, 3, 4]\n[5, 6]\n", "")

@@ -51,7 +51,11 @@ class Scheduler:
                 waiting.clear()
                 raise
 
-        helpers = [self._pool.submit(work) for _ in range(min(self.threads, len(jobs)) - 1)]
+        try:
+            helpers = [self._pool.submit(work) for _ in range(min(self.threads, len(jobs)) - 1)]
+        except RuntimeError:  # The main thread has ended: no thread starts any more.
+            waiting.clear()
+            return [run(job) for job in jobs]
         try:
             work()
         finally:

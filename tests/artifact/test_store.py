@@ -16,7 +16,7 @@ from pointsman.artifact import store
 from pointsman.artifact.digest import digest_bytes
 from pointsman.artifact.layout import FOLDED, MANIFEST, TOKENIZER
 from pointsman.artifact.registry import Registry
-from pointsman.artifact.store import Artifact, copy_artifact, rewrite_manifest, seal, staged
+from pointsman.artifact.store import Artifact, copy_artifact, require_place, rewrite_manifest, seal, staged
 from pointsman.errors import (
     ArtifactError,
     ArtifactNotFoundError,
@@ -343,6 +343,18 @@ def test_an_existing_output_is_refused_and_kept(artifact: Artifact, tmp_path: Pa
 def test_an_empty_directory_is_a_place_to_write(artifact: Artifact, tmp_path: Path) -> None:
     (tmp_path / "next").mkdir()
     copy_artifact(artifact, tmp_path / "next").verify()
+
+
+@pytest.mark.parametrize("place", ["a file/router", "a file/deep/router", "x" * 300])
+def test_a_place_that_takes_nothing_is_known_before_the_work(tmp_path: Path, place: str) -> None:
+    (tmp_path / "a file").touch()
+    with pytest.raises(ArtifactError, match="cannot write beside"):
+        require_place(tmp_path / place)
+
+
+def test_looking_for_a_place_leaves_nothing(tmp_path: Path) -> None:
+    require_place(tmp_path / "deep" / "router")
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("place", [".", "../here"])

@@ -12,6 +12,7 @@ import re
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -156,14 +157,32 @@ def staged(target: Path) -> Iterator[Path]:
     try:
         stage.mkdir(parents=True)
     except OSError as error:
-        raise ArtifactError(
-            f"cannot write beside {target}: {error.strerror}. Choose another --output."
-        ) from None
+        raise _no_place(target, error) from None
     try:
         with stage_lock(stage):
             yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def require_place(target: Path) -> None:
+    """Raise now what writing an artifact at `target` would raise after the work that makes it.
+
+    Raises:
+        OutputExistsError: see `refuse_existing`.
+        ArtifactError: nothing can be written where it shall be.
+    """
+    try:
+        refuse_existing(target)
+        there = next(folder for folder in target.absolute().parents if folder.exists())
+        with tempfile.TemporaryDirectory(prefix=".", dir=there):
+            pass
+    except OSError as error:
+        raise _no_place(target, error) from None
+
+
+def _no_place(target: Path, error: OSError) -> ArtifactError:
+    return ArtifactError(f"cannot write beside {target}: {error.strerror}. Choose another --output.")
 
 
 def refuse_existing(target: Path) -> None:

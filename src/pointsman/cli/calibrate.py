@@ -103,7 +103,7 @@ def _goal(args: argparse.Namespace) -> "ThresholdGoal | None":
 
 def _artifact(args: argparse.Namespace, goal: "ThresholdGoal | None") -> dict[str, object]:
     from pointsman.artifact.address import open_artifact
-    from pointsman.artifact.store import refuse_existing
+    from pointsman.artifact.store import require_place
     from pointsman.errors import SettingsError
     from pointsman.evaluation.calibration import cloud_margin
     from pointsman.evaluation.quality import is_unread, served_scores
@@ -113,7 +113,7 @@ def _artifact(args: argparse.Namespace, goal: "ThresholdGoal | None") -> dict[st
 
     if args.output is None:
         raise SettingsError("--output: an artifact is never changed; say where the new one goes.")
-    refuse_existing(args.output)
+    require_place(args.output)
     artifact = open_artifact(args.router)
     router = Router.open(artifact)
     queries, data, sha256 = _read(args, artifact.manifest.chat)

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from pointsman.artifact.address import open_artifact
-    from pointsman.artifact.store import refuse_existing
+    from pointsman.artifact.store import require_place
     from pointsman.fit.rows import read_rows
     from pointsman.fit.thresholds import costs_of, pick, served_scores, threshold_table, wrong_decisions
     from pointsman.runtime.router import Router
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if len(wish) > 1 or not args.per_month > 0.0:
         raise SettingsError("give one of --share, --quality, --budget, and --per-month above 0.")
     if args.output is not None:
-        refuse_existing(args.output)
+        require_place(args.output)
     artifact = open_artifact(args.router)
     record = artifact.manifest.provenance.get("fit")
     with Work.open(args.work) as work:

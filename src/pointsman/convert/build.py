@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pointsman.artifact.store import Artifact, refuse_existing
+from pointsman.artifact.store import Artifact, require_place
 from pointsman.convert.artifact_files import write_artifact
 from pointsman.convert.candidates import make_candidates
 from pointsman.convert.inputs import read_inputs
@@ -30,9 +30,9 @@ def export(checkpoint_path: Path, output: Path, options: ExportOptions, progress
         DataError: a file of texts is missing, unreadable or empty.
         ParityError: a variant does not answer as the checkpoint does; nothing is written.
         OutputExistsError: `output` is taken.
-        ArtifactError: the disk refused; nothing is left behind.
+        ArtifactError: nothing can be written there, which is said first; nothing is left behind.
     """
-    refuse_existing(output)
+    require_place(output)
     inputs = read_inputs(checkpoint_path, options, progress)
     candidates, reference = make_candidates(inputs)
     judged, comparisons = judge(inputs, candidates, reference) if reference else (candidates, {})

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from pointsman.artifact.store import Artifact, refuse_existing
+from pointsman.artifact.store import Artifact, require_place
 from pointsman.checkpoint.word_experts import TABLE_LIMIT
 from pointsman.convert.build import export
 from pointsman.convert.options import ExportOptions
@@ -108,7 +108,7 @@ def fit(plan: FitPlan, progress: Progress) -> Fitted:
     """
     import torch
 
-    refuse_existing(plan.output)
+    require_place(plan.output)
     torch.set_num_threads(plan.threads)
     with Work.open(plan.work) as work:
         rows = read_rows(work, plan.group, FEWEST_ROWS)

@@ -1,6 +1,7 @@
 """Paid calls: estimated, agreed to, within the budget, kept, and lost by nothing but the process's end."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,58 @@ def test_a_hanging_upstream_ends_in_time(models, collect, capsys):
     assert "no answer in time" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("length", ["content-length: 900", "transfer-encoding: chunked"])
+def test_an_answer_that_breaks_off_may_have_been_paid_and_is_not_repeated(models, collect, capsys, length):
+    def cut(number: int) -> bytes | None:
+        if number > 1:
+            return None
+        wire = models.cloud.wires[-1]
+        wire.send(f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{length}\r\n\r\n".encode())
+        wire.send(b'9\r\n{"choices' if "chunked" in length else b'{"choices')
+        wire.finish()
+        return b" "
+
+    write_log(log_of(3))
+    models.cloud.failing = cut
+    assert collect("--concurrency", "1") == 7
+    assert "broke off (it may have been paid)" in capsys.readouterr().err
+    assert len(models.cloud.seen) == 3
+    with Work.open(Path("work")) as work:
+        assert work.spent(["cloud"]) > 2 * 0.003
+
+
+def test_an_endpoint_that_breaks_off_before_an_answer_is_asked_again(models, collect):
+    def cut(number: int) -> bytes | None:
+        if number % 2:
+            models.cloud.wires[-1].reset()
+            return b" "
+        return None
+
+    write_log(log_of(3))
+    models.cloud.failing = cut
+    assert collect("--concurrency", "1") == 0
+
+
+def test_an_answer_that_drips_ends_in_time(models, collect, capsys):
+    Path("gateway.toml").write_text(models.config("first_byte_timeout_s = 0.3\nconnect_timeout_s = 0.3\n"))
+    write_log(log_of(2))
+    ended = threading.Event()
+
+    def drip(number: int) -> bytes | None:
+        wire = models.cloud.wires[-1]
+        wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+        while not ended.wait(0.05):
+            wire.send(b" ")
+        return b" "
+
+    models.cloud.failing = drip
+    try:
+        assert collect("--concurrency", "1") == 7
+    finally:
+        ended.set()
+    assert "no answer in time" in capsys.readouterr().err
+
+
 def test_a_judge_that_babbles_is_asked_once_more_and_then_left_out(models, collect, judge, capsys):
     models.judge.says = lambda text: "Both have merits."
     assert collect() == 0
@@ -191,13 +244,33 @@ def test_what_may_have_been_paid_is_not_asked_twice_in_a_run_and_counts_for_the_
     assert "budget" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("header", ["retry-after: 3600\r\n", "retry-after: 86400\r\n"])
+LONG_RESTS = ["retry-after: 3600", "retry-after: Fri, 31 Dec 2100 23:59:59 GMT", "retry-after-ms: 9000000"]
+
+
+@pytest.mark.parametrize("header", [f"{rest}\r\n" for rest in LONG_RESTS])
 def test_an_endpoint_that_asks_for_a_long_rest_is_believed(models, collect, capsys, header):
     models.cloud.failing = lambda number: refused(429, "come back later", header)
     assert collect() == 7
     said = capsys.readouterr().err
     assert "asks to wait" in said and "status 429" in said
     assert len(models.cloud.seen) <= 14
+
+
+@pytest.mark.parametrize("value", ["Fri, 31 Dec 1999 23:59:59 GMT", "0", "0.01"])
+def test_a_rest_that_is_over_is_not_waited_for(models, collect, value):
+    models.cloud.failing = lambda number: (
+        refused(429, "slow down", f"retry-after: {value}\r\n") if number == 1 else None
+    )
+    assert collect() == 0
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "nan", "1e400", "", "Fri, 99 Foo", "\xf0\x9f"])
+def test_a_rest_that_is_none_is_waited_for_as_if_nothing_was_said(models, collect, monkeypatch, value):
+    monkeypatch.setattr("pointsman.traffic.asking._WAITS_S", (0.01,))
+    models.cloud.failing = lambda number: (
+        refused(429, "slow down", f"retry-after: {value}\r\n") if number == 1 else None
+    )
+    assert collect() == 0
 
 
 def test_an_account_without_money_stops_at_once_and_what_is_in_flight_is_kept(models, collect, capsys):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.fake_models import log_of, refused
+from tests.support.openai_messages import whole
 from tests.traffic.conftest import rows, write_log
 
 from pointsman.cli.__main__ import main
@@ -117,12 +118,17 @@ def test_a_judgement_of_an_answer_that_was_replaced_is_forgotten(models, collect
     assert len(rows()) == 30
 
 
-@pytest.mark.parametrize("command", ["judge", "label", "fit"])
+@pytest.mark.parametrize("command", ["judge", "label"])
 def test_a_folder_without_a_pair_says_what_comes_first(models, collect, judge, capsys, command):
     assert collect("--dry-run") == 0
-    words = {"judge": models.judging(), "label": [], "fit": ["--output", "router"]}[command]
-    assert main([command, "work", *words]) == 2
+    assert main([command, "work", *(models.judging() if command == "judge" else [])]) == 2
     assert "ollect" in capsys.readouterr().err
+
+
+def test_answers_without_a_text_are_said(models, collect, capsys):
+    models.cloud.failing = lambda number: whole(b'{"choices": [{"message": {"content": null}}]}')
+    assert collect() == 0
+    assert "30 cloud answers are refused, empty" in capsys.readouterr().out
 
 
 def test_bad_rows_are_counted_beyond_those_that_are_shown(models, collect, capsys):

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.fake_models import Models, fake_models, log_of
+from tests.support.fake_models import Models, fake_models, is_hard, log_of
+from tests.support.tiny_mobilebert import tiny_mobilebert
 from tests.traffic.conftest import rows, write_log
 
 from pointsman.cli.__main__ import main
-from pointsman.traffic.work import Work
+from pointsman.traffic.log import query_id
+from pointsman.traffic.work import Query, Work
 
 ROWS, AT_ONCE = 24, 4
 COLLECT = ["collect", "log.jsonl", "--config", "gateway.toml", "--output", "work", "--yes"]
@@ -105,6 +107,44 @@ def test_an_upstream_that_asks_to_wait_does_not_hold_ctrl_c_up(slow):
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=60)
     assert running.returncode == 130
+
+
+def test_ctrl_c_ends_the_page_and_what_was_said_is_written(slow):
+    finish([*COLLECT, "--concurrency", "24"])
+    with Work.open(Path("work")) as work:
+        work.label(work.queries(sampled=True)[0].id, "cloud", "person")
+    running = start(["label", "work"])
+    assert running.stderr is not None
+    assert "open http://127.0.0.1:" in running.stderr.readline()
+    running.send_signal(signal.SIGINT)
+    said, wrong = running.communicate(timeout=60)
+    assert running.returncode == 0, wrong
+    assert "1 rows with scores" in said and "Traceback" not in wrong
+    assert len(rows()) == 1
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_ctrl_c_in_fit_leaves_neither_a_router_nor_half_of_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny_mobilebert(Path("base"))
+    with Work.open(Path("work"), create=True) as work:
+        for query in log_of(210):
+            messages = [{"role": "user", "content": query}]
+            name = query_id(messages)
+            work.add_queries([Query(name, query, messages, {}, 1, 1.0)])
+            work.judge(name, 0.0 if is_hard(query) else 1.0, 1.0, {})
+    words = ["fit", "work", "--output", "router", "--base", "base", "--threads", "1"]
+    running = start(words)
+    assert running.stderr is not None
+    while "reference:" not in (line := running.stderr.readline()):
+        assert line
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130, said
+    assert "Traceback" not in said and "interrupted" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "work"]
+    finish(words)
 
 
 def test_a_full_disk_stops_it_with_what_to_do_and_keeps_what_was_there(slow):

@@ -269,8 +269,13 @@ def _readable(summary: dict[str, Any], output: Path) -> str:
     money = "money unknown (no prices)"
     if None not in spent.values():
         money = f"{sum(spent.values()):.4g} {summary['currency']} spent so far"
+    empty = "".join(
+        f"\n{count:,} {role} answers are refused, empty or calls of a tool"
+        for role, count in summary["refused_or_empty"].items()
+        if count
+    )
     bad = f" ({summary['bad_rows']:,} bad)" if summary["bad_rows"] else ""
     return (
         f"{output}: {summary['rows']:,} rows{bad}, {summary['distinct']:,} distinct queries, "
-        f"{summary['chosen']:,} chosen, {summary['answered_by_both']:,} answered by both models; {money}"
+        f"{summary['chosen']:,} chosen, {summary['answered_by_both']:,} answered by both models; {money}{empty}"
     )

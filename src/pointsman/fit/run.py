@@ -110,10 +110,15 @@ def fit(plan: FitPlan, progress: Progress) -> Fitted:
 
     require_place(plan.output)
     torch.set_num_threads(plan.threads)
+    # To the end: what is kept in the folder last must not fail because another command came in between.
     with Work.open(plan.work) as work:
-        rows = read_rows(work, plan.group, FEWEST_ROWS)
-        facts = {name: work.fact(name) for name in ("pair", "judging", "choice")}
-        agreed = agreement(work)
+        return _fit(plan, work, progress)
+
+
+def _fit(plan: FitPlan, work: Work, progress: Progress) -> Fitted:
+    rows = read_rows(work, plan.group, FEWEST_ROWS)
+    facts = {name: work.fact(name) for name in ("pair", "judging", "choice")}
+    agreed = agreement(work)
     if agreed is not None and not plan.accept_agreement:
         agreed.require()
     rows = _usable(rows, plan.seed, progress)
@@ -133,9 +138,7 @@ def fit(plan: FitPlan, progress: Progress) -> Fitted:
         checkpoint = base.changed(learned.fit.change, Path(scratch) / "checkpoint", rows.queries)
         options = ExportOptions(plain=False, measure=False, threads=plan.threads, name=plan.output.name)
         artifact = export(checkpoint, Path(scratch) / "exported", options, progress).artifact
-        artifact, p_cloud = _calibrated(artifact, plan.output, learned, record)
-    with Work.open(plan.work) as work:
-        keep_unseen(work, rows, p_cloud)
+        artifact, p_cloud = _calibrated(artifact, plan.output, learned, record, work)
     return Fitted(artifact, learned, p_cloud, recommended, sentence, facts, agreed)
 
 
@@ -178,7 +181,7 @@ def learn(base: Base, today: Router, rows: Rows, seed: int = 0) -> Learned:
 
 
 def _calibrated(
-    artifact: Artifact, output: Path, learned: Learned, record: dict[str, Any]
+    artifact: Artifact, output: Path, learned: Learned, record: dict[str, Any], work: Work
 ) -> tuple[Artifact, Floats]:
     """The artifact at the output, with probabilities that are honest on rows that no ridge had seen."""
     rows, margins = learned.rows, learned.fit.margins
@@ -197,4 +200,6 @@ def _calibrated(
     curve = held_out_curve(p_cloud, data, data.sha256, rows.queries)
     provenance = {**artifact.manifest.provenance, "fit": {**record, UNSEEN: unseen_key(p_cloud)}}
     artifact = replace(artifact, manifest=replace(artifact.manifest, provenance=provenance))
+    # First, because `choose` needs it, and a fit that is interrupted here leaves no router without it.
+    keep_unseen(work, rows, p_cloud)
     return store(artifact, output, calibration, None, curve), p_cloud

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import httpx
 import openai
 
 from pointsman.errors import UpstreamError
 from pointsman.progress import Progress
-from pointsman.traffic.call_errors import is_hopeless, may_be_paid, pause_s, said
+from pointsman.traffic.call_errors import is_hopeless, may_be_paid, note_answer, pause_s, said
 from pointsman.traffic.completion import read_answer
 from pointsman.traffic.endpoint import Call, Endpoint
 from pointsman.traffic.estimate import Expectation, expectation
@@ -222,9 +223,14 @@ class _Asking:
 
     async def _answer_once(self, call: Call) -> Answer:
         began = time.monotonic()
-        found = await self._client(call.endpoint).chat.completions.with_raw_response.create(
-            model=call.endpoint.model, messages=cast(Any, list(call.messages)), **call.parameters
-        )
+        try:
+            # The client's own limit starts again with every byte.
+            async with asyncio.timeout(call.endpoint.timeout_s + call.endpoint.connect_s):
+                found = await self._client(call.endpoint).chat.completions.with_raw_response.create(
+                    model=call.endpoint.model, messages=cast(Any, list(call.messages)), **call.parameters
+                )
+        except TimeoutError:
+            raise openai.APITimeoutError(httpx.Request("POST", call.endpoint.url)) from None
         return read_answer(call, found.content, time.monotonic() - began)
 
     def _client(self, endpoint: Endpoint) -> openai.AsyncOpenAI:
@@ -233,6 +239,7 @@ class _Asking:
                 "api_key": endpoint.key or "none",
                 "timeout": openai.Timeout(endpoint.timeout_s, connect=endpoint.connect_s),
                 "max_retries": 0,
+                "http_client": openai.DefaultAsyncHttpxClient(event_hooks={"response": [note_answer]}),
                 "default_headers": dict(endpoint.headers),
             }
             if endpoint.azure_version is not None:

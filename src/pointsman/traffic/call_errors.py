@@ -1,11 +1,16 @@
 """What an error of a call means: whether to try again, and when; whether it was paid; what to say of it."""
 
 import contextlib
+import math
 import random
+import time
+from email.utils import parsedate_to_datetime
 
+import httpx
 import openai
 
 _LONGEST_WAIT_S = 120.0
+_BEGAN = "pointsman.answer_began"
 _HOPELESS = (
     openai.AuthenticationError,
     openai.PermissionDeniedError,
@@ -31,16 +36,24 @@ def pause_s(error: openai.OpenAIError, wait_s: float) -> float | None:
 
 
 def _retry_after(error: openai.APIStatusError) -> float | None:
-    """Seconds that the endpoint asks to wait; None where it does not say, or says a date."""
+    """Seconds that the endpoint asks to wait, by a number or a date; None where it does not say."""
     for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         with contextlib.suppress(ValueError):
             seconds = float(error.response.headers.get(name, "")) * unit_s
-            return seconds if seconds >= 0.0 else None
+            return seconds if 0.0 <= seconds < math.inf else None
+    with contextlib.suppress(ValueError):
+        until = parsedate_to_datetime(error.response.headers.get("retry-after", ""))
+        return max(0.0, until.timestamp() - time.time())
     return None
 
 
+async def note_answer(response: httpx.Response) -> None:
+    """A hook of the client: note at its request that an answer began."""
+    response.request.extensions[_BEGAN] = response.is_success
+
+
 def may_be_paid(error: openai.OpenAIError) -> bool:
-    """Whether the call took too long, or what came cannot be read."""
+    """Whether the call took too long, its answer broke off, or what came cannot be read."""
     return not isinstance(error, openai.APIStatusError) and not _is_connection(error)
 
 
@@ -48,7 +61,7 @@ def _is_connection(error: openai.OpenAIError) -> bool:
     """Whether no request arrived, or the connection broke before an answer began."""
     if isinstance(error, openai.APITimeoutError):
         return type(error.__cause__).__name__ in ("ConnectTimeout", "PoolTimeout")
-    return isinstance(error, openai.APIConnectionError)
+    return isinstance(error, openai.APIConnectionError) and not error.request.extensions.get(_BEGAN)
 
 
 def is_hopeless(error: openai.OpenAIError) -> bool:
@@ -60,6 +73,8 @@ def said(error: openai.OpenAIError, key: str) -> str:
     """An error in one line, without the request and the key."""
     if isinstance(error, openai.APITimeoutError) and may_be_paid(error):
         return "no answer in time (it may have been paid)"
+    if isinstance(error, openai.APIConnectionError) and may_be_paid(error):
+        return "the answer broke off (it may have been paid)"
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if isinstance(error, openai.APIStatusError):
         text = f"status {error.status_code}: {(str(error.message).splitlines() or [''])[0]}"

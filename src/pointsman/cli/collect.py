@@ -277,5 +277,6 @@ def _readable(summary: dict[str, Any], output: Path) -> str:
     bad = f" ({summary['bad_rows']:,} bad)" if summary["bad_rows"] else ""
     return (
         f"{output}: {summary['rows']:,} rows{bad}, {summary['distinct']:,} distinct queries, "
-        f"{summary['chosen']:,} chosen, {summary['answered_by_both']:,} answered by both models; {money}{empty}"
+        f"{summary['chosen']:,} chosen, {summary['answered_by_both']:,} answered by both models; "
+        f"{money}{empty}"
     )

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import httpx
 import openai
 
 from pointsman.errors import UpstreamError
 from pointsman.progress import Progress
-from pointsman.traffic.call_errors import is_hopeless, may_be_paid, note_answer, pause_s, said
+from pointsman.traffic.call_errors import TOO_LATE, is_hopeless, may_be_paid, note_answer, pause_s, said
 from pointsman.traffic.completion import read_answer
 from pointsman.traffic.endpoint import Call, Endpoint
 from pointsman.traffic.estimate import Expectation, expectation
@@ -230,7 +229,7 @@ class _Asking:
                     model=call.endpoint.model, messages=cast(Any, list(call.messages)), **call.parameters
                 )
         except TimeoutError:
-            raise openai.APITimeoutError(httpx.Request("POST", call.endpoint.url)) from None
+            raise openai.OpenAIError(TOO_LATE) from None
         return read_answer(call, found.content, time.monotonic() - began)
 
     def _client(self, endpoint: Endpoint) -> openai.AsyncOpenAI:

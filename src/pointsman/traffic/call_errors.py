@@ -5,11 +5,12 @@ import math
 import random
 import time
 from email.utils import parsedate_to_datetime
+from typing import Any
 
-import httpx
 import openai
 
 _LONGEST_WAIT_S = 120.0
+TOO_LATE = "no answer in time (it may have been paid)"
 _BEGAN = "pointsman.answer_began"
 _HOPELESS = (
     openai.AuthenticationError,
@@ -47,7 +48,7 @@ def _retry_after(error: openai.APIStatusError) -> float | None:
     return None
 
 
-async def note_answer(response: httpx.Response) -> None:
+async def note_answer(response: Any) -> None:
     """A hook of the client: note at its request that an answer began."""
     response.request.extensions[_BEGAN] = response.is_success
 
@@ -72,7 +73,7 @@ def is_hopeless(error: openai.OpenAIError) -> bool:
 def said(error: openai.OpenAIError, key: str) -> str:
     """An error in one line, without the request and the key."""
     if isinstance(error, openai.APITimeoutError) and may_be_paid(error):
-        return "no answer in time (it may have been paid)"
+        return TOO_LATE
     if isinstance(error, openai.APIConnectionError) and may_be_paid(error):
         return "the answer broke off (it may have been paid)"
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -11,7 +11,7 @@ from pointsman.convert.emit import FloatProducts, emit
 from pointsman.convert.fold import fold
 from pointsman.convert.int8 import Int8Products, Range, quantize_weight, watched_values
 from pointsman.convert.mobilebert import MobileBertConfig, mobilebert_from_weights
-from pointsman.convert.quantize import COVERAGES, quantize
+from pointsman.convert.quantize import COVERAGES, NEAR_ENOUGH, quantize
 from pointsman.runtime.batching import pad
 from pointsman.runtime.session import Session, SessionConfig
 
@@ -44,6 +44,14 @@ def test_int8_stays_near_the_float_graph(overrides):
     assert np.linalg.norm(found - wanted) < 0.45 * np.linalg.norm(wanted)
     assert report.covered in COVERAGES
     assert report.tried[str(report.covered)] == min(report.tried.values())
+
+
+@pytest.mark.parametrize("overrides", [{"use_bottleneck": False}, {"hidden_act": "gelu"}], ids=str)
+def test_products_that_carry_the_error_stay_float_even_where_that_is_not_enough(overrides):
+    texts = sequences(0, 60)
+    _, report = quantize(folded_with(**overrides), texts, cloud_index=1, weight_limit=63, threads=1)
+    assert report.kept_float
+    assert NEAR_ENOUGH < report.mean_p < 0.8 * min(report.tried.values())
 
 
 @settings(max_examples=15, deadline=None)

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_renamed_flag(
         parser, "--int8-queries", "--calibration", type=Path, help="file of queries that set the int8 ranges"
     )
-    parser.add_argument("--queries", type=Path, help="JSONL of queries to prove parity on")
+    parser.add_argument("--queries", type=Path, help="file of queries to prove parity on")
     parser.add_argument(
         "--labels",
         metavar="NAME=local,NAME=cloud",

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="the checkpoint's directory, or default-router",
     )
-    parser.add_argument("--queries", type=Path, help="JSONL of queries (default: the project's own)")
+    parser.add_argument("--queries", type=Path, help="file of queries (default: the project's own)")
     add_threads(parser)
     parser.add_argument("--json", action="store_true", help="print the comparisons as JSON")
 

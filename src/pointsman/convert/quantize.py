@@ -179,7 +179,7 @@ def keep_float(
 
     Each product is tried as the only one in int8: first each block as a whole, then the products of the worst
     blocks, _MOST_UNITS at most. The worst 1, 2, 4, ... stay in float32, a quarter of all at most; where even
-    that does not bring it near enough, none does, and the gates will say no.
+    that does not bring it near enough, as many as left the smallest error, and the gates will judge.
     """
     names = units(writer.folded)
     few = texts.spread(_UNIT_TEXTS)
@@ -194,10 +194,10 @@ def keep_float(
     candidates = [name for group in worst for name in group][:_MOST_UNITS]
     order = sorted(candidates, key=lambda name: alone([name]), reverse=True)
     count = 1
-    while count <= max(1, len(names) // 4):
+    tried: dict[tuple[str, ...], float] = {(): texts.error(writer.int8(ranges))}
+    while min(tried.values()) > NEAR_ENOUGH and count <= max(1, len(names) // 4):
         kept = tuple(order[:count])
-        error = texts.error(writer.int8(ranges, kept))
-        if error <= NEAR_ENOUGH:
-            return kept, error
+        tried[kept] = texts.error(writer.int8(ranges, kept))
         count *= 2
-    return (), texts.error(writer.int8(ranges))
+    best = min(tried, key=tried.__getitem__)
+    return best, tried[best]

@@ -8,12 +8,12 @@ from tests.support.places import ROOT
 
 from pointsman.errors import SettingsError
 from pointsman.serve.routing.folding import folded
-from pointsman.serve.routing.keywords import compile_keyword, readings
+from pointsman.serve.routing.keywords import compile_keyword, readings, spellings
 
 
 def is_in(keyword: str, text: str) -> bool:
-    compiled = compile_keyword(keyword)
-    return any(compiled.is_in(reading) for reading in readings(folded(text)))
+    forms = map(compile_keyword, spellings(keyword))
+    return any(form.is_in(reading) for form in forms for reading in readings(folded(text)))
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,28 @@ def is_in(keyword: str, text: str) -> bool:
         ("lương", "lu\u031bo\u031bng"),
         ("lương", "luong"),
         ("🔒", "this is 🔒"),
+        ("payroll", "p, a, y, r, o, l, l"),
+        ("payroll", '["p","a","y","r","o","l","l"]'),
+        ("payroll", "pay==roll==, pay||roll||, pay\\-roll"),
+        ("payroll", "p\u0345\u0363a\u0345yroll"),
+        ("payroll", "ꓑꓮꓬꓣꓳꓡꓡ"),
+        ("4111111111111111", "card 4111 1111 1111 1111"),
+        ("4111111111111111", "card 4111-1111-1111-1111"),
+        ("4111 1111 1111 1111", "card 4111111111111111"),
+        ("DE89370400440532013000", "de89 3704 0044 0532 0130 00"),
+        ("+49 170 1234567", "+49 (170) 123 45 67"),
+        ("555-0199", "(555) 0199"),
+        ("windows11", "Windows 11"),
+        ("corp.com", "hxxp://corp[.]com"),
+        ("10.1.2.3", "10[.]1[.]2[.]3"),
+        ("Müller", "Frau Mueller"),
+        ("GEHÄLTER", "die Gehaelter"),
+        ("Søren", "Soeren, SOREN"),
+        ("cœur", "coeur"),
+        ("coeur", "CŒUR"),
+        ("encyclopædia", "encyclopaedia"),
+        ("ᾳδω", "ΑΔΩ"),
+        ("ک\u06cc", "ك\u064a"),
     ],
 )
 def test_it_is_found_however_it_is_spelled(keyword: str, text: str) -> None:
@@ -111,6 +133,14 @@ def test_it_is_found_however_it_is_spelled(keyword: str, text: str) -> None:
         ("ハス", "バス"),
         ("वतन", "वेतन"),
         ("payroll", "pay a roll of coins"),
+        ("4111111111111111", "4111 1111 1111 11112"),
+        ("4111111111111111", "14111 1111 1111 1111"),
+        ("12345678", "1234 567 8901"),
+        ("2024", "20 24 apples"),
+        ("555-0199", "15550199"),
+        ("10.1.2.3", "110.1.2.34"),
+        ("Müller", "Muesli"),
+        ("team", "a tea. M"),
     ],
 )
 def test_it_is_not_found_where_it_is_not(keyword: str, text: str) -> None:

@@ -89,6 +89,10 @@ def test_in_generated_texts_without_them_none_is_found() -> None:
         {"input": [{"type": "function_call_output", "call_id": "c", "output": "payroll"}]},
         chat([part("annual"), part("bonus")]),
         chat([part("the pay"), part("roll")]),
+        {"system": [part("the pay"), part("roll")], "messages": []},
+        {"input": [{"type": "function_call_output", "output": [part("the pay"), part("roll")]}]},
+        {"input": [{"type": "reasoning", "summary": [part("the pay"), part("roll")]}]},
+        {"contents": [{"role": "user", "parts": [{"text": "the pay"}, {"text": "roll"}]}]},
         {"messages": [{"role": "user", "content": "annual"}, {"role": "user", "content": "bonus"}]},
     ],
     ids=str,
@@ -129,6 +133,16 @@ def test_headers_that_go_on_are_read_but_for_what_everybody_accepts() -> None:
         "pay<b>roll</b>",
         "\x1b[31mpayroll\x1b[0m",
         "pay\u00ad\nroll",
+        "=?utf-8?B?" + in_base64("payroll") + "?=",
+        "=?UTF-8?Q?pay?=\r\n =?UTF-8?Q?roll?=",
+        "=70ay=72oll",
+        "p=61y=6coll payr=6fll",
+        "pay%u0072oll",
+        "Bob =3Cpayroll=3E",
+        'pay<span title="a > b">roll</span>',
+        "pay<!-- a>b -->roll",
+        "<![CDATA[pay]]>roll",
+        "[b]pay[/b]roll",
         in_base64("here is the payroll"),
         in_base64("here is the payroll", "utf-16le"),
         "files/" + in_base64("the payroll"),
@@ -171,6 +185,31 @@ def test_what_a_text_stands_for_is_read(text: str) -> None:
 )
 def test_what_is_not_there_is_not_found(payload: dict[str, Any]) -> None:
     assert not matches(payload, keywords=WORDS)
+
+
+STEPS = {
+    "a percent sign": lambda text: text.replace(" ", "%20").replace("@", "%40"),
+    "an entity": lambda text: text.replace(" ", "&nbsp;").replace("@", "&#64;"),
+    "an escape": lambda text: text.replace(" ", "\\u0020").replace("@", "\\u0040"),
+}
+AROUND = {
+    "quoted-printable": "https://x.example/?q={}&n=1",
+    "an open entity": "?a=1&{}&b=2",
+    "markup": "a <{}> b",
+    "an attribute": "<img alt='{}'>",
+    "an escape": r"C:\{}\x",
+    "a comment": "<!-- {} -->",
+}
+
+
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "text",
+    ["CARD NUMBER", "4111 1111", "deal list", "times table", "notice list", "north plan", "bob@corp.example"],
+)
+def test_no_step_of_decoding_takes_from_another_what_it_would_find(text: str, step: str, around: str) -> None:
+    assert matches(chat(AROUND[around].format(STEPS[step](text))), keywords=(text,))
 
 
 @pytest.mark.parametrize("word", ["user", "content", "role", "text", "function", "stream"])

@@ -118,6 +118,12 @@ FORMS: dict[str, Form] = {
     "entities": lambda text, rng: "".join(f"&#{ord(c)};" for c in text),
     "entities of entities": lambda text, rng: html.escape("".join(f"&#x{ord(c):x};" for c in text)),
     "percent signs": lambda text, rng: quote(text, safe=""),
+    "an attribute with entities": lambda text, rng: (
+        '<img alt="' + "".join(f"&#{ord(c)};" for c in text) + '">'
+    ),
+    "a query string": lambda text, rng: f"https://h.example/?q={quote(text, safe='')}&n=1",
+    "quoted-printable": lambda text, rng: "".join(f"={byte:02x}" for byte in text.encode()),
+    "the header of an e-mail": lambda text, rng: f"=?utf-8?B?{base64.b64encode(text.encode()).decode()}?=",
     "base64": lambda text, rng: base64.b64encode(f"say: {text} now".encode()).decode(),
     "tag characters": lambda text, rng: (
         " " + "".join(chr(0xE0000 + ord(c)) for c in text) + " " if text.isascii() else text
@@ -138,6 +144,10 @@ _OPAQUE = {
     "tag characters",
     "entities",
     "entities of entities",
+    "an attribute with entities",
+    "a query string",
+    "quoted-printable",
+    "the header of an e-mail",
 }
 """Forms that letters right beside them would make another text."""
 

@@ -8,7 +8,7 @@ import json
 import unicodedata
 from importlib.resources import files
 
-_SCRIPTS = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "COPTIC", "CHEROKEE")
+_SCRIPTS = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "COPTIC", "CHEROKEE", "LISU")
 _CAPITAL_I = {"GREEK", "CYRILLIC", "COPTIC"}
 """Whose capital I the table calls a small l, as Latin's own."""
 

@@ -6,6 +6,7 @@ A tool's result is often JSON inside a string inside JSON, so what has been deco
 import base64
 import codecs
 import html
+import itertools
 import re
 import string
 import sys
@@ -35,14 +36,22 @@ _HELD = "\uffff"
 """Stands for an escaped backslash until all other escapes are read; it is no character."""
 _SIGNS = {"n": "\n", "r": "\n", "t": "\t", "f": "\n", "v": "\n", "b": " ", '"': '"', "/": "/"}
 _SIGN = re.compile(r"\\([^\w\s]|_)")
-_CODES = re.compile(r"(?:\\(?:u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}))++")
-_BYTE_CODES = re.compile(r"(?:\\(?:x[0-9a-fA-F]{2}|[0-3][0-7]{2}))++")
-_BRACES = re.compile(r"\\u\{([0-9a-fA-F]{1,6})\}")
+_CODES = re.compile(r"(?<!\\)(?:\\(?:u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}))++")
+_BYTE_CODES = re.compile(r"(?<!\\)(?:\\(?:x[0-9a-fA-F]{2}|[0-3][0-7]{2}))++")
+_WIDE_PERCENT = re.compile("%u([0-9a-fA-F]{4})")
+_BRACES = re.compile(r"(?<!\\)\\u\{([0-9a-fA-F]{1,6})\}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?")
-_QUOTED = re.compile(r"=([0-9A-F]{2})")
+_REFERENCE = r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31})"
+_ENTITY, _OPEN_ENTITY = re.compile(f"{_REFERENCE};"), re.compile(_REFERENCE)
+_QUOTED = re.compile(r"=([0-9A-Fa-f]{2})")
+_ENCODED_WORD = re.compile(r"=\?[\w-]{1,40}+\?([bBqQ])\?([^?\s]*+)\?=(?:\s++(?==\?))?")
 _TERMINAL = re.compile(r"\x1b\[[0-?]*+[ -/]*+[@-~]")
-_ELEMENT = re.compile(r"<[/!]?[A-Za-z-][^<>]*+>")
+_ELEMENT = re.compile(
+    r"<!--[^<]*?-->|<!\[CDATA\[|\]\]>"
+    r"|<[/!]?[A-Za-z-](?:(?:[^<>\"']|\"[^\"<]*+\"|'[^'<]*+')*+|[^<>]*+)>"
+    r"|\[/?(?:b|i|u|s|code|color|font|quote|size|url)(?:=[^\[\]]{0,99}+)?\]"
+)
+"""Of HTML and XML, with comments, and of forums."""
 _SOFT_BREAK = re.compile(r"=\r?\n")
 _SOFT_HYPHEN = re.compile("\u00ad[ \t]*+\r?\n[ \t]*+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{10,}+={0,2}+")
@@ -56,6 +65,7 @@ _PARTS = re.compile("[-/_]")
 _CONTROL = regex.compile(r"[^\P{Cc}\s\x1b]|[\p{Cn}\p{Co}]")
 _TAGS = re.compile("[\U000e0020-\U000e007e]+")
 _ASCII = {0xE0000 + code: code for code in range(0x20, 0x7F)}
+_OF_LATIN = {0xDC00 + byte: byte for byte in range(0x80, 0x100)}
 _of_entity = lru_cache(4096)(html.unescape)
 APART = "\n;\n"
 """Between texts that do not belong together: no phrase goes across it."""
@@ -94,17 +104,27 @@ def decoded(text: str) -> Iterator[str]:
     known: set[str] = set()
     size = 0
     for piece in _pieces(text):
+        layer, read = [piece], {piece}
         for _ in range(_MOST_ROUNDS):
-            plain = _unescaped(piece)
-            found = [plain] if plain != piece else []
-            found += _held(piece, known)
-            if not found:
+            found = dict.fromkeys(itertools.chain.from_iterable(_readings(one, known) for one in layer))
+            layer = [one for one in found if one not in read]
+            if not layer:
                 break
-            piece = APART.join(found)
-            size += len(piece)
+            read.update(layer)
+            size += sum(map(len, layer))
             if size > _MOST_CHARS:
                 raise GatewayError("body_too_large", "too much encoded text to be read for the rules")
-            yield piece
+            yield APART.join(layer)
+
+
+def _readings(text: str, known: set[str]) -> Iterator[str]:
+    """A text one layer down, after each step: a later one may take for a code or for markup what is none."""
+    layer = text
+    for step in (_without_codes, _without_escapes, _of_mail, _without_markup):
+        if (after := step(layer)) != layer:
+            yield (layer := after)
+    if held := APART.join(_held(text, known)):
+        yield held
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -121,37 +141,54 @@ def _pieces(text: str) -> Iterator[str]:
             begin = between.start()
 
 
-def _unescaped(text: str) -> str:
-    """One layer of escapes and markup taken off."""
-    if "\\" in text:
-        text = _without_escapes(text)
+def _without_codes(text: str) -> str:
+    """What is surely a code: of percent signs, entities to their semicolon, `\\u`, and tag characters."""
+    if "%" in text:
+        text = _of_bytes(unquote_to_bytes(_WIDE_PERCENT.sub(r"\\u\1", text)))
+    if "\\u" in text:
+        text = _of_codes(text)
     if "&" in text:
         text = _sub(_ENTITY, _of_entity, text)
-    if "%" in text or "=" in text:
-        signs = _QUOTED.sub(r"%\1", _SOFT_BREAK.sub("", text))
-        text = unquote_to_bytes(signs).decode("utf-8", "replace")
-    if "\x1b" in text:
-        text = _TERMINAL.sub(JOINT, text)
-    if "<" in text:
-        text = _ELEMENT.sub(JOINT, text)
-    if "\u00ad" in text:
-        text = _SOFT_HYPHEN.sub("", text)
     return _TAGS.sub(lambda match: f"{JOINT}{match[0].translate(_ASCII)}{JOINT}", text)
 
 
 def _without_escapes(text: str) -> str:
     """Each kind of escape in one call: a call for each escape would take a second for each megabyte."""
+    if "\\" not in text:
+        return text
     text = text.replace("\\\\", _HELD)
     for name, sign in _SIGNS.items():
         text = text.replace(f"\\{name}", sign)
     text = _SIGN.sub(r"\1", text)
-    text = _sub(_BYTE_CODES, _of_byte_codes, text)
+    text = _of_codes(_sub(_BYTE_CODES, _of_byte_codes, text))
+    return text.replace(_HELD, "\\")
+
+
+def _of_codes(text: str) -> str:
     text = _sub(_CODES, lambda codes: codes.encode().decode("unicode_escape"), text)
     text = _BRACES.sub(lambda match: chr(min(int(match[1], 16), sys.maxunicode)), text)
     if _SURROGATE.search(text):
         # Halves of a pair that two escapes stood for come together.
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text.replace(_HELD, "\\")
+    return text
+
+
+def _of_mail(text: str) -> str:
+    """Quoted-printable, and the encoded words of an e-mail's header."""
+    if "=" not in text:
+        return text
+    return _of_quoted(_SOFT_BREAK.sub("", _ENCODED_WORD.sub(_of_encoded_word, text)))
+
+
+def _without_markup(text: str) -> str:
+    """Without what HTML and terminals do not show; last, for it takes most away."""
+    if "&" in text:
+        text = _sub(_OPEN_ENTITY, _of_entity, text)
+    if "\x1b" in text:
+        text = _TERMINAL.sub(JOINT, text)
+    if "<" in text or "[" in text:
+        text = _ELEMENT.sub(JOINT, text)
+    return _SOFT_HYPHEN.sub("", text) if "\u00ad" in text else text
 
 
 def _held(text: str, known: set[str]) -> Iterator[str]:
@@ -171,6 +208,29 @@ def _held(text: str, known: set[str]) -> Iterator[str]:
 
 def _sub(pattern: re.Pattern[str], form: Callable[[str], str], text: str) -> str:
     return pattern.sub(lambda match: form(match[0]), text)
+
+
+def _of_bytes(data: bytes) -> str:
+    """Of UTF-8, and of Latin-1 where it is none."""
+    text = data.decode("utf-8", "surrogateescape")
+    return text.translate(_OF_LATIN) if _SURROGATE.search(text) else text
+
+
+def _of_quoted(text: str) -> str:
+    """Quoted-printable; each percent sign stays what it is."""
+    if _QUOTED.search(text) is None:
+        return text
+    return _of_bytes(unquote_to_bytes(_QUOTED.sub(r"%\1", text.replace("%", "%25"))))
+
+
+def _of_encoded_word(match: re.Match[str]) -> str:
+    """A piece of an e-mail's header: `=?utf-8?B?…?=`."""
+    if match[1] in "qQ":
+        return _of_quoted(match[2].replace("_", " "))
+    try:
+        return _of_bytes(base64.b64decode(match[2] + "=="))
+    except ValueError:
+        return match[0]
 
 
 def _of_byte_codes(codes: str) -> str:

@@ -26,8 +26,12 @@ _APOSTROPHES = "\u2018\u2019\u201b\u02b9\u02bc\u2032"
 _DASH = regex.compile(r"[\p{Pd}\u2212]")
 _LETTER_IN_NAME = re.compile(
     r"(?:\bLATIN (?:CAPITAL |SMALL )?LETTER (?:SMALL CAPITAL |DOTLESS )?|REGIONAL INDICATOR SYMBOL LETTER )"
-    r"([A-Z])(?: WITH .*)?$"
+    r"([A-Z]|AE)(?: WITH .*)?$|LATIN (?:CAPITAL|SMALL) LIGATURE (OE)$"
 )
+_IOTA_BELOW = "\u0345"
+"""A mark below, which upper and lower case would make a letter."""
+_ARABIC = {"\u06a9": "\u0643", "\u06cc": "\u064a"}
+"""Kaf and yeh of Persian keyboards, as those of Arabic ones."""
 _LONGEST_FORM = 8
 """A compatibility form that is longer (U+FDFA alone) stays one character: it would multiply a text."""
 PIECE = 1 << 16
@@ -123,13 +127,16 @@ def _plain(char: str) -> str:
         return "-"
     if char in _APOSTROPHES:
         return "'"
+    if char == _IOTA_BELOW:
+        return ""
     if _IGNORABLE.match(char):
         return JOINT
     name = unicodedata.name(char, "")
-    letter = _LETTER_IN_NAME.search(name)
+    letter = None if unicodedata.combining(char) else _LETTER_IN_NAME.search(name)
     if letter is None:
-        return char
-    return letter[1] if "CAPITAL" in name or "REGIONAL" in name else letter[1].lower()
+        return _ARABIC.get(char, char)
+    plain = letter[1] or letter[2]
+    return plain if "CAPITAL" in name or "REGIONAL" in name else plain.lower()
 
 
 def _without_case(char: str) -> str:

@@ -36,13 +36,18 @@ _UNPARTED = _scripts(
 _LETTER = rf"[\p{{L}}--{_UNPARTED}]"
 _PREFIXES = {"ARABIC": "[وفبكلس]{0,2}(?:ال|لل)?", "HEBREW": "[ושהכלבמ]{0,3}"}
 """Articles and prepositions that are written as one word with what follows."""
-_INSIDE = rf"(?:[{JOINT}*~`]|__|[-\\=][ \t]*+\n[\s>#/*+|]*+)*+"
+_INSIDE = rf"(?:[{JOINT}*~`]|__|==|\|\||\\-|\{{\}}|[-\\=][ \t]*+\n[\s>#/*+|]*+)*+"
 """What may stand between two letters of a word: emphasis, and a hyphen at the end of a line."""
+_GROUPED = rf"{_INSIDE}[\s\-./()_']{{0,3}}+{_INSIDE}"
+"""What may stand beside a digit of a long number, name or account."""
+_BRACKET = rf"{JOINT}*+[\[\](){{}}]?{JOINT}*+"
+"""What may stand beside a dot or an at sign, to keep a program from making a link of it."""
 _INSIDE_IDEOGRAPHS = rf"[{JOINT}*~`_\s]*+"
 _BETWEEN = rf"(?:[\s{JOINT}\-_/\\*~`#<>\[\]\"'+•·\p{{Pi}}\p{{Pf}}]|\.(?=\w))"
 """What may stand between two words of a phrase: no comma, and no end of a sentence."""
-_SPACED = rf"[\s{JOINT}._\-*·•|/]{{1,3}}+"
+_SPACED = r"[\W_]{1,4}+"
 """What may stand after each letter of a word that is spelled out."""
+_WRITTEN_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ø": "oe", "ü": "ue", "å": "aa"})
 _SHORTEST_SPELLED, _SHORTEST_JOINED, _MOST_MARKS = 4, 7, 3
 _HUMP = regex.compile(r"(?<=\p{Ll}\p{M}?)(?=\p{Lu})|(?<=\p{Lu})(?=\p{Lu}\p{Ll})")
 _TOKEN = regex.compile(rf"(?P<gap>[\s\-_]+)|(?P<char>.{MARK}*)", regex.S)
@@ -92,6 +97,14 @@ class Keyword:
         return self.pattern.search(text.words, concurrent=True) is not None
 
 
+def spellings(keyword: str) -> Iterator[str]:
+    """A keyword, and as it is written where the keyboard has no umlaut."""
+    yield keyword
+    composed = unicodedata.normalize("NFC", keyword).lower()
+    if (written_out := composed.translate(_WRITTEN_OUT)) != composed:
+        yield written_out
+
+
 def compile_keyword(keyword: str) -> Keyword:
     """A keyword as the settings have it.
 
@@ -116,15 +129,23 @@ def _rest(tokens: list[str]) -> Iterator[str]:
         after = tokens[index + 1] if index + 1 < len(tokens) else ""
         if _is_gap(token) and _is_word(before) and _is_word(after):
             may_join = is_long or (_is_ideograph(before) and _is_ideograph(after))
-            yield _BETWEEN + ("*+" if may_join else "++")
+            is_grouped = is_long and (before[0].isdigit() or after[0].isdigit())
+            yield _GROUPED if is_grouped else _BETWEEN + ("*+" if may_join else "++")
         elif _is_gap(token):
             yield r"\s++" if token.isspace() else _spelling(token)
         else:
-            if _is_ideograph(before) and _is_ideograph(token):
-                yield _INSIDE_IDEOGRAPHS
-            elif not _is_gap(before):
-                yield _INSIDE if _is_word(before) and _is_word(token) else f"{JOINT}*+"
+            if not _is_gap(before):
+                yield _within(before, token, is_long)
             yield _spelling(token)
+
+
+def _within(before: str, token: str, is_long: bool) -> str:
+    """What may stand between two characters that are next to each other in the keyword."""
+    if _is_ideograph(before) and _is_ideograph(token):
+        return _INSIDE_IDEOGRAPHS
+    if not (_is_word(before) and _is_word(token)):
+        return _BRACKET
+    return _GROUPED if is_long and (before[0].isdigit() or token[0].isdigit()) else _INSIDE
 
 
 def _spelling(token: str, edge: str = "") -> str:

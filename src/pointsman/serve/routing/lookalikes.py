@@ -2,8 +2,8 @@
 
 SMALL = dict(
     zip(
-        "ıƍƽǀɑɡɣɩɪɯʋʏαγινορσυϳагеорсухѕіјѡѵүһҽӏԁԛԝագզհոռսցքօᎠᎡᎢᎥᎩᎪᎫᎬᎳᎷᎻᎽᏀᏂᏃᏏᏒᏔᏕᏙᏚᏞᏟᏢᏦᏧᏳᏴᴄᴏᴑᴜᴠᴡᴢᴦᶃᶌẝỿⲅⲟⲣⲥꙇꜱꞙꞟꬲꬵꬽꭇꭈꭎꭒꭚꭵꮁꮃꮓꮩꮪꮯ",
-        "igslagyiiwuyayivopoujareopcyxsijwvyheidqwwqqhnnugfodrtiyajewmhyghzbrwsvslcpkdgbcoouvwzrgyfyropcisfueforruuyirwzvsc",
+        "ıƍƽǀɑɡɣɩɪɯʋʏαγινορσυϳагеорсухѕіјѡѵүһҽӏԁԛԝագզհոռսցքօᎠᎡᎢᎥᎩᎪᎫᎬᎳᎷᎻᎽᏀᏂᏃᏏᏒᏔᏕᏙᏚᏞᏟᏢᏦᏧᏳᏴᴄᴏᴑᴜᴠᴡᴢᴦᶃᶌẝỿⲅⲟⲣⲥꓐꓑꓒꓓꓔꓖꓗꓙꓚꓜꓝꓟꓠꓡꓢꓣꓦꓧꓪꓫꓬꓮꓰꓲꓳꓴꙇꜱꞙꞟꬲꬵꬽꭇꭈꭎꭒꭚꭵꮁꮃꮓꮩꮪꮯ",
+        "igslagyiiwuyayivopoujareopcyxsijwvyheidqwwqqhnnugfodrtiyajewmhyghzbrwsvslcpkdgbcoouvwzrgyfyropcbpddtgkjczfmnlsrvhwxyaelouisfueforruuyirwzvsc",
         strict=True,
     )
 )

@@ -154,7 +154,7 @@ class _Content:
         if isinstance(value, str):
             self._read_text(key, value, said)
         elif isinstance(value, list):
-            parts = [] if key == "content" else said
+            parts = [] if key == "content" or (key in _SAID and all(map(_is_part, value))) else said
             for item in value:
                 if item or item == 0:
                     self._read(key, item, parts, may_hold)
@@ -180,6 +180,11 @@ class _Content:
             starts = range(0, len(text), PIECE) if "data:" in text else ()
             is_data = any(_DATA_URL.search(text, start, start + PIECE + _LONGEST_HEAD) for start in starts)
             self.has_media = is_data or _MAGIC.match(text, 0, _LONGEST_HEAD) is not None
+
+
+def _is_part(item: Any) -> bool:
+    """Whether it is a piece of a text, and no message of its own."""
+    return isinstance(item, dict) and item.keys().isdisjoint(("role", "content"))
 
 
 def _holds_media(key: str, value: Any) -> bool:

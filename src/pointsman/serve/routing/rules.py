@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pointsman.serve.routing.folding import encoded, folded, spans, unmarked
-from pointsman.serve.routing.keywords import Keyword, compile_keyword
+from pointsman.serve.routing.keywords import Keyword, compile_keyword, spellings
 from pointsman.serve.routing.request_text import RequestText
 from pointsman.serve.setting_values import linear_pattern
 from pointsman.serve.settings import Rule
@@ -71,7 +71,11 @@ def compile_rules(rules: Sequence[Rule]) -> tuple[CompiledRule, ...]:
         SettingsError: a keyword in which there is nothing to look for.
     """
     return tuple(
-        CompiledRule(rule, tuple(map(compile_keyword, rule.keywords)), _patterns(rule.pattern))
+        CompiledRule(
+            rule,
+            tuple(compile_keyword(form) for keyword in rule.keywords for form in spellings(keyword)),
+            _patterns(rule.pattern),
+        )
         for rule in rules
     )
 

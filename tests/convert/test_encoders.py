@@ -5,6 +5,7 @@ import json
 import pytest
 from tests.convert.encoders import check_encoder, made
 from tests.convert.tiny_checkpoint import write_checkpoint, write_tokenizer
+from tokenizers import Tokenizer, models
 
 from pointsman.artifact.manifest import Limits
 from pointsman.convert.build import export
@@ -55,3 +56,32 @@ def test_files_of_the_tokenizer_that_contradict_each_other_are_refused_with_the_
     proof = proof_texts(checkpoint, Limits(48, 2400), ExportOptions())
     with pytest.raises(CheckpointError, match="First at "):
         same_tokens(checkpoint, proof, Limits(48, 2400))
+
+
+def of_another_kind(path):
+    """Byte pairs behind a configuration that says WordPiece."""
+    Tokenizer(models.BPE({"[UNK]": 0, "[CLS]": 1}, [], unk_token="[UNK]")).save(str(path / "tokenizer.json"))
+    (path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', encoding="utf-8")
+
+
+def without_its_unknown_token(path):
+    text = (path / "tokenizer.json").read_text(encoding="utf-8")
+    edited = text.replace('"unk_token":"[UNK]"', '"unk_token":"[NONE]"').replace(
+        '"unk_token": "[UNK]"', '"unk_token": "[NONE]"'
+    )
+    assert edited != text
+    (path / "tokenizer.json").write_text(edited, encoding="utf-8")
+
+
+def without_a_table(path):
+    (path / "tokenizer_config.json").write_text("[]", encoding="utf-8")
+
+
+@pytest.mark.parametrize("spoil", [of_another_kind, without_its_unknown_token, without_a_table])
+def test_a_tokenizer_that_fails_on_a_text_is_the_checkpoints_fault(spoil, tmp_path):
+    path = write_checkpoint(tmp_path / "checkpoint")
+    spoil(path)
+    checkpoint, limits = read_checkpoint(path), Limits(48, 2400)
+    with pytest.raises(CheckpointError, match="tokenizer") as caught:
+        same_tokens(checkpoint, proof_texts(checkpoint, limits, ExportOptions()), limits)
+    assert len(str(caught.value).splitlines()) == 1

@@ -9,7 +9,7 @@ from pointsman.convert.checkpoint import Checkpoint, read_checkpoint
 from pointsman.convert.options import ExportOptions
 from pointsman.convert.tokenizer import artifact_tokenizer
 from pointsman.datasets.reading import calibration_queries, project_queries, read_texts
-from pointsman.errors import CheckpointError, ConversionError
+from pointsman.errors import CheckpointError, ConversionError, InputError
 from pointsman.evaluation.parity import spread_lengths
 from pointsman.progress import Progress
 from pointsman.runtime.tokenize import TextEncoder
@@ -101,19 +101,25 @@ def proof_texts(checkpoint: Checkpoint, limits: Limits, options: ExportOptions) 
     """Read both sets and encode them with the checkpoint's tokenizer and the artifact's limits.
 
     Raises:
+        CheckpointError: a tokenizer that cannot read them.
         DataError: a file of the user's is missing, unreadable or empty.
     """
     tokenizer = artifact_tokenizer(checkpoint.path / TOKENIZER, limits, checkpoint.pad_token_id)
     encoder = TextEncoder(tokenizer.encode(), limits)
     texts = read_texts(options.queries_file) if options.queries_file else project_queries()
     calibration = read_texts(options.calibration_file) if options.calibration_file else calibration_queries()
-    tokens = [e.ids for e in encoder.encode_many(texts)]
+    try:
+        tokens, calibration_tokens = (
+            [e.ids for e in encoder.encode_many(some)] for some in (texts, calibration)
+        )
+    except InputError as error:
+        raise CheckpointError(f"{checkpoint.path / TOKENIZER}: {error}") from None
     lengths = spread_lengths(tokens, limits.max_tokens)
     named = [f"({_MADE_LENGTHS}{len(made)} of them)" for made in lengths]
     return ProofTexts(
         [*texts, *named],
         [*tokens, *lengths],
-        [e.ids for e in encoder.encode_many(calibration)],
+        calibration_tokens,
         checkpoint.pad_token_id,
         len(named),
     )

@@ -41,20 +41,16 @@ def same_tokens(checkpoint: Checkpoint, proof: ProofTexts, limits: Limits) -> No
     Raises:
         CheckpointError: they differ: the tokenizer's files contradict each other; the first such text.
     """
+    count = len(proof.texts) - proof.made
+    how: dict[str, Any] = {"truncation": True, "max_length": limits.max_tokens, "split_special_tokens": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             checkpoint.path, local_files_only=True, trust_remote_code=False
         )
+        read = [tokenizer(bounded_text(text, limits), **how).input_ids for text in proof.texts[:count]]
     except Exception as error:  # noqa: BLE001 - its Rust core raises untyped exceptions
-        raise CheckpointError(f"{checkpoint.path}: transformers cannot load the tokenizer: {error}") from None
-    count = len(proof.texts) - proof.made
-    for text, found in zip(proof.texts[:count], proof.tokens[:count], strict=True):
-        wanted = tokenizer(
-            bounded_text(text, limits),
-            truncation=True,
-            max_length=limits.max_tokens,
-            split_special_tokens=True,
-        ).input_ids
+        raise CheckpointError(f"{checkpoint.path}: transformers cannot use the tokenizer: {error}") from None
+    for text, found, wanted in zip(proof.texts[:count], proof.tokens[:count], read, strict=True):
         if (wanted or [proof.pad_id]) != found:
             raise CheckpointError(
                 f"{checkpoint.path}: tokenizer.json and tokenizer_config.json read texts differently, so a "

@@ -12,7 +12,6 @@ import re
 import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -153,7 +152,7 @@ def staged(target: Path) -> Iterator[Path]:
     """
     refuse_existing(target)
     remove_stale(target.parent, f".{glob.escape(target.name)}.*.partial")
-    stage = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
+    stage = _stage_of(target)
     try:
         stage.mkdir(parents=True)
     except OSError as error:
@@ -175,10 +174,15 @@ def require_place(target: Path) -> None:
     try:
         refuse_existing(target)
         there = next(folder for folder in target.absolute().parents if folder.exists())
-        with tempfile.TemporaryDirectory(prefix=".", dir=there):
-            pass
+        trial = there / _stage_of(target).name
+        trial.mkdir()
+        trial.rmdir()
     except OSError as error:
         raise _no_place(target, error) from None
+
+
+def _stage_of(target: Path) -> Path:
+    return target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
 
 
 def _no_place(target: Path, error: OSError) -> ArtifactError:

@@ -14,10 +14,12 @@ from modules.onnx_converter import (
     version_model,
 )
 from tests.convert.tiny_checkpoint import write_checkpoint
+from tests.support.tiny_artifact import build_tiny_artifact
 
 from pointsman.artifact.registry import Registry
 from pointsman.artifact.store import Artifact
 from pointsman.errors import (
+    ArtifactError,
     ArtifactNotFoundError,
     CheckpointError,
     InputError,
@@ -258,3 +260,46 @@ def test_the_stock_quantization_runs(converter, tmp_path):
     session = inference_session(path)
     logits = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0]
     assert logits.shape == (1, 2)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return build_tiny_artifact(tmp_path / "router")
+
+
+@pytest.mark.parametrize("make", [iter, tuple, np.array, lambda texts: (text for text in texts)])
+def test_batch_inference_takes_any_texts_in_an_order(tiny, make):
+    router = Router.open(tiny)
+    wanted = batch_inference(["hello", "analyze"], router=router)
+    assert batch_inference(make(["hello", "analyze"]), batch_size=1, router=router) == wanted
+
+
+@pytest.mark.parametrize("queries", [None, "hello", {"hello"}, {"hello": 1}, [None]], ids=str)
+def test_batch_inference_refuses_what_is_no_list_of_texts(tiny, queries):
+    with pytest.raises(InputError, match="expected"):
+        batch_inference(queries, router=Router.open(tiny))
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "2", None])
+def test_a_batch_size_that_is_none_is_refused(size):
+    with pytest.raises(InputError, match="batch_size"):
+        batch_inference(["hello"], batch_size=size)
+
+
+def test_the_working_directory_may_be_versioned(tiny, monkeypatch):
+    monkeypatch.chdir(tiny.path)
+    assert version_model(".", "1.0") == str(tiny.path.with_name("router_versions") / "versions" / "1.0")
+
+
+@pytest.mark.parametrize(
+    "options", [{"intra_op_num_threads": "4"}, {"graph_optimization_level": 99}], ids=str
+)
+def test_an_option_of_another_type_is_refused(tiny, options):
+    with pytest.raises(InputError, match="takes another type"):
+        inference_session(tiny.path / tiny.manifest.variants["folded"], sess_options=options)
+
+
+@pytest.mark.parametrize("model", ["missing.onnx", "."])
+def test_a_model_that_is_none_is_refused(tmp_path, model):
+    with pytest.raises(ArtifactError, match="does not take"):
+        inference_session(tmp_path / model)

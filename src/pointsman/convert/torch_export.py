@@ -84,8 +84,9 @@ def load_network(checkpoint: Checkpoint) -> Any:
 def _running(model: Any, checkpoint: Checkpoint) -> Any:
     """The model; raises CheckpointError where it fails on two tokens, as some configurations must."""
     try:
+        example = torch.ones((2, 2), dtype=torch.long)
         with torch.inference_mode():
-            model(input_ids=torch.ones((2, 2), dtype=torch.long))
+            model(input_ids=example, attention_mask=torch.ones_like(example))
     except Exception as error:  # noqa: BLE001 - what a model's own code raises
         raise CheckpointError(
             f"{checkpoint.path}: a {checkpoint.model_type} of this configuration does not run: "

@@ -1,5 +1,7 @@
 """torch's exporters, read back: what was asked for, or an error."""
 
+import json
+
 import numpy as np
 import onnx
 import pytest
@@ -68,9 +70,42 @@ def test_a_model_that_cannot_run_is_said_in_one_line(tmp_path):
     config = (path / "config.json").read_text(encoding="utf-8")
     unshared = config.replace("{", '{"key_query_shared_bottleneck": false, ', 1)
     (path / "config.json").write_text(unshared, encoding="utf-8")
-    with pytest.raises(CheckpointError, match="does not run: mat1 and mat2") as caught:
+    with pytest.raises(CheckpointError, match="does not run on two tokens: mat1") as caught:
         load_model(read_checkpoint(path))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def with_config(path, **changes):
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    (path / "config.json").write_text(json.dumps({**config, **changes}), encoding="utf-8")
+    return read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"hidden_dropout_prob": "x"}, {"layer_norm_eps": "x"}, {"use_return_dict": False}, {"num_labels": "2"}],
+    ids=str,
+)
+def test_a_configuration_that_transformers_refuses_is_one_line(tmp_path, changes):
+    with pytest.raises(CheckpointError, match="cannot be loaded by transformers") as caught:
+        load_model(with_config(write_checkpoint(tmp_path / "checkpoint"), **changes))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"return_dict": False},
+        {"output_hidden_states": True, "output_attentions": True},
+        {"torchscript": True, "torch_dtype": "float16", "hidden_dropout_prob": 0.5, "pruned_heads": {}},
+    ],
+    ids=str,
+)
+def test_what_a_config_says_of_training_and_of_outputs_changes_no_answer(tmp_path, model, changes):
+    ids = np.arange(5, 25)[None, :]
+    mask = np.ones_like(ids)
+    found = load_model(with_config(write_checkpoint(tmp_path / "checkpoint"), **changes))
+    np.testing.assert_array_equal(answers(found, ids, mask), answers(model, ids, mask))
 
 
 def test_what_an_exporter_says_on_pages_is_one_line(model, monkeypatch):

@@ -58,7 +58,7 @@ def load_network(checkpoint: Checkpoint) -> Any:
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
             )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
+    except Exception as error:  # noqa: BLE001 - its checks of a configuration have classes of their own
         first = _in_one_line(error)
         raise CheckpointError(f"{checkpoint.path} cannot be loaded by transformers: {first}") from None
     missing = sorted(facts["missing_keys"])
@@ -78,6 +78,7 @@ def load_network(checkpoint: Checkpoint) -> Any:
     if model.config.pad_token_id is None:
         # Decoders look for the last token that is no padding.
         model.config.pad_token_id = checkpoint.pad_token_id
+    model.config.return_dict = True
     return _running(model.eval(), checkpoint)
 
 
@@ -89,7 +90,7 @@ def _running(model: Any, checkpoint: Checkpoint) -> Any:
             model(input_ids=example, attention_mask=torch.ones_like(example))
     except Exception as error:  # noqa: BLE001 - what a model's own code raises
         raise CheckpointError(
-            f"{checkpoint.path}: a {checkpoint.model_type} of this configuration does not run: "
+            f"{checkpoint.path}: a {checkpoint.model_type} of this configuration does not run on two tokens: "
             f"{_in_one_line(error)}"
         ) from None
     return model

@@ -5,8 +5,9 @@
 
 DATA holds JSONL files of `query`, `weak_model`, `weak_score`, `strong_score`. A family is one file, or one
 weak model of it, `file:model`, 2,400 rows at most; with `+`, as many rows of each. 400 rows have scores, and
-up to 2,000 others are the test. With `--sampled` the 400 are those that `collect --sample` takes from the
-first 1,400. With `--flipped 0.2` a fifth of the 400 verdicts are turned round.
+up to 2,000 others are the test. Where `fit` refuses the rows, today's router counts. With `--sampled` the 400
+are those that `collect --sample` takes from the first 1,400. With `--flipped 0.2` a fifth of the 400 verdicts
+are turned round.
 
 The file that `fit` exports is the base's own int8 network, its margin times a factor, and word experts. So a
 run asks the base's int8 file once for all draws, and adds what was learned. With `--export` it is the whole
@@ -36,12 +37,13 @@ from sklearn.linear_model import Ridge
 from pointsman.artifact.address import open_artifact, shipped_artifact
 from pointsman.bench.environment import capture_environment
 from pointsman.datasets.duplicates import hash_fraction
+from pointsman.errors import TrainingError
 from pointsman.evaluation.calibration import cloud_margin
 from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.fit.comparison import FITTED, LENGTH, ROUTER, verdict
 from pointsman.fit.reading import Base, Read
 from pointsman.fit.rows import read_rows
-from pointsman.fit.run import FitPlan, fit, learn
+from pointsman.fit.run import FitPlan, Learned, calibration_of, fit, learn
 from pointsman.runtime.probability import cloud_probability
 from pointsman.runtime.router import Router
 from pointsman.traffic.log import query_id
@@ -145,7 +147,11 @@ def run_once(args: argparse.Namespace, family: str, seed: int, base: ReadOnce, t
         margins = margins_of(today, texts)
         change = learned.fit.change
         fitted = change.margins(Read(margins, base.read(texts).words))
-        if args.export:
+        row["refused"] = is_refused(learned)
+        if row["refused"]:
+            fitted = margins
+        is_exported = args.export and not row["refused"]
+        if is_exported:
             plan = FitPlan(
                 work, Path(place) / "router", args.base, args.router, threads=args.threads, seed=seed
             )
@@ -158,7 +164,7 @@ def run_once(args: argparse.Namespace, family: str, seed: int, base: ReadOnce, t
     scores[LENGTH] = np.array([len(text) for text in texts], np.float64)
     scores |= ridges(known, tested, args.cache)
     row["apgr"] = apgr_of(tested, scores)
-    if args.export:
+    if is_exported:
         row["added_apgr"], row["apgr"] = row["apgr"][FITTED], apgr_of(tested, {**scores, FITTED: asked})
     if len(tested) > LOG - LABELLED or args.sampled:
         after = 0 if args.sampled else LOG - LABELLED
@@ -167,6 +173,15 @@ def run_once(args: argparse.Namespace, family: str, seed: int, base: ReadOnce, t
     row["from_words"] = learned.fit.from_words
     row["compared"] = {name: asdict(one) for name, one in learned.compared.items()}
     return row
+
+
+def is_refused(learned: Learned) -> bool:
+    """Whether `fit` says that nothing was learned, and today's router stays."""
+    try:
+        calibration_of(learned)
+    except TrainingError:
+        return True
+    return False
 
 
 def apgr_of(rows: Sequence[Row], scores: Mapping[str, NDArray[Any]]) -> dict[str, float]:
@@ -215,7 +230,7 @@ def _misled(row: Row) -> bool:
     """Whether the comparison is sure of an order that the clean test rows contradict."""
     truth = row["apgr"]
     names = {ROUTER: BASE, LENGTH: LENGTH}
-    return any(
+    return not row["refused"] and any(
         (row["compared"][said]["lead"]["low"] > 0.0 and truth[FITTED] < truth[name])
         or (row["compared"][said]["lead"]["high"] < 0.0 and truth[FITTED] > truth[name])
         for said, name in names.items()

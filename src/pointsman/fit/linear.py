@@ -28,7 +28,7 @@ _OWN, _ALIKE, _LENGTH = 2.0, 1.0, 0.1
 _LEAST_SPREAD = 0.25
 """Log-odds that spread less say nothing, and are not blown up."""
 _LEAST_SHARE = 0.01
-MOST_ROWS, _MOST_TO_WEIGH = 8000, 2000
+MOST_ROWS, _MOST_TO_WEIGH = 4000, 2000
 """A ridge is solved in the space of its rows: time grows with their cube and memory with their square."""
 
 Ints = NDArray[np.int64]

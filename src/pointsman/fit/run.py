@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from pointsman.artifact.manifest import Calibration
 from pointsman.artifact.store import Artifact, require_place
 from pointsman.checkpoint.word_experts import TABLE_LIMIT
 from pointsman.convert.build import export
@@ -124,6 +125,8 @@ def _fit(plan: FitPlan, work: Work, progress: Progress) -> Fitted:
     rows = _usable(rows, plan.seed, progress)
     base = Base(plan.base)
     learned = learn(base, Router.open(plan.router), rows, plan.seed)
+    # Refuses before the export takes its minute.
+    calibration_of(learned)
     progress(f"fit: {learned.fit.from_words:.0%} of the router is words, the rest the base")
     recommended, sentence = verdict(learned.compared)
     record = {
@@ -180,22 +183,30 @@ def learn(base: Base, today: Router, rows: Rows, seed: int = 0) -> Learned:
     return Learned(rows, made, scores, compare(rows, scores, seed))
 
 
-def _calibrated(
-    artifact: Artifact, output: Path, learned: Learned, record: dict[str, Any], work: Work
-) -> tuple[Artifact, Floats]:
-    """The artifact at the output, with probabilities that are honest on rows that no ridge had seen."""
-    rows, margins = learned.rows, learned.fit.margins
-    data = rows.dataset
+def calibration_of(learned: Learned) -> Calibration:
+    """The calibration that is honest on rows that no ridge had seen.
+
+    Raises:
+        TrainingError: on those rows, what was learned does not point towards the labels.
+    """
+    rows = learned.rows
     target, weight = (rows.gain > 0).astype(np.float64), rows.weight / rows.weight.mean()
     try:
-        calibration = fit_calibration(margins, target, "platt", data.sha256, weight)
+        return fit_calibration(learned.fit.margins, target, "platt", rows.dataset.sha256, weight)
     except DataError as error:
         raise TrainingError(
             f"nothing was learned that holds on rows that the ridge had not seen: {error} Keep today's "
             "router; judge more rows, or look at them: do the verdicts depend on the query at all?"
         ) from None
+
+
+def _calibrated(
+    artifact: Artifact, output: Path, learned: Learned, record: dict[str, Any], work: Work
+) -> tuple[Artifact, Floats]:
+    """The artifact at the output, and p_cloud of every row from before it was learned."""
+    rows, data, calibration = learned.rows, learned.rows.dataset, calibration_of(learned)
     served = router_scores(Router.open(artifact), rows.queries)
-    p_cloud = 1.0 / (1.0 + np.exp(-(calibration.a * margins + calibration.b)))
+    p_cloud = 1.0 / (1.0 + np.exp(-(calibration.a * learned.fit.margins + calibration.b)))
     p_cloud = np.where(np.isfinite(served), p_cloud, np.clip(served, 0.0, 1.0))
     curve = held_out_curve(p_cloud, data, data.sha256, rows.queries)
     provenance = {**artifact.manifest.provenance, "fit": {**record, UNSEEN: unseen_key(p_cloud)}}

@@ -22,6 +22,7 @@ from pointsman.errors import (
     ArtifactError,
     ArtifactNotFoundError,
     CheckpointError,
+    ConversionError,
     InputError,
     RegistryError,
     RuntimeUnavailableError,
@@ -303,3 +304,21 @@ def test_an_option_of_another_type_is_refused(tiny, options):
 def test_a_model_that_is_none_is_refused(tmp_path, model):
     with pytest.raises(ArtifactError, match="does not take"):
         inference_session(tmp_path / model)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: c.convert_to_onnx(opset_version="14"),
+        lambda c: c.convert_to_onnx(max_length=None),
+        lambda c: c.convert_to_onnx(max_length=12.5),
+        lambda c: c.validate_onnx_model("Hello there!"),
+        lambda c: c.validate_onnx_model({"Hello", "there"}),
+        lambda c: c.benchmark_performance("100"),
+        lambda c: c.benchmark_performance(None),
+    ],
+)
+def test_arguments_of_another_type_are_refused(model_path, tmp_path, call):
+    with pytest.raises((ConversionError, InputError), match="expected"):
+        call(MobileBertONNXConverter(model_path, tmp_path))
+    assert not any(tmp_path.iterdir())

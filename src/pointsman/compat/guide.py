@@ -35,6 +35,7 @@ from pointsman.errors import ArtifactError, InputError
 from pointsman.evaluation.parity import answers_alone, in_words
 from pointsman.runtime.router import Router
 from pointsman.runtime.session import available_threads
+from pointsman.runtime.tokenize import checked_texts
 from pointsman.settings import Settings
 
 DEFAULT_PATHS = ("./notebooks/mobilebert_query_router_trained", "./notebooks/mobilbert_query_router_trained")
@@ -85,13 +86,12 @@ class MobileBertONNXConverter:
         Raises:
             CheckpointError: it cannot be read or trusted.
         """
-        from transformers import AutoTokenizer
-
+        from pointsman.convert.reference import load_tokenizer
         from pointsman.convert.torch_export import load_model
 
         checkpoint = read_checkpoint(self.model_path)
         self.model = load_model(checkpoint)
-        self.tokenizer = AutoTokenizer.from_pretrained(str(self.model_path), local_files_only=True)
+        self.tokenizer = load_tokenizer(checkpoint)
         return self.model
 
     def convert_to_onnx(
@@ -146,12 +146,12 @@ class MobileBertONNXConverter:
             `details`, a list with one table per query.
 
         Raises:
-            InputError: no queries.
+            InputError: no queries, or no list of texts.
             ArtifactNotFoundError: nothing was converted yet.
         """
         from pointsman.convert.reference import TorchBackend
 
-        queries = list(project_queries() if test_queries is None else test_queries)
+        queries = list(checked_texts(project_queries() if test_queries is None else test_queries))
         if not queries:
             raise InputError("test_queries: expected at least one query, found none.")
         router = Router.open(self.artifact, variant="plain", settings=Settings())
@@ -190,8 +190,8 @@ class MobileBertONNXConverter:
             InputError: too few iterations.
             ArtifactError: a backend did not run.
         """
-        if num_iterations < ROUNDS:
-            raise InputError(f"num_iterations: expected at least {ROUNDS}, found {num_iterations}.")
+        if not isinstance(num_iterations, int) or num_iterations < ROUNDS:
+            raise InputError(f"num_iterations: expected at least {ROUNDS}, found {num_iterations!r}.")
         artifact, threads = self.artifact, available_threads()
         tables = measured(self.model_path, artifact, threads, -(-num_iterations // ROUNDS))
         default = artifact.manifest.default_variant

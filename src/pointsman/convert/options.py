@@ -49,7 +49,7 @@ class ExportOptions:
         labels: which of the checkpoint's labels mean `local` and `cloud`; empty where it says so itself.
 
     Raises:
-        ConversionError: an opset that no exporter writes.
+        ConversionError: an opset that no exporter writes, or what is no whole number.
     """
 
     opset: int = DEFAULT_OPSET
@@ -70,6 +70,9 @@ class ExportOptions:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("opset", "max_tokens", "threads"):
+            if not isinstance(value := getattr(self, name), int):
+                raise ConversionError(f"{name}: expected a whole number, found {value!r}.")
         if not OLDEST_OPSET <= self.opset <= NEWEST_OPSET:
             raise ConversionError(
                 f"opset {self.opset}: expected {OLDEST_OPSET}..{NEWEST_OPSET} "

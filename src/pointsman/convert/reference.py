@@ -35,6 +35,18 @@ class TorchBackend:
         return logits
 
 
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """The checkpoint's tokenizer as transformers has it.
+
+    Raises:
+        CheckpointError: transformers cannot load it.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # noqa: BLE001 - its Rust core raises untyped exceptions
+        raise CheckpointError(f"{checkpoint.path}: transformers cannot load the tokenizer: {error}") from None
+
+
 def same_tokens(checkpoint: Checkpoint, proof: ProofTexts, limits: Limits) -> None:
     """Hold what the artifact reads of a text against what transformers reads of it.
 
@@ -43,10 +55,8 @@ def same_tokens(checkpoint: Checkpoint, proof: ProofTexts, limits: Limits) -> No
     """
     count = len(proof.texts) - proof.made
     how: dict[str, Any] = {"truncation": True, "max_length": limits.max_tokens, "split_special_tokens": True}
+    tokenizer = load_tokenizer(checkpoint)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            checkpoint.path, local_files_only=True, trust_remote_code=False
-        )
         read = [tokenizer(bounded_text(text, limits), **how).input_ids for text in proof.texts[:count]]
     except Exception as error:  # noqa: BLE001 - its Rust core raises untyped exceptions
         raise CheckpointError(f"{checkpoint.path}: transformers cannot use the tokenizer: {error}") from None

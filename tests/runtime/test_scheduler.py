@@ -28,7 +28,7 @@ def test_results_stand_in_the_order_of_the_jobs(jobs: list[int], threads: int) -
 
 def test_jobs_run_side_by_side() -> None:
     """Two jobs that wait for each other end only if both run at once."""
-    meet = threading.Barrier(2, timeout=10)
+    meet = threading.Barrier(2, timeout=60)
     Scheduler(2).map(lambda _: meet.wait(), [0, 1])
 
 
@@ -59,7 +59,7 @@ def test_a_call_ends_while_the_shared_threads_are_busy_with_another() -> None:
     scheduler = Scheduler(2)
     release = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(scheduler.map, lambda _: release.wait(10), [0, 1])
+        other = pool.submit(scheduler.map, lambda _: release.wait(60), [0, 1])
         assert scheduler.map(str, [1, 2, 3]) == ["1", "2", "3"]
         assert not other.done()
         release.set()
@@ -86,7 +86,7 @@ def test_an_error_is_raised_and_nothing_further_is_begun(bad: int, threads: int)
 
 def test_an_error_on_a_shared_thread_reaches_the_caller() -> None:
     caller = threading.get_ident()
-    meet = threading.Barrier(2, timeout=10)
+    meet = threading.Barrier(2, timeout=60)
 
     def run(_: int) -> None:
         meet.wait()

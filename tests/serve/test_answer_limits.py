@@ -2,7 +2,6 @@
 
 import gc
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -22,7 +21,8 @@ BOTH_WAYS = {"fallback": ["local-to-cloud", "cloud-to-local"]}
 
 
 def test_a_deadline_covers_everything(both: Start, local: FakeUpstream, cloud: FakeUpstream) -> None:
-    gateway = both(routing=BOTH_WAYS)
+    # The upstreams' own limit is longer than the client of this test waits.
+    gateway = both(routing=BOTH_WAYS, upstream={"first_byte_timeout_s": 600.0})
     closed = threading.Event()
 
     def stall_and_tell(wire: Wire) -> None:
@@ -30,12 +30,9 @@ def test_a_deadline_covers_everything(both: Start, local: FakeUpstream, cloud: F
             closed.set()
 
     cloud.script = local.script = stall_and_tell
-    started = time.monotonic()
     found = gateway.chat(headers={"x-pointsman-deadline-ms": "1000"})
     assert found.json()["error"]["code"] == "upstream_timeout"
-    # Far below the upstreams' own ten seconds each; the exact overrun is measured elsewhere.
-    assert time.monotonic() - started < 5
-    assert closed.wait(10)
+    assert closed.wait(60)
 
 
 @pytest.mark.parametrize("asked", ["0", "-5", "soon", "1.5", "9999999999"])

@@ -198,7 +198,7 @@ class TestTheThread:
 
     def test_batches_run_side_by_side(self, model: Model) -> None:
         """Each waits for the other: they end only if both run at once."""
-        meet = threading.Barrier(2, timeout=10)
+        meet = threading.Barrier(2, timeout=60)
         batcher: Batcher[str, int] = Batcher(
             lambda _, texts: [meet.wait() for _ in texts],
             cost=len,

@@ -148,6 +148,6 @@ class TestAfterTheFirstByte:
         gateway = both(upstream={"idle_timeout_s": 0.2, "breaker_failures": 1})
         body = {"model": "cloud", "stream": True, "messages": []}
         with gateway.http.stream("POST", "/v1/chat/completions", json=body):
-            assert closed.wait(10)
+            assert closed.wait(60)
         gateway.settle()
         assert not gateway.gateway.upstreams.get("cloud").breaker.is_open  # type: ignore[union-attr]

@@ -27,7 +27,7 @@ class TestTheClientLeaves:
             got = b""
             while len(got) < after_bytes:
                 got += client.recv(65536)
-            self.reached.wait(10)
+            self.reached.wait(60)
 
     @pytest.mark.parametrize(("streams", "after_bytes"), [(False, 0), (True, 0), (True, 1)])
     def test_the_upstream_is_let_go(
@@ -46,7 +46,7 @@ class TestTheClientLeaves:
         cloud.script = script
         gateway = both()
         self.leave(gateway, {"stream": streams}, after_bytes)
-        assert closed.wait(10)
+        assert closed.wait(60)
         gateway.settle()
         assert gateway.gateway.chats == 0
         assert not gateway.gateway.streams

@@ -107,7 +107,7 @@ def test_nobody_waits_while_the_worst_bodies_arrive(
     is_over = threading.Event()
 
     def probe() -> None:
-        with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as made:
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as made:
             while not is_over.is_set():
                 begun = time.monotonic()
                 made.sendall(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -130,4 +130,4 @@ def test_nobody_waits_while_the_worst_bodies_arrive(
     assert not {"plain", "escapes", "marks"} & refused, statuses
     assert set(statuses.values()) <= {200, 400, 413}
     # The figures are the scoreboard's; here a stop of the process is told from a busy machine.
-    assert max(waits) < 5.0
+    assert max(waits) < 20.0

@@ -249,7 +249,9 @@ class TestStopping:
             POINTSMAN_SERVER__DRAIN_DELAY_S="0",
         )
         body = {"model": "cloud", "stream": True, "messages": []}
-        with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body, trust_env=False) as found:
+        with httpx.stream(
+            "POST", f"{server.url}/v1/chat/completions", json=body, trust_env=False, timeout=60
+        ) as found:
             pieces = found.iter_raw()
             got = next(pieces)
             server.process.send_signal(signal.SIGTERM)
@@ -266,7 +268,7 @@ class TestStopping:
         canary = "canary9f"
         headers = {"authorization": f"Bearer {client}"}
         chat = {"model": "cloud", "messages": [{"role": "user", "content": canary}]}
-        with httpx.Client(base_url=server.url, headers=headers, trust_env=False) as http:
+        with httpx.Client(base_url=server.url, headers=headers, trust_env=False, timeout=60) as http:
             for script in (answer(), answer(500), lambda wire: wire.reset()):
                 cloud.script = script
                 http.post("/v1/chat/completions", json=chat)
@@ -298,12 +300,14 @@ def test_nowhere_to_write_to_is_no_reason_to_stop(artifact: Path, workers: str) 
             while process.poll() is None:
                 with contextlib.suppress(httpx.ConnectError):
                     question = {"query": CLOUD_TEXT}
-                    found = httpx.post(f"http://127.0.0.1:{port}/predict", json=question, trust_env=False)
+                    found = httpx.post(
+                        f"http://127.0.0.1:{port}/predict", json=question, trust_env=False, timeout=60
+                    )
                     assert found.json()["target"] == "cloud"
                     process.terminate()
                     break
                 time.sleep(0.05)
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
 
@@ -330,7 +334,7 @@ def test_a_storm_of_signals_is_one_reload(spawn: Callable[..., Process]) -> None
     gateway = spawn()
 
     def version() -> str:
-        return str(httpx.get(f"{gateway.url}/info").json()["version"].rsplit("-")[-1])
+        return str(httpx.get(f"{gateway.url}/info", timeout=60).json()["version"].rsplit("-")[-1])
 
     begun = time.monotonic()
     for _ in range(500):

@@ -33,7 +33,7 @@ class Browser:
     """One tab of a headless chromium, driven over its debugging socket."""
 
     def __init__(self, port: int) -> None:
-        tabs = httpx.get(f"http://127.0.0.1:{port}/json/list", trust_env=False).json()
+        tabs = httpx.get(f"http://127.0.0.1:{port}/json/list", trust_env=False, timeout=60).json()
         tab = next(tab for tab in tabs if tab["type"] == "page")
         path = tab["webSocketDebuggerUrl"].split(str(port), 1)[1]
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)

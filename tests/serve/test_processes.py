@@ -13,7 +13,9 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="re
 
 
 def threads_of(server: Process) -> int:
-    found = httpx.post(f"{server.url}/predict", json={"query": [CLOUD_TEXT] * 32}, trust_env=False)
+    found = httpx.post(
+        f"{server.url}/predict", json={"query": [CLOUD_TEXT] * 32}, trust_env=False, timeout=60
+    )
     assert len(found.json()["predictions"]) == 32
     return len(list(Path(f"/proc/{server.process.pid}/task").iterdir()))
 

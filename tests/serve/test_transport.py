@@ -37,7 +37,7 @@ def fetch(url: str, times: int = 1) -> list[tuple[int, bytes]]:
         transport, found = HttpTransport(url), []
         for _ in range(times):
             response, body = await ask(transport), b""
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while piece := await response.read():
                     body += piece
             response.close()

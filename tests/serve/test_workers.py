@@ -87,7 +87,7 @@ def test_admin_routes_reach_every_worker_and_those_to_come(
     server = spawn("--workers", "2", "--admin-port", "0")
     steeper = Calibration("temperature", 2.0, 0.0, 64 * "0", 10)
     second = build_keyword_artifact(tmp_path / "second", steeper).path
-    with admin_of(server, tmp_path / "log") as admin, httpx.Client(trust_env=False) as http:
+    with admin_of(server, tmp_path / "log") as admin, httpx.Client(trust_env=False, timeout=60) as http:
         refused = admin.post("/admin/reload", json={"artifact": str(tmp_path / "nowhere")})
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "reload_refused")
         assert http.post(f"{server.url}/predict", json={"query": CLOUD_TEXT}).status_code == 200
@@ -132,8 +132,10 @@ def test_no_other_program_reaches_a_workers_own_admin_routes(spawn: Spawn, tmp_p
     until(lambda: len(ports()) == 2)
     for port in ports():
         for path in ("/admin/state", "/admin/live", "/metrics"):
-            assert httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False).status_code == 401
-    assert httpx.get(f"{server.url}/live.json", trust_env=False).json()["workers"]["answered"] == 2
+            assert httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False, timeout=60).status_code == 401
+    assert (
+        httpx.get(f"{server.url}/live.json", trust_env=False, timeout=60).json()["workers"]["answered"] == 2
+    )
 
 
 @pytest.mark.parametrize("admin_key", [None, "9f2c47d1a86b4e30b5c8f7a1d2e3946b"])
@@ -143,8 +145,8 @@ def test_every_worker_shows_what_all_have_seen(spawn: Spawn, admin_key: str | No
     questions = 12
     for index in range(questions):
         body = {"query": f"{CLOUD_TEXT} {index}"}
-        assert httpx.post(f"{server.url}/predict", json=body, trust_env=False).status_code == 200
-    shown = [httpx.get(f"{server.url}/live.json", trust_env=False).json() for _ in range(6)]
+        assert httpx.post(f"{server.url}/predict", json=body, trust_env=False, timeout=60).status_code == 200
+    shown = [httpx.get(f"{server.url}/live.json", trust_env=False, timeout=60).json() for _ in range(6)]
     for one in shown:
         assert one["workers"] == {"answered": 2, "of": 2}
         assert (one["requests"], one["targets"]["cloud"], len(one["recent"])) == (12, 12, 12)

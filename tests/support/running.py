@@ -49,7 +49,7 @@ class Running:
     def settle(self) -> None:
         """Wait until no request is open."""
         while self.gateway.in_flight:
-            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.005), self.loop).result(10)
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.005), self.loop).result(60)
 
 
 def settings_for(artifact: Path, **tables: Any) -> GatewaySettings:
@@ -86,21 +86,21 @@ def running(settings: GatewaySettings) -> Iterator[Running]:
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert ready.wait(30)
+    assert ready.wait(60)
     if "error" in held:
         thread.join()
         raise held["error"]
     base, admin = (f"http://127.0.0.1:{listener.port}" for listener in service.servers)
     try:
         with (
-            httpx.Client(base_url=base, timeout=20, trust_env=False) as http,
-            httpx.Client(base_url=admin, timeout=20, trust_env=False) as admin_http,
+            httpx.Client(base_url=base, timeout=60, trust_env=False) as http,
+            httpx.Client(base_url=admin, timeout=60, trust_env=False) as admin_http,
         ):
             yield Running(held["gateway"], service, held["loop"], http, admin_http)
     finally:
         with contextlib.suppress(RuntimeError):
             held["loop"].call_soon_threadsafe(service.stop)
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -127,7 +127,7 @@ class Process:
         return self.wait()
 
     def wait(self) -> int:
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         assert self.process.stdout
         self.process.stdout.close()
         return code

@@ -35,10 +35,10 @@ def test_a_csv_becomes_a_promoted_router(tmp_path, monkeypatch, capsys):
     tiny_mobilebert(Path("default-router"), sorted(words))
     running = subprocess.Popen([sys.executable, "pair.py"])
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
-                httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
+                httpx.get(f"http://127.0.0.1:{port}/", trust_env=False, timeout=60)
                 break
             except httpx.ConnectError:
                 time.sleep(0.05)

@@ -34,7 +34,7 @@ class Page:
         assert ready.wait(30)
 
     def post(self, action: str, **body: str) -> httpx.Response:
-        return httpx.post(f"{self.address}{action}", json=body, trust_env=False)
+        return httpx.post(f"{self.address}{action}", json=body, trust_env=False, timeout=60)
 
     def end(self) -> None:
         self.post("end")
@@ -85,13 +85,13 @@ def test_undo_takes_the_last_verdict_back_and_skip_is_no_verdict(page):
 
 def test_nobody_without_the_secret_and_no_form_of_another_page(page):
     root = page.address.rsplit("/", 2)[0]
-    assert httpx.get(f"{root}/", trust_env=False).status_code == 404
-    assert httpx.get(f"{root}/guess/", trust_env=False).status_code == 404
-    assert httpx.post(f"{root}/guess/view", json={}, trust_env=False).status_code == 404
-    form = httpx.post(f"{page.address}undo", data={"a": "b"}, trust_env=False)
+    assert httpx.get(f"{root}/", trust_env=False, timeout=60).status_code == 404
+    assert httpx.get(f"{root}/guess/", trust_env=False, timeout=60).status_code == 404
+    assert httpx.post(f"{root}/guess/view", json={}, trust_env=False, timeout=60).status_code == 404
+    form = httpx.post(f"{page.address}undo", data={"a": "b"}, trust_env=False, timeout=60)
     assert form.status_code == 415
     assert page.post("say", id="unknown", key="1").status_code == 400
-    found = httpx.get(page.address, trust_env=False)
+    found = httpx.get(page.address, trust_env=False, timeout=60)
     assert "frame-ancestors 'none'" in found.headers["content-security-policy"]
 
 

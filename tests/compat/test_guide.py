@@ -44,11 +44,18 @@ def model_path(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def converter(model_path):
+def production(model_path):
     converter = MobileBertONNXConverter(model_path=model_path, output_dir=f"{model_path}/onnx")
     converter.load_pytorch_model()
-    converter.convert_to_onnx(opset_version=14, max_length=128, dynamic_axes=True, optimize=True)
-    return converter
+    made = converter.export_for_production(
+        include_optimized=True, include_validation=True, include_benchmark=False
+    )
+    return converter, made
+
+
+@pytest.fixture(scope="module")
+def converter(production):
+    return production[0]
 
 
 def test_the_surface_is_the_guides():
@@ -216,12 +223,9 @@ def test_a_provider_that_is_absent_is_an_error(converter):
             inference_session(path, providers=[provider, "CPUExecutionProvider"])
 
 
-def test_export_for_production(model_path, tmp_path):
-    output = tmp_path / "onnx"
-    made = MobileBertONNXConverter(model_path, output).export_for_production(
-        include_optimized=True, include_validation=True, include_benchmark=False
-    )
-    assert made["onnx_model"] == str(output / "mobilebert_query_router.onnx")
+def test_export_for_production(production):
+    converter, made = production
+    assert made["onnx_model"] == str(converter.output_dir / "mobilebert_query_router.onnx")
     for key in ("onnx_model", "tokenizer", "artifact", "optimized_model", "parity_report"):
         assert Path(made[key]).exists()
     assert made["validation"]["passed"] == made["validation"]["total_tests"] > 300

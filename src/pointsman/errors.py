@@ -22,7 +22,6 @@
     ├── ParityError           the router is not the checkpoint                5    -
     ├── TrainingError         training cannot start, or cannot go on          6    -
     └── UpstreamError         an upstream failed                              7   502
-        └── UpstreamTimeoutError                                              7   504
 
 A message says what is wrong, where, what was expected, what was found, and what to do next.
 """
@@ -130,7 +129,3 @@ class UpstreamError(PointsmanError):
     """An upstream that failed."""
 
     exit_code = 7
-
-
-class UpstreamTimeoutError(UpstreamError):
-    """An upstream that did not answer in time."""

@@ -59,8 +59,9 @@ def brier(is_true: _Bools, p: _Floats) -> float:
     return float(np.mean((p - is_true) ** 2))
 
 
-def reliability(is_true: _Bools, p: _Floats, bins: int = CALIBRATION_BINS) -> tuple[ReliabilityBin, ...]:
+def reliability(is_true: _Bools, p: _Floats) -> tuple[ReliabilityBin, ...]:
     """Bins of equal width over 0..1, as a reliability diagram shows them."""
+    bins = CALIBRATION_BINS
     place = np.minimum((p * bins).astype(np.int64), bins - 1)
     made = []
     for index in range(bins):
@@ -72,10 +73,10 @@ def reliability(is_true: _Bools, p: _Floats, bins: int = CALIBRATION_BINS) -> tu
     return tuple(made)
 
 
-def calibration_error(is_true: _Bools, p: _Floats, bins: int = CALIBRATION_BINS) -> float:
+def calibration_error(is_true: _Bools, p: _Floats) -> float:
     """Expected calibration error, 0..1: mean gap between predicted and observed, weighted by bin.
 
     Of the probability of the positive class, in bins of equal width (Naeini et al. 2015; Guo et al. 2017).
     """
-    gaps = [b.count * abs(b.predicted - b.observed) for b in reliability(is_true, p, bins)]
+    gaps = [b.count * abs(b.predicted - b.observed) for b in reliability(is_true, p)]
     return float(sum(gaps) / len(p))

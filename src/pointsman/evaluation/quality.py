@@ -212,12 +212,12 @@ def assess_flips(
     return {"queries": len(before), "figures": _plain(found)}
 
 
-def assess_shares(score: Floats, seed: int, wanted: Sequence[float] = (0.1, 0.2, 0.3, 0.5)) -> list[Any]:
+def assess_shares(score: Floats, seed: int) -> list[Any]:
     """Share of cloud calls asked for on one half of the queries, and the share got on the other half."""
     order = np.random.default_rng(seed).permutation(len(score))
     seen, unseen = score[order[::2]], score[order[1::2]]
     made = []
-    for share in wanted:
+    for share in (0.1, 0.2, 0.3, 0.5):
         threshold = threshold_for_share(seen, share)
         got = float((unseen >= threshold).mean())
         made.append({"asked": share, "threshold": threshold, "got": got})

@@ -17,7 +17,6 @@ from pointsman.errors import (
     PointsmanError,
     RuntimeUnavailableError,
     UpstreamError,
-    UpstreamTimeoutError,
 )
 
 
@@ -100,7 +99,6 @@ _TABLE: tuple[tuple[type[PointsmanError], str, str], ...] = (
     (NonFiniteOutputError, "non_finite_output", "the classifier gave no usable answer"),
     (ArtifactError, "model_unavailable", "the classifier is not available"),
     (RuntimeUnavailableError, "model_unavailable", "the classifier is not available"),
-    (UpstreamTimeoutError, "upstream_timeout", "the upstream did not answer in time"),
     (UpstreamError, "upstream_unreachable", "the upstream cannot be reached"),
 )
 """Our own error classes, the narrower before the wider, with what a client is told."""

@@ -34,7 +34,6 @@ from pointsman.serve.routing.sticky import Sticky
 from pointsman.serve.settings import GatewaySettings, Rule
 from pointsman.serve.upstream.headers import FORWARDED
 from pointsman.serve.upstream.upstreams import Upstreams
-from pointsman.settings import Settings
 
 T = TypeVar("T")
 _READERS = 2
@@ -85,6 +84,11 @@ class Gateway:
         """The body of a request about texts: JSON, within its limits."""
         limits = self.settings.limits
         return await exchange.json_body(limits.text_body_bytes, limits.body_timeout_s)
+
+    async def text_payload(self, exchange: Exchange, empty: bytes = b"") -> dict[str, Any]:
+        """The same as a JSON object; `empty` is read in place of an empty body."""
+        body = await self.text_body(exchange)
+        return await self.read_object(body if body.strip() else empty)
 
     async def chat_payload(self, exchange: Exchange, empty: bytes = b"") -> dict[str, Any]:
         """The body of a chat: a larger JSON object; a deployment that the path names is its model.
@@ -156,16 +160,8 @@ class Gateway:
         self.live.decision(kind, target, reason, decision, text)
 
 
-def build(
-    settings: GatewaySettings,
-    *,
-    environment: Settings | None = None,
-) -> Gateway:
+def build(settings: GatewaySettings) -> Gateway:
     """Put a gateway together; nothing is loaded, opened or contacted yet.
-
-    Args:
-        settings: the effective settings.
-        environment: what the environment says about routing; None reads it.
 
     Raises:
         SettingsError: a key that is weak, missing or unreadable, or a file that cannot be written.
@@ -174,7 +170,7 @@ def build(
     metrics = Metrics(CollectorRegistry(), settings.upstreams.currency)
     tracing = make_tracing(settings.server.traces)
     access = _access(settings)
-    engine = _engine(settings, environment, metrics, tracing)
+    engine = _engine(settings, metrics, tracing)
     upstreams = Upstreams(settings, metrics)
     history, captures = History(settings.server.history), settings.capture.path is not None
     return Gateway(
@@ -207,9 +203,7 @@ def _access(settings: GatewaySettings) -> Access:
     return access
 
 
-def _engine(
-    settings: GatewaySettings, environment: Settings | None, metrics: Metrics, tracing: Tracing
-) -> Engine:
+def _engine(settings: GatewaySettings, metrics: Metrics, tracing: Tracing) -> Engine:
     def second_opinion(mine: Decision, other: Decision) -> None:
         metrics.shadow.labels("agreed" if mine.target == other.target else f"to_{other.target}").inc()
 
@@ -220,7 +214,7 @@ def _engine(
         model.observe(run_s)
         tracing.classified(queued_s, run_s)
 
-    engine = Engine(settings, environment, second_opinion, answered)
+    engine = Engine(settings, second_opinion, answered)
     metrics.registry.register(EngineCollector(engine))
     return engine
 

@@ -54,9 +54,9 @@ def peers_parity(benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-def render_markdown(benchmark: Benchmark, goals: tuple[Goal, ...], title: str = "Benchmark") -> str:
+def render_markdown(benchmark: Benchmark, goals: tuple[Goal, ...]) -> str:
     """The whole report."""
-    head = f"# {title}: {benchmark.subject}\n\n{HOW_TO_READ}\n"
+    head = f"# Benchmark: {benchmark.subject}\n\n{HOW_TO_READ}\n"
     return "\n".join([head, *(render_table(table) for table in report_tables(benchmark, goals))])
 
 

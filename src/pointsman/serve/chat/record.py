@@ -10,7 +10,7 @@ from pointsman.serve.chat.request import ChatRequest
 from pointsman.serve.chat.shadow import ask_both
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.edge.keys import KEY_HEADERS
-from pointsman.serve.edge.strict_json import checked_share, parse_object
+from pointsman.serve.edge.strict_json import checked_share
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 
@@ -43,7 +43,7 @@ def capture_chat(request: ChatRequest, outcome: Outcome) -> None:
 
 async def feedback(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/feedback`: `{"request_id", "target"}` or `{"request_id", "score"}` on an answer to this client."""
-    payload = parse_object(await gateway.text_body(exchange))
+    payload = await gateway.text_payload(exchange)
     if gateway.capture is None:
         raise GatewayError("not_found", "nothing is captured here, so no feedback is taken; see capture.path")
     request_id, said = payload.get("request_id"), {k: v for k, v in payload.items() if k != "request_id"}

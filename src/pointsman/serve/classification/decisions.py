@@ -14,7 +14,6 @@ from pointsman.labels import CLOUD, LOCAL
 from pointsman.runtime.chat import text_of_messages
 from pointsman.serve.classification.classify import decide_texts, decision_headers
 from pointsman.serve.edge.http import Exchange
-from pointsman.serve.edge.strict_json import parse_object
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.inference.engine import Answer
@@ -69,7 +68,7 @@ class Choice:
 
 async def systemone(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/systemone`: `{"state", "questions": {name: {"type": "choice", "criteria": {option: …}}}}`."""
-    payload = await _payload(gateway, exchange)
+    payload = await gateway.text_payload(exchange)
     questions = payload.get("questions")
     if not isinstance(questions, dict) or not 1 <= len(questions) <= _QUESTIONS:
         raise GatewayError(
@@ -95,7 +94,7 @@ async def systemone(gateway: Gateway, exchange: Exchange) -> None:
 
 async def decisions(gateway: Gateway, exchange: Exchange) -> None:
     """`/v1/decisions`: OpenAI's `{"input", "questions": [{"type": "choice", "choices": [{"value": …}]}]}`."""
-    payload = await _payload(gateway, exchange)
+    payload = await gateway.text_payload(exchange)
     questions = payload.get("questions")
     if not isinstance(questions, list) or not 1 <= len(questions) <= _QUESTIONS:
         raise GatewayError("invalid_request", f"questions: expected a list of 1 to {_QUESTIONS} questions")
@@ -183,10 +182,6 @@ def state_text(state: Any, gateway: Gateway) -> str:
     if isinstance(state, dict | list):
         return "\n".join(_strings(state))
     raise GatewayError("invalid_request", "expected the text to judge: a string, messages or an object")
-
-
-async def _payload(gateway: Gateway, exchange: Exchange) -> dict[str, Any]:
-    return parse_object(await gateway.text_body(exchange))
 
 
 async def _judge(gateway: Gateway, exchange: Exchange, state: Any) -> Judgement:

@@ -17,7 +17,7 @@ _WORD = re.compile(r"\S+")
 async def explain(gateway: Gateway, exchange: Exchange) -> None:
     """`POST /explain`: `{"query"}` to the decision and, per word, what it adds to the log-odds of cloud."""
     limits = gateway.settings.limits
-    payload = await gateway.read_object(await gateway.text_body(exchange))
+    payload = await gateway.text_payload(exchange)
     query = payload.get("query")
     if not isinstance(query, str):
         raise GatewayError("invalid_request", 'expected {"query": text}')

@@ -2,7 +2,6 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 
 from pointsman.serve.failures import GatewayError
 
@@ -12,10 +11,9 @@ _MAX_CLIENTS = 10_000
 class RateLimit:
     """Lets each client ask `rate` times a second, with `burst` requests saved up; 0 lets all through."""
 
-    def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, rate: float, burst: int) -> None:
         self._rate = rate
         self._burst = float(burst)
-        self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def check(self, client: str) -> None:
@@ -26,7 +24,7 @@ class RateLimit:
         """
         if not self._rate:
             return
-        now = self._clock()
+        now = time.monotonic()
         tokens, then = self._buckets.pop(client, (self._burst, now))
         tokens = min(self._burst, tokens + (now - then) * self._rate)
         allowed = tokens >= 1.0

@@ -26,11 +26,6 @@ def parse(body: bytes, constant: Callable[[str], Any] | None = None) -> Any:
         raise GatewayError("invalid_json", f"the body is not strict JSON: {error}") from None
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
-    """Like `parse`, for a body that must be an object."""
-    return checked_object(parse(body))
-
-
 def checked_object(value: Any) -> dict[str, Any]:
     """A JSON object.
 

@@ -36,7 +36,7 @@ _BYTES_A_TOKEN = 5
 _TOKENS_A_TEXT = 6
 """What any text costs: two special tokens, and as much work as four more."""
 _FAILURE_LIMIT = 5
-"""So many failures of the model in a row, and the gateway is not ready any more."""
+"""Consecutive failures of the model after which the gateway is not ready."""
 
 
 class Answer(NamedTuple):
@@ -107,7 +107,6 @@ class Engine:
 
     Args:
         settings: the gateway's.
-        environment: what the environment says about routing; None reads it.
         on_shadow: called in the batcher's thread with the first and the second opinion.
         on_answered: see `Batcher`.
     """
@@ -115,12 +114,11 @@ class Engine:
     def __init__(
         self,
         settings: GatewaySettings,
-        environment: Settings | None = None,
         on_shadow: Callable[[Decision, Decision], None] | None = None,
         on_answered: Callable[[float, float], None] | None = None,
     ) -> None:
         self._settings = settings
-        self._environment = _environment(settings, environment)
+        self._environment = _environment(settings)
         self._on_shadow = on_shadow
         self._random = random.Random()
         self._path = settings.inference.artifact
@@ -331,13 +329,12 @@ class Engine:
                 self._on_shadow(mine, other)
 
 
-def _environment(settings: GatewaySettings, environment: Settings | None) -> Settings:
-    """What the environment says, overruled by the gateway's own thresholds."""
-    base = Settings.load() if environment is None else environment
+def _environment(settings: GatewaySettings) -> Settings:
+    """What the environment says about routing, overruled by the gateway's own thresholds."""
     routing = settings.routing
     given = {
         name: value
         for name in ("cloud_threshold", "confidence_threshold", "safe_target")
         if (value := getattr(routing, name)) is not None
     }
-    return replace(base, **given)
+    return replace(Settings.load(), **given)

@@ -2,14 +2,13 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pointsman.artifact.address import is_on_hub
 from pointsman.errors import PointsmanError
 from pointsman.serve.edge.http import Exchange
-from pointsman.serve.edge.strict_json import checked_share, parse_object
+from pointsman.serve.edge.strict_json import checked_share
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.inference.engine import ShadowStats
@@ -51,7 +50,7 @@ async def state(gateway: Gateway, exchange: Exchange) -> None:
 
 async def reload(gateway: Gateway, exchange: Exchange) -> None:
     """`POST /admin/reload`: look again where the artifact came from, or `{"artifact": directory}`."""
-    payload = await _payload(gateway, exchange)
+    payload = await gateway.text_payload(exchange, b"{}")
     artifact = payload.get("artifact")
     if artifact is not None and not isinstance(artifact, str):
         raise GatewayError("invalid_request", "artifact: expected a directory")
@@ -61,7 +60,7 @@ async def reload(gateway: Gateway, exchange: Exchange) -> None:
 
 async def canary(gateway: Gateway, exchange: Exchange) -> None:
     """`POST /admin/canary`: `{"artifact"?, "share"?, "shadow"?}`; `{"artifact": null}` ends it."""
-    payload = await _payload(gateway, exchange)
+    payload = await gateway.text_payload(exchange, b"{}")
     share, shadow = payload.get("share"), payload.get("shadow")
     if share is not None:
         share = checked_share(share, "share")
@@ -84,7 +83,7 @@ async def canary(gateway: Gateway, exchange: Exchange) -> None:
 
 async def threshold(gateway: Gateway, exchange: Exchange) -> None:
     """`POST /admin/threshold`: `{"threshold"}` is served as `routing.cloud_threshold` until the end."""
-    payload = await _payload(gateway, exchange)
+    payload = await gateway.text_payload(exchange, b"{}")
     wanted = checked_share(payload.get("threshold"), "threshold")
     if gateway.budget is not None:
         raise GatewayError("invalid_request", "routing.budget moves the threshold; it cannot be set")
@@ -140,8 +139,3 @@ def _named(gateway: Gateway, artifact: str) -> Path:
 def _refused(error: PointsmanError) -> GatewayError:
     kind = type(error).__name__.removesuffix("Error")
     return GatewayError("reload_refused", f"the artifact is refused ({kind}); the old one serves on")
-
-
-async def _payload(gateway: Gateway, exchange: Exchange) -> dict[str, Any]:
-    body = await gateway.text_body(exchange)
-    return parse_object(body) if body.strip() else {}

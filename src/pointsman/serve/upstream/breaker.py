@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 _MAX_CLIENTS = 10_000
+_RETRY_SHARE = 0.1
+"""Retries and hedges per request."""
 
 
 @dataclass(slots=True)
@@ -110,18 +112,16 @@ class RetryBudget:
     """Retries, and the hedges that are sent because this upstream is slow, may be a share of its requests.
 
     Args:
-        share: retries per request, 0..1.
-        floor: retries that are there at the start, and at most saved up beyond a share of 100 requests.
+        floor: retries that are there at the start, and at most saved up beyond those of 100 requests.
     """
 
-    def __init__(self, share: float = 0.1, floor: int = 3) -> None:
-        self._share = share
+    def __init__(self, floor: int = 3) -> None:
         self._balance = float(floor)
-        self._most = floor + 100 * share
+        self._most = floor + 100 * _RETRY_SHARE
 
     def request(self) -> None:
         """Count a request."""
-        self._balance = min(self._most, self._balance + self._share)
+        self._balance = min(self._most, self._balance + _RETRY_SHARE)
 
     def spend(self) -> bool:
         """Whether one more retry or hedge is in the budget; if so it is spent."""

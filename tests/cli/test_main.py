@@ -65,9 +65,20 @@ def test_alone_it_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
             ["label", "work", "--port", "http"],
             "expected a whole number from 0 to 65535, found 'http'",
         ),
+        (
+            ["train", "x", "--base", "y", "--output", "z", "--validation-share", "0.9"],
+            "--validation-share: expected a number from 0.05 to 0.5, found '0.9'",
+        ),
+        (
+            ["train", "x", "--base", "y", "--output", "z", "--epochs", "0"],
+            "--epochs: expected a number above 0, found '0'",
+        ),
+        (["bench", "x", "--threads", "0"], "--threads: expected a whole number of at least 1"),
+        (["batch", "x", "y", "--ray-timeout", "0"], "--ray-timeout: expected a number above 0"),
+        (["export", "x", "--opset", "13"], "--opset: expected a whole number from 14 to 23, found '13'"),
         (["label", "work", "--port", "65536"], "--port: expected a whole number from 0 to 65535"),
-        (["explain", "x", "--top", "0"], "--top: expected a whole number from 1"),
-        (["export", "x", "--threads", "-1"], "--threads: expected a whole number from 1"),
+        (["explain", "x", "--top", "0"], "--top: expected a whole number of at least 1"),
+        (["export", "x", "--threads", "-1"], "--threads: expected a whole number of at least 1"),
         (
             ["choose", "x", "y", "--per-month", "nan"],
             "--per-month: expected a number of at least 0, found 'nan'",
@@ -77,8 +88,11 @@ def test_alone_it_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
         (["judge", "x", "--budget", "-1"], "--budget: expected a number of at least 0"),
         (["judge", "x", "--judge-price-in", "nan"], "--judge-price-in: expected a number"),
         (["collect", "x", "--config", "y", "--output", "z", "--budget", "5€"], "--budget: expected a number"),
-        (["fit", "x", "--output", "y", "--seed", "-1"], "--seed: expected a whole number from 0"),
-        (["fit", "x", "--output", "y", "--seed", "9" * 5000], "--seed: expected a whole number from 0"),
+        (["fit", "x", "--output", "y", "--seed", "-1"], "--seed: expected a whole number of at least 0"),
+        (
+            ["fit", "x", "--output", "y", "--seed", "9" * 5000],
+            "--seed: expected a whole number of at least 0",
+        ),
     ],
 )
 def test_what_is_not_understood_is_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,10 +28,10 @@ def table(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("flags", "error", "message"),
     [
-        (("--validation-share", 0.9), SettingsError, "--validation-share"),
-        (("--max-tokens", 3), SettingsError, "--max-tokens"),
-        (("--epochs", 0), SettingsError, "--epochs"),
-        (("--learning-rate", -1), SettingsError, "--learning-rate"),
+        (("--validation-share", 0.9), SystemExit, "2"),
+        (("--max-tokens", 3), SystemExit, "2"),
+        (("--epochs", 0), SystemExit, "2"),
+        (("--learning-rate", -1), SystemExit, "2"),
         ((), CheckpointError, "none"),
     ],
 )

@@ -21,9 +21,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pointsman.cli.data_flags import add_data_flags, columns_of
+from pointsman.cli.parsing import positive, whole
 from pointsman.cli.policy_flags import add_router_flags, settings_of
 from pointsman.errors import InputError, SettingsError
-from pointsman.settings import whole_number
 
 if TYPE_CHECKING:
     from pointsman.deploy.batch.options import BatchOptions
@@ -39,18 +39,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", help="format of the parts: jsonl, csv, parquet, arrow (default: the first input's)"
     )
-    parser.add_argument("--chunk-rows", help="rows of a part (default: 4096)")
+    parser.add_argument("--chunk-rows", type=whole(1), help="rows of a part (default: 4096)")
     add_router_flags(parser)
     parser.add_argument("--max-length", help="tokens of a text at most; the rest is cut off")
     parser.add_argument(
         "--engine", choices=("local", "ray"), default="local", help="where it runs (default: local)"
     )
-    parser.add_argument("--workers", help="Ray actors (default: processors / threads)")
+    parser.add_argument("--workers", type=whole(1), help="Ray actors (default: processors / threads)")
     parser.add_argument(
-        "--threads", help="batches side by side (default: the processors; 1 in each of Ray's actors)"
+        "--threads",
+        type=whole(1),
+        help="batches side by side (default: the processors; 1 in each of Ray's actors)",
     )
     parser.add_argument("--ray-address", help="HOST:PORT, ray://HOST:PORT or auto (default: start Ray here)")
-    parser.add_argument("--ray-timeout", default="10", help="seconds for the address to answer (default: 10)")
+    parser.add_argument(
+        "--ray-timeout", type=positive, default=10.0, help="seconds for the address to answer (default: 10)"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--json", action="store_true", help="the summary as JSON")
 
@@ -84,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         replace(columns_of(args), chat=router.manifest.chat),
         args.prefix,
         form,
-        whole_number(args.chunk_rows, "--chunk-rows", at_least=1) or CHUNK_ROWS,
+        args.chunk_rows or CHUNK_ROWS,
         compare=args.label is not None or args.local_when is not None,
     )
     progress = Progress(sum(source.size for source in sources), quiet=args.quiet)
@@ -99,8 +103,7 @@ def _engine(args: argparse.Namespace, spec: "RouterSpec") -> "Iterator[Engine]":
     """The engine asked for; Ray is left when the run ends."""
     from pointsman.runtime.session import available_threads
 
-    threads = whole_number(args.threads, "--threads", at_least=1)
-    workers = whole_number(args.workers, "--workers", at_least=1)
+    threads, workers = args.threads, args.workers
     if args.engine == "local":
         from pointsman.deploy.batch.local import route_local
 
@@ -112,7 +115,7 @@ def _engine(args: argparse.Namespace, spec: "RouterSpec") -> "Iterator[Engine]":
 
     threads = threads or 1
     workers = workers or max(1, available_threads() // threads)
-    ray = connect(args.ray_address, workers * threads, _seconds(args.ray_timeout))
+    ray = connect(args.ray_address, workers * threads, args.ray_timeout)
     try:
         yield partial(route_ray, ray, spec=spec, workers=workers, threads=threads)
     finally:
@@ -141,13 +144,3 @@ def _readable(summary: "Summary", options: "BatchOptions") -> str:
         share = summary.agreed / summary.labelled
         lines.append(f"{summary.agreed:,} of {summary.labelled:,} labels agree ({share:.1%})")
     return "\n".join(lines)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise SettingsError(f"--ray-timeout: expected seconds above 0, found {text!r}.")
-    return value

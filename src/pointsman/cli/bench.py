@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from pointsman.artifact.address import checkpoint_at
+from pointsman.cli.parsing import whole
 
 JSON_FILE = "benchmark.json"
 MARKDOWN_FILE = "benchmark.md"
@@ -27,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=checkpoint_at,
         help="the checkpoint it was made from, to compare with",
     )
-    parser.add_argument("--threads", metavar="N", type=int, help="threads everywhere; default: 1, and all")
+    parser.add_argument(
+        "--threads", metavar="N", type=whole(1), help="threads everywhere; default: 1, and all"
+    )
     parser.add_argument(
         "--output", metavar="DIR", type=Path, default=Path("benchmark"), help="where results go (benchmark)"
     )
@@ -49,10 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from pointsman.bench.report.plots import write_plots
     from pointsman.bench.scenarios import read_preset
     from pointsman.bench.suite import Request, measure
-    from pointsman.errors import SettingsError
 
-    if args.threads is not None and args.threads < 1:
-        raise SettingsError(f"--threads: expected at least 1, found {args.threads}.")
     request = Request(
         artifact=open_artifact(args.artifact),
         reference=args.reference,

@@ -1,4 +1,4 @@
-"""Make a router's probabilities honest, and choose its threshold, on held-out queries of your own.
+"""Calibrate a router's probabilities, and choose its threshold, on held-out queries of your own.
 
 DATA are JSON lines, JSON, CSV, Parquet or Arrow files with a column `query` and `label`, or `weak_score` and
 `strong_score`.
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from pointsman.cli.data_flags import add_data_flags, columns_of
 from pointsman.cli.deprecated import add_renamed_flag
+from pointsman.cli.parsing import number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,12 +56,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="platt",
         help="default: platt",
     )
-    parser.add_argument("--share", type=float, help="share of queries for the cloud, 0..1")
-    parser.add_argument("--quality", type=float, help="share of the cloud model's lead to recover, 0..1")
-    parser.add_argument("--budget", type=float, help="mean price of a query, in the unit of the prices")
-    parser.add_argument("--price-local", type=float, default=0.0, help="price of a local answer (default: 0)")
+    parser.add_argument("--share", type=number(0, 1), help="share of queries for the cloud, 0..1")
     parser.add_argument(
-        "--price-cloud", type=float, default=1.0, help="of a cloud answer, same unit (default: 1)"
+        "--quality", type=number(0, 1), help="share of the cloud model's lead to recover, 0..1"
+    )
+    parser.add_argument("--budget", type=number(), help="mean price of a query, in the unit of the prices")
+    parser.add_argument(
+        "--price-local", type=number(), default=0.0, help="price of a local answer (default: 0)"
+    )
+    parser.add_argument(
+        "--price-cloud", type=number(), default=1.0, help="of a cloud answer, same unit (default: 1)"
     )
     parser.add_argument(
         "--confidence-threshold", help="keep this rule beside the chosen threshold, 0..1 (default: off)"

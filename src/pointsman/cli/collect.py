@@ -24,7 +24,6 @@ from pointsman.cli.parsing import number, whole
 from pointsman.cli.traffic_config import ask, consent, endpoint, read_text
 from pointsman.errors import SettingsError
 from pointsman.progress import tell
-from pointsman.settings import whole_number
 
 if TYPE_CHECKING:
     from pointsman.cli.privacy import Privacy
@@ -52,16 +51,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--config", type=Path, required=True, help="TOML of the gateway, with both upstreams")
     parser.add_argument("--output", type=Path, required=True, help="the work folder")
-    parser.add_argument("--sample", help="number of queries to ask, those that teach most (default: all)")
+    parser.add_argument(
+        "--sample", type=whole(1), help="number of queries to ask, those that teach most (default: all)"
+    )
     parser.add_argument(
         "--router", type=Path, help="today's router, for --sample (default: the configuration's)"
     )
     parser.add_argument("--system", type=Path, help="file of a system message, put before every query")
     parser.add_argument(
-        "--samples", default="1", help="answers of the local model to each query (default: 1)"
+        "--samples", type=whole(1), default=1, help="answers of the local model to each query (default: 1)"
     )
-    parser.add_argument("--concurrency", default="4", help="calls in flight (default: 4)")
-    parser.add_argument("--max-tokens", help="tokens of an answer at most (default: the endpoint's)")
+    parser.add_argument("--concurrency", type=whole(1), default=4, help="calls in flight (default: 4)")
+    parser.add_argument(
+        "--max-tokens", type=whole(1), help="tokens of an answer at most (default: the endpoint's)"
+    )
     parser.add_argument("--budget", type=number(), help="stop before more is spent, in the prices' currency")
     parser.add_argument("--currency", help="unit of the prices (default: the configuration's, or USD)")
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of the sample (default: 0)")
@@ -80,13 +83,12 @@ def run(args: argparse.Namespace) -> int:
 
     if bool(args.input) == bool(args.from_capture):
         raise SettingsError("give either files of queries or --from-capture.")
-    concurrency = whole_number(args.concurrency, "--concurrency", at_least=1) or 1
     settings = load_settings(None, args.config)
     args.currency = args.currency or settings.upstreams.currency
     local, cloud = endpoint(settings.upstreams.local, "local"), endpoint(settings.upstreams.cloud, "cloud")
     if cloud.price_in is None:
         tell("collect: prices are not known: set upstreams.cloud.price_in and price_out to see money")
-    limits = Limits(concurrency, args.budget, args.currency)
+    limits = Limits(args.concurrency, args.budget, args.currency)
     with Work.open(args.output, create=True) as work:
         privacy = Privacy.of_gateway(settings, work, (local.key, cloud.key))
         # Without consent the folder stays as it was: another file, column or system message may follow.
@@ -139,14 +141,12 @@ def _calls(
     from pointsman.traffic.endpoint import Call
     from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE
 
-    samples = whole_number(args.samples, "--samples", at_least=1) or 1
-    longest = whole_number(args.max_tokens, "--max-tokens", at_least=1)
-    parameters = {} if longest is None else {"max_tokens": longest}
-    many = parameters if samples == 1 else {**parameters, "temperature": 1.0}
+    parameters = {} if args.max_tokens is None else {"max_tokens": args.max_tokens}
+    many = parameters if args.samples == 1 else {**parameters, "temperature": 1.0}
     calls = []
     for q in queries:
         calls.append(Call(q.id, CLOUD_ROLE, 0, cloud, q.messages, parameters))
-        calls += [Call(q.id, LOCAL_ROLE, at, local, q.messages, many) for at in range(samples)]
+        calls += [Call(q.id, LOCAL_ROLE, at, local, q.messages, many) for at in range(args.samples)]
     return calls
 
 
@@ -187,7 +187,7 @@ def _router(args: argparse.Namespace, settings: Any) -> Any:
 
 def _choose(args: argparse.Namespace, settings: Any, log: "Log", work: "Work") -> "list[Query]":
     """The queries to ask, with their weights; a second run of the same command finds the first one's."""
-    size = whole_number(args.sample, "--sample", at_least=1)
+    size = args.sample
     said = hashlib.sha256("\0".join(q.id for q in log.queries).encode()).hexdigest()
     choice = {"queries": said, "sample": size, "seed": args.seed}
     known = work.fact("choice")

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 from pointsman.cli.data_flags import add_data_flags, columns_of
-from pointsman.cli.parsing import whole
+from pointsman.cli.parsing import number, whole
 from pointsman.cli.policy_flags import add_policy_flags, settings_of
 from pointsman.progress import tell
 
@@ -45,12 +45,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cache", type=Path, help="directory of teacher outputs (default: OUTPUT/.cache)")
     add_policy_flags(parser)
-    parser.add_argument("--price-local", type=float, default=0.0, help="price of a local answer (default: 0)")
     parser.add_argument(
-        "--price-cloud", type=float, default=1.0, help="of a cloud answer, same unit (default: 1)"
+        "--price-local", type=number(), default=0.0, help="price of a local answer (default: 0)"
     )
-    parser.add_argument("--edits", type=int, default=1000, help="queries to edit (default: 1000; 0: none)")
-    parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (default: 1000)")
+    parser.add_argument(
+        "--price-cloud", type=number(), default=1.0, help="of a cloud answer, same unit (default: 1)"
+    )
+    parser.add_argument(
+        "--edits", type=whole(0), default=1000, help="queries to edit (default: 1000; 0: none)"
+    )
+    parser.add_argument(
+        "--resamples", type=whole(1), default=1000, help="bootstrap resamples (default: 1000)"
+    )
     parser.add_argument("--seed", type=whole(0), default=0, help="of every random draw (default: 0)")
     parser.add_argument(
         "--leave-one-out",
@@ -70,8 +76,6 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError("give either --test FILES or --suite FILE.")
     if (args.suite or args.recipe) and args.data is None:
         raise SettingsError("--suite and --recipe need --data, the directory that their globs start from.")
-    if args.resamples < 1 or args.edits < 0:
-        raise SettingsError("--resamples: expected at least 1; --edits: at least 0.")
 
     shown = [word for word in sys.argv[1:] if word != "evaluate"]
     plan = EvaluationPlan(

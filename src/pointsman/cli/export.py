@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pointsman.artifact.address import checkpoint_at
 from pointsman.cli.deprecated import add_renamed_flag
-from pointsman.cli.parsing import add_threads
+from pointsman.cli.parsing import add_threads, whole
 from pointsman.convert.options import FULL_LIMIT, SAFE_LIMIT, ExportOptions, Shape
 from pointsman.errors import SettingsError
 from pointsman.labels import TARGETS
@@ -40,8 +40,12 @@ _SWITCHES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="directory of a trained classifier, or default-router")
     parser.add_argument("--output", type=Path, help="directory of the artifact (default: CHECKPOINT-onnx)")
-    parser.add_argument("--opset", type=int, default=18, help="opset of the plain file, 14..23 (default: 18)")
-    parser.add_argument("--max-length", type=int, default=128, help="tokens of a text at most (default: 128)")
+    parser.add_argument(
+        "--opset", type=whole(14, 23), default=18, help="opset of the plain file, 14..23 (default: 18)"
+    )
+    parser.add_argument(
+        "--max-length", type=whole(2), default=128, help="tokens of a text at most (default: 128)"
+    )
     parser.add_argument(
         "--fixed-shape",
         type=parse_shape,

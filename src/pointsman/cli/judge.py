@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointsman.cli.collect import INCOMPLETE
-from pointsman.cli.parsing import number
+from pointsman.cli.parsing import number, whole
 from pointsman.cli.traffic_config import ask, consent, read_text
 from pointsman.errors import SettingsError
 from pointsman.progress import tell
-from pointsman.settings import whole_number
 
 if TYPE_CHECKING:
     from pointsman.traffic.endpoint import Endpoint
@@ -51,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rubric", type=Path, help="file that says what matters in your answers")
     parser.add_argument("--show-prompt", action="store_true", help="print what the judge is told, and stop")
     parser.add_argument("--again", action="store_true", help="judge rows that have scores, too")
-    parser.add_argument("--concurrency", default="4", help="calls in flight (default: 4)")
+    parser.add_argument("--concurrency", type=whole(1), default=4, help="calls in flight (default: 4)")
     parser.add_argument(
         "--budget", type=number(), help="stop before more than this is spent, in that currency"
     )
@@ -120,8 +119,7 @@ def _by_judge(
     pair = work.fact("pair") or {}
     if judge.model == pair.get("cloud"):
         tell(f"judge: {judge.model} judges its own answers: it may favour them. Label some rows yourself.")
-    concurrency = whole_number(args.concurrency, "--concurrency", at_least=1) or 1
-    limits = Limits(concurrency, args.budget, _currency(work))
+    limits = Limits(args.concurrency, args.budget, _currency(work))
     prompt = load_prompt(args.mode, read_text(args.rubric, "--rubric") or "")
     judging = Judging(prompt, judge, args.expected)
     pairs = Privacy.of_work(work, [judge.key]).pairs(pairs, args.expected, report)

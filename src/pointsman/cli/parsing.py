@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 _SHOWN_CHOICES = 9
+_MOST = 2**31 - 1
 _CHOICE = re.compile(r"argument (\S+): invalid choice: (.*?) \(choose from .*\)", re.DOTALL)
 
 
@@ -45,16 +46,15 @@ class Parser(argparse.ArgumentParser):
                 yield action.choices
 
 
-def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
+def whole(least: int, most: int = _MOST) -> Callable[[str], int]:
     """An argument's type: a whole number in these bounds."""
+    expected = f"of at least {least}" if most == _MOST else f"from {least} to {most}"
 
     def read(text: str) -> int:
         digits = text.strip()
         # Python refuses to read thousands of digits, with an error of its own.
         if not digits.isdecimal() or len(digits) > 10 or not least <= int(digits) <= most:
-            raise argparse.ArgumentTypeError(
-                f"expected a whole number from {least} to {most}, found {text[:9]!r}"
-            )
+            raise argparse.ArgumentTypeError(f"expected a whole number {expected}, found {text[:9]!r}")
         return int(digits)
 
     return read
@@ -74,6 +74,14 @@ def number(least: float = 0.0, most: float = float("inf")) -> Callable[[str], fl
         return value
 
     return read
+
+
+def positive(text: str) -> float:
+    """An argument's type: a finite number above 0."""
+    value = number()(text)
+    if not value:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text[:9]!r}")
+    return value
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

@@ -20,9 +20,8 @@ from typing import Any
 from pointsman.artifact.address import open_artifact, version_of
 from pointsman.artifact.registry import STABLE, Registry
 from pointsman.artifact.store import Artifact
-from pointsman.cli.parsing import number
+from pointsman.cli.parsing import number, whole
 from pointsman.errors import InputError, PointsmanError, SettingsError, UpstreamError
-from pointsman.settings import whole_number
 
 _WAIT_S = 120.0
 _END = {"artifact": None, "share": 0.0, "shadow": False}
@@ -35,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     canary = actions.add_parser("canary", help="let an artifact decide a share of the texts")
     canary.add_argument("--share", type=number(0, 1), required=True, help="of the texts, 0..1")
     promote = actions.add_parser("promote", help="serve what was compared, and end the comparison")
-    promote.add_argument("--least", default="200", help="decisions that must be compared (default: 200)")
+    promote.add_argument(
+        "--least", type=whole(1), default=200, help="decisions that must be compared (default: 200)"
+    )
     promote.add_argument("--yes", action="store_true", help="promote without a comparison")
     actions.add_parser("rollback", help="serve the version before, of a registry")
     actions.add_parser("stop", help="end the shadow or the canary")
@@ -71,12 +72,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _promote(args: argparse.Namespace) -> None:
     state = _ask(args, "/admin/state")
-    least = whole_number(args.least, "--least", at_least=1) or 1
     artifact = open_artifact(_path(args))
-    if not args.yes and (not _is(artifact, state["second"]) or _compared(state)["compared"] < least):
+    if not args.yes and (not _is(artifact, state["second"]) or _compared(state)["compared"] < args.least):
         print(_readable(state))
         raise InputError(
-            f"{args.artifact} was not compared with what serves in {least:,} decisions: let it run as a "
+            f"{args.artifact} was not compared with what serves in {args.least:,} decisions: let it run as a "
             "shadow first (`rollout shadow`), lower --least, or promote it with --yes."
         )
     if args.registry is None:

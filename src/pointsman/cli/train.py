@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pointsman.artifact.address import checkpoint_at
 from pointsman.cli.data_flags import add_data_flags, columns_of
-from pointsman.cli.parsing import add_threads, whole
+from pointsman.cli.parsing import add_threads, number, positive, whole
 from pointsman.progress import tell
 
 
@@ -33,15 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_flags(parser)
     parser.add_argument("--validation", type=Path, nargs="+", default=[], help="files to validate on")
     parser.add_argument(
-        "--validation-share", type=float, default=0.15, help="or this share of the rows (default: 0.15)"
+        "--validation-share",
+        type=number(0.05, 0.5),
+        default=0.15,
+        help="or this share of the rows (default: 0.15)",
     )
-    parser.add_argument("--epochs", type=float, help="passes over the data (default: 6)")
-    parser.add_argument("--learning-rate", type=float, help="peak of the schedule (default: 1e-4)")
-    parser.add_argument("--batch-tokens", type=int, help="tokens of one step (default: 1024)")
-    parser.add_argument("--max-tokens", type=int, default=128, help="tokens of a text at most (default: 128)")
+    parser.add_argument("--epochs", type=positive, help="passes over the data (default: 6)")
+    parser.add_argument("--learning-rate", type=positive, help="peak of the schedule (default: 1e-4)")
+    parser.add_argument("--batch-tokens", type=whole(1), help="tokens of one step (default: 1024)")
+    parser.add_argument(
+        "--max-tokens", type=whole(8), default=128, help="tokens of a text at most (default: 128)"
+    )
     parser.add_argument(
         "--earlier-turns",
-        type=int,
+        type=whole(0),
         help="earlier user messages of a chat that are read, too (default: as the base)",
     )
     parser.add_argument("--seed", type=whole(0), default=0, help="of every random draw (default: 0)")
@@ -57,21 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from pointsman.errors import SettingsError
     from pointsman.train.finetune import SCHEDULE, Plan, finetune
 
-    if not 0.05 <= args.validation_share <= 0.5:
-        raise SettingsError(f"--validation-share: expected 0.05 to 0.5, found {args.validation_share}.")
-    if args.max_tokens < 8:
-        raise SettingsError(f"--max-tokens: expected at least 8, found {args.max_tokens}.")
     given = {
         "epochs": args.epochs,
         "learning_rate": args.learning_rate,
         "batch_tokens": args.batch_tokens,
     }
-    for name, value in given.items():
-        if value is not None and not value > 0:
-            raise SettingsError(f"--{name.replace('_', '-')}: expected a number above 0, found {value}.")
     plan = Plan(
         files=tuple(args.data),
         base=args.base.as_posix(),

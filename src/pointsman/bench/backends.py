@@ -143,7 +143,7 @@ def _openvino(
 
 
 def _make(plan: Plan, name: str, make: Callable[[], Mapping[str, Any]]) -> str:
-    """Make a file with somebody else's tool and keep its facts; why it failed, or nothing."""
+    """Make a file with a third-party tool and keep its facts; returns why it failed, or an empty string."""
     try:
         with _quiet():
             plan.facts[name] = make()

@@ -28,7 +28,7 @@ class WorkerError(PointsmanError):
 
 
 def child_environment(threads: int) -> dict[str, str]:
-    """The environment of a child: this package importable, the same threads for everybody, no network."""
+    """The environment of a child: this package importable, the same threads for every backend, no network."""
     inherited = os.environ.get("PYTHONPATH")
     return {
         **os.environ,

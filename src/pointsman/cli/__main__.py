@@ -32,7 +32,7 @@ COMMANDS = {
     "train": "train a router on your own labelled queries",
     "distill": "distil a teacher and your data into a small MobileBERT router",
     "evaluate": "measure how well a router routes, beside simple baselines",
-    "calibrate": "make p_cloud honest and choose the threshold, on your own queries",
+    "calibrate": "calibrate p_cloud and choose the threshold, on your own queries",
     "explain": "show why a query goes where it goes",
     "collect": "ask both models the queries of a log",
     "judge": "score the collected answers, by checks and by a judge",

@@ -115,7 +115,7 @@ def _between(called: float, left: float) -> float:
 
 
 def threshold_for_quality(curve: Curve, recovered: float) -> float:
-    """The highest `cloud_threshold` that recovers so much (0..1) of the strong model's lead.
+    """The highest `cloud_threshold` that recovers this share (0..1) of the strong model's lead.
 
     Raises:
         DataError: the models are equally good on this data.

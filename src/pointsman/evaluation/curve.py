@@ -120,7 +120,7 @@ def apgr_code(score: _Floats, weak: _Floats, strong: _Floats) -> float:
 
 
 def cpt(curve: Curve, recovered: float) -> float:
-    """The smallest share of strong calls that recovers so much (0..1) of the gap, on the curve's lines."""
+    """The smallest share of strong calls that recovers this share (0..1) of the gap, on the curve's lines."""
     pgr = curve.recovered
     reached = np.flatnonzero(pgr >= recovered)
     if not len(reached):
@@ -133,7 +133,7 @@ def cpt(curve: Curve, recovered: float) -> float:
 
 
 def cpt_code(score: _Floats, weak: _Floats, strong: _Floats, recovered: float) -> float:
-    """The share at which the eleven points reach so much of the gap (0..1), by linear interpolation."""
+    """The share at which the eleven points reach this share of the gap (0..1), by linear interpolation."""
     share, quality = _decile_points(score, weak, strong)
     wanted = weak.mean() + recovered * (strong.mean() - weak.mean())
     return float(np.interp(wanted, quality, share))

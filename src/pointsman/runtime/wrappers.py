@@ -70,7 +70,7 @@ _TASKS = re.compile(
 _FILL_IN = re.compile(r"<\|?fim[_▁](?:prefix|begin|suffix|hole)\|?>|<｜fim▁begin｜>|\A\s*<PRE> |\[SUFFIX\]")
 _HEAD_CHARS, _TAIL_CHARS = 6_000, 4_000
 _LONGEST_TAG, _LONGEST_WRAPPER = 1_000, 1 << 18
-"""Characters that an expression looks through: it holds the interpreter's lock, and everybody waits."""
+"""Characters that an expression searches at once: it holds the interpreter's lock, and other threads wait."""
 _MOST_LAYERS = 4
 
 

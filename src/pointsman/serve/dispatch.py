@@ -24,7 +24,7 @@ class Route:
     Attributes:
         method: `GET` (which answers HEAD too), `POST` or `DELETE`.
         path: may hold parameters, for example `/v2/models/{model}`, with slashes as `{model:path}`.
-        access: `open` to everybody, or for the holders of `user` or `admin` keys.
+        access: `open` to every client, or for the holders of `user` or `admin` keys.
         is_work: counts against the client's rate limit.
     """
 

@@ -35,9 +35,9 @@ class Part(BaseModel):
     def _is_of_its_kind(cls, value: object, info: ValidationInfo) -> object:
         kind = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and kind not in (bool, bool | None):
-            raise ValueError("true and false are no values of it")
+            raise ValueError("expected another value than true or false")
         if isinstance(value, str) and "\0" in value:
-            raise ValueError("the character NUL is not taken")
+            raise ValueError("a text must not hold the character NUL")
         return value
 
 

@@ -66,7 +66,7 @@ class ServerSettings(Part):
         default=30.0, ge=0, le=3600, description="seconds after that in which running requests may end"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="JSON lines on stderr"
+        default="info", description="lowest level of the log lines (JSON on standard error)"
     )
     traces: bool = Field(
         default=False,
@@ -182,12 +182,14 @@ class RoutingSettings(Part):
     confidence_threshold: Share | None = Field(
         default=None, description="the target that is not the safe one needs a probability of at least this"
     )
-    safe_target: Target | None = Field(default=None, description="where doubtful queries go")
+    safe_target: Target | None = Field(
+        default=None, description="target of doubtful and of unreadable queries"
+    )
     default_target: Target = Field(
         default="local", description="who answers a chat when the classifier fails or has no time"
     )
     embeddings: Target | None = Field(
-        default=None, description="which upstream answers `/v1/embeddings`; the rules read its text, too"
+        default=None, description="upstream that answers `/v1/embeddings`; rules read its text, too"
     )
     aliases: dict[str, Literal["auto", "local", "cloud"]] = Field(
         default={}, description="further model names that mean auto, local or cloud"
@@ -206,7 +208,7 @@ class RoutingSettings(Part):
     budget: BudgetSettings = BudgetSettings()
     background: Literal["local", "cloud", "router"] = Field(
         default="local",
-        description="local, cloud or router: for what a front-end asks on its own, such as titles and tags",
+        description="who answers what a front-end asks on its own (titles, tags): local, cloud or router",
     )
     sticky: bool = Field(default=False, description="a conversation stays with the target of its first turn")
     sticky_ttl_s: Seconds = Field(
@@ -220,7 +222,7 @@ class RoutingSettings(Part):
     )
     show_upstream_errors: bool = Field(
         default=False,
-        description="the answer has the beginning of an upstream's error, as the log has it",
+        description="show the beginning of an upstream's error in the answer, as in the log",
     )
     stream_decision: Literal["event", "comment", "off"] = Field(
         default="event",
@@ -258,9 +260,9 @@ class LimitSettings(Part):
         default=10.0, description="seconds for the headers; then the connection is closed"
     )
     body_timeout_s: Seconds = Field(default=30.0, description="seconds for the body; then 408")
-    batch: Count = Field(default=32, description="texts in one request")
+    batch: Count = Field(default=32, description="texts in one classification request at most")
     batch_chars: Count = Field(
-        default=131_072, description="characters in the texts of one request, together"
+        default=131_072, description="characters in all texts of one classification request at most"
     )
     answer_bytes: Count = Field(default=64 * 2**20, description="largest answer taken from an upstream")
     memory_bytes: Count = Field(
@@ -281,7 +283,9 @@ class LimitSettings(Part):
     deadline_s: Seconds = Field(
         default=300.0, description="one deadline for a whole chat, classification included"
     )
-    requests_per_s: float = Field(default=0.0, ge=0, description="per key or address; 0: no limit")
+    requests_per_s: float = Field(
+        default=0.0, ge=0, description="requests a second of one key or address; 0: no limit"
+    )
     burst: Count = Field(default=20, description="requests that a client may send at once")
 
 
@@ -293,7 +297,7 @@ class AuthSettings(Part):
     admin_keys: tuple[SecretStr, ...] = Field(
         default=(), description="keys for the admin routes and /metrics"
     )
-    admin_keys_file: Path | None = Field(default=None, description="a file of their hashes")
+    admin_keys_file: Path | None = Field(default=None, description="a file of such lines for the admin keys")
     by_proxy: bool = Field(
         default=False,
         description="a proxy in front checks every caller: listen beyond loopback without `auth.keys`",

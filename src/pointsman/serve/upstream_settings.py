@@ -15,7 +15,7 @@ class UpstreamSettings(Part):
     model: str | None = Field(default=None, description="model name in requests to it; none: no name")
     api: Literal["openai", "azure", "anthropic", "both"] = Field(
         default="openai",
-        description="what it speaks; azure: deployment paths and `api-key`; both: OpenAI's and Anthropic's",
+        description="its protocol; azure: deployment paths and `api-key`; both: OpenAI's and Anthropic's",
     )
     api_version: str = Field(default="2024-10-21", description="Azure's api-version")
     api_key: SecretStr | None = Field(
@@ -27,7 +27,8 @@ class UpstreamSettings(Part):
         default={}, description="further headers of every request to it: a table of names and values"
     )
     headers_env: dict[str, str] = Field(
-        default={}, description="the same: a table of names and of environment variables with the values"
+        default={},
+        description="the same: a table of header names and of the environment variables with the values",
     )
     connect_timeout_s: Seconds = Field(default=2.0, description="seconds to connect")
     first_byte_timeout_s: Seconds = Field(default=60.0, description="seconds to the first byte of the answer")
@@ -37,12 +38,12 @@ class UpstreamSettings(Part):
     )
     breaker_failures: Count = Field(default=5, description="failures in a row that open the circuit breaker")
     breaker_open_s: Seconds = Field(
-        default=5.0, description="an open breaker lets one probe through this often"
+        default=5.0, description="seconds between two probes while the circuit breaker is open"
     )
     price_in: Price = Field(default=0.0, description="upstreams.currency per million prompt tokens")
     price_cached: Price | None = Field(
         default=None,
-        description="the same for prompt tokens that it had in its cache; default: price_in",
+        description="upstreams.currency per million prompt tokens from its cache; default: price_in",
     )
     price_out: Price = Field(default=0.0, description="upstreams.currency per million completion tokens")
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _DOUBT = 2.0
-"""A query at the threshold is so much likelier to be chosen, on top of 1, than one far from it."""
+"""A query at the threshold is chosen 1 + this many times as often as one far from it."""
 _WIDTH = 0.15
 _SETTLED = 1e-9
 

@@ -25,7 +25,7 @@ _PLACEHOLDERS = ("changeme", "change-me", "secret", "password", "example", "test
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """Names and digests of the keys of one role; an empty ring lets everybody in."""
+    """Names and digests of the keys of one role; an empty ring asks for no key."""
 
     role: str
     digests: tuple[tuple[str, bytes], ...]

@@ -55,7 +55,7 @@ class Batcher(Generic[K, T]):
         max_cost: tokens in one call of `run` at most; a longer text goes alone.
         max_queue: texts that may wait.
         threads: batches run side by side, at least 1.
-        wait_s: how long to wait for company; 0 does not wait.
+        wait_s: seconds to wait for a batch to fill; 0 runs what is queued.
         idle: called with the last batch when nothing is waiting; for work that may be skipped.
         on_answered: called in the task that submitted, with the seconds that a job waited and then was run.
     """

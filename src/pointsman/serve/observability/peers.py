@@ -27,7 +27,7 @@ class Peers:
         self._client = httpx.AsyncClient(trust_env=False, timeout=_WAIT_S)
 
     async def records(self) -> list[dict[str, Any]]:
-        """Everybody's figures, this process's among them; none where the parent does not answer in time."""
+        """The figures of every process, this one included; empty where the parent does not answer in time."""
         try:
             answer = await self._client.get(f"{self._url}/admin/live", headers=self._headers)
             return list(answer.raise_for_status().json()["workers"])

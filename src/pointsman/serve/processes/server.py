@@ -166,11 +166,11 @@ class Service:
         return f"pointsman listens on http://{self.settings.server.host}:{self.servers[0].port}"
 
     def stop(self) -> None:
-        """Begin to leave; said a second time, hurry."""
+        """Start a graceful shutdown; a second call skips the grace period."""
         (self._hurry if self._stop.is_set() else self._stop).set()
 
     def stop_with_all(self) -> None:
-        """Begin to leave together with every other process that accepts from the shared socket."""
+        """Start a graceful shutdown with every other process that accepts from the shared socket."""
         if self.servers:
             self.servers[0].is_last = True
         self._stop.set()

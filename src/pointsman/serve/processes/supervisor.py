@@ -143,7 +143,7 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     def _end(self) -> None:
-        """Begin to leave; said a second time, hurry."""
+        """Start a graceful shutdown; a second call skips the grace period."""
         if not self._stop.is_set():
             self._stop.set()
             log("draining", workers=len(self.pool.workers))

@@ -34,7 +34,7 @@ class WorkerPool:
         workers: by slot.
         settings: what the next worker starts with.
         key: what their own admin routes take from this family of processes, beside the operator's keys.
-        is_open: the operator set no admin key, so the admin address is for everybody who reaches it.
+        is_open: the operator set no admin key, so the admin address asks for no key.
     """
 
     def __init__(self, settings: GatewaySettings) -> None:

@@ -15,7 +15,7 @@ import httptools
 
 _MAX_HEAD_BYTES = 65_536
 _HIGH_WATER = 262_144
-"""So many bytes held for a slow client, and the upstream is no longer read until the client has them."""
+"""Bytes held for a slow client above which the upstream is not read until the client has taken them."""
 
 
 class MalformedError(ConnectionError):

@@ -14,7 +14,7 @@ _PING = re.compile(rb"^event: ?ping(?:\r\n?|\n)data:[^\r\n]*(?=[\r\n])", re.MULT
 MAX_EVENT_BYTES = 2**18
 """A longer event goes on as it comes: to hold more of it would only cost memory."""
 _MARK_BYTES = 2
-"""So much of a blank line's bytes can be held back: one short of the longest."""
+"""Bytes of a blank line that can be held back: one less than the longest has."""
 
 
 class EventRelay:

@@ -177,7 +177,7 @@ function fillPrices(live) {
   for (const [id, value] of Object.entries(fields)) {
     if (!$(id).dataset.typed && Number.isFinite(value)) $(id).value = Number(value.toPrecision(4));
   }
-  $("prices-from").textContent = `In ${live.currency}. What is not typed in comes from the chats that were seen.`;
+  $("prices-from").textContent = `In ${live.currency}. An empty field takes its value from the chats so far.`;
 }
 
 function totals(rows, columns) {
@@ -251,7 +251,7 @@ function showCurve(threshold) {
   $("curve").replaceChildren(...parts);
   const say = (name, point) => `${name}: ${percent(point.share)} to the cloud, quality ${point.quality.toFixed(3)}.`;
   $("curve-caption").textContent =
-    "Mean quality of the answers to the queries that it was calibrated on; dashed, a coin in the router's place. " +
+    "Mean quality of the answers to the queries that it was calibrated on; dashed: a random router. " +
     say(`Now, at ${policy.effective_threshold.toFixed(2)}`, now) +
     (threshold === policy.effective_threshold ? "" : ` ${say(`At ${threshold.toFixed(2)}`, tried)}`);
 }

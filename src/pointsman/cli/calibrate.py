@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from pointsman.cli.data_flags import add_data_flags, columns_of
 from pointsman.cli.deprecated import add_renamed_flag
 from pointsman.cli.parsing import number
+from pointsman.cli.policy_flags import add_price_flags
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,12 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quality", type=number(0, 1), help="share of the cloud model's lead to recover, 0..1"
     )
     parser.add_argument("--budget", type=number(), help="mean price of a query, in the unit of the prices")
-    parser.add_argument(
-        "--price-local", type=number(), default=0.0, help="price of a local answer (default: 0)"
-    )
-    parser.add_argument(
-        "--price-cloud", type=number(), default=1.0, help="of a cloud answer, same unit (default: 1)"
-    )
+    add_price_flags(parser)
     parser.add_argument(
         "--confidence-threshold", help="keep this rule beside the chosen threshold, 0..1 (default: off)"
     )

@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 
 from pointsman.cli.data_flags import add_data_flags, columns_of
-from pointsman.cli.parsing import number, whole
-from pointsman.cli.policy_flags import add_policy_flags, settings_of
+from pointsman.cli.parsing import whole
+from pointsman.cli.policy_flags import add_policy_flags, add_price_flags, settings_of
 from pointsman.progress import tell
 
 
@@ -45,12 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cache", type=Path, help="directory of teacher outputs (default: OUTPUT/.cache)")
     add_policy_flags(parser)
-    parser.add_argument(
-        "--price-local", type=number(), default=0.0, help="price of a local answer (default: 0)"
-    )
-    parser.add_argument(
-        "--price-cloud", type=number(), default=1.0, help="of a cloud answer, same unit (default: 1)"
-    )
+    add_price_flags(parser)
     parser.add_argument(
         "--edits", type=whole(0), default=1000, help="queries to edit (default: 1000; 0: none)"
     )

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from pointsman.cli.parsing import number
 from pointsman.settings import Settings
 
 
@@ -26,6 +27,13 @@ def add_policy_flags(parser: argparse.ArgumentParser) -> None:
         "--confidence-threshold", help="a target other than the safe one needs this probability, 0..1"
     )
     parser.add_argument("--safe-target", help="target of doubtful queries: local or cloud")
+
+
+def add_price_flags(parser: argparse.ArgumentParser) -> None:
+    """Declare what an answer of each model costs."""
+    for name, price in (("local", 0), ("cloud", 1)):
+        words = f"price of an answer of the {name} model, in any unit (default: {price})"
+        parser.add_argument(f"--price-{name}", type=number(), default=float(price), help=words)
 
 
 def settings_of(args: argparse.Namespace, **more: Any) -> Settings:

@@ -116,3 +116,27 @@ def test_one_label_is_refused(artifact, labelled, tmp_path):
     labelled.write_text(labelled.read_text(encoding="utf-8").replace(",local", ",cloud"), encoding="utf-8")
     with pytest.raises(DataError, match="rows of both labels"):
         run(artifact, labelled, "--output", tmp_path / "new")
+
+
+def test_a_row_that_the_judge_weighed_counts_as_that_many(artifact, tmp_path, capsys):
+    """The share of the log, not that of the sample; another file's column of this name weighs nothing."""
+    told = {}
+    for name, judged in (("weighed", True), ("repeated", True), ("foreign", False)):
+        rows = []
+        for at, (query, label) in enumerate(ROWS * 8):
+            row = {"query": query, "weak_score": float(label == "local"), "strong_score": 1.0}
+            copies = at % 5 + 1
+            weight = 1.0 if name == "repeated" else float(copies)
+            row |= {"weight": weight, **({"judgement": {"by": "judge"}} if judged else {})}
+            rows += [row] * (copies if name == "repeated" else 1)
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        words = ["--method", "none", "--quality", 0.9, "--output", tmp_path / name, "--json"]
+        assert run(artifact, path, *words) == 0
+        told[name] = json.loads(capsys.readouterr().out)
+        curve = Artifact.open(tmp_path / name).manifest.provenance["curve"]["points"]
+        told[name] = [told[name]["cloud_threshold"], told[name]["share"], told[name]["quality"], curve]
+    assert told["weighed"][:3] == pytest.approx(told["repeated"][:3])
+    for one, other in zip(told["weighed"][3], told["repeated"][3], strict=True):
+        assert one == pytest.approx(other)
+    assert told["foreign"][1] != pytest.approx(told["weighed"][1])

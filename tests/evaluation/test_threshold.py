@@ -10,6 +10,7 @@ from pointsman.artifact.manifest import Calibration
 from pointsman.artifact.store import Artifact
 from pointsman.datasets.outcomes import Dataset
 from pointsman.errors import DataError, OutputExistsError
+from pointsman.evaluation.calibration import threshold_for_share
 from pointsman.evaluation.threshold import ThresholdGoal, choose, held_out_curve, store
 from pointsman.labels import TARGETS
 from pointsman.policy import Policy
@@ -103,3 +104,13 @@ def test_what_was_chosen_is_stored_with_its_curve_and_data(tmp_path):
     assert found.manifest.provenance["made_by"] == "a test"
     with pytest.raises(OutputExistsError):
         store(artifact, tmp_path / "b", calibration, choice, curve)
+
+
+@pytest.mark.parametrize("at_most", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_weight_counts_as_so_many_equal_rows(seed, at_most):
+    rng = np.random.default_rng(seed)
+    score, weight = np.round(rng.random(40), 1), rng.integers(1, 6, 40)
+    for share in np.linspace(0.0, 1.0, 9):
+        found = threshold_for_share(score, share, at_most=at_most, weight=weight.astype(float))
+        assert found == threshold_for_share(np.repeat(score, weight), share, at_most=at_most)

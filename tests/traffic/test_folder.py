@@ -1,6 +1,7 @@
 """What a work folder takes and refuses: it describes one log, one pair and one way of asking."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,26 @@ def test_bad_rows_are_counted_beyond_those_that_are_shown(models, collect, capsy
     assert collect() == 0
     said = capsys.readouterr()
     assert "30 more bad rows" in said.err and "(50 bad)" in said.out
+
+
+def test_a_database_of_somebody_else_stays_as_it_is(models, collect, capsys):
+    Path("work").mkdir()
+    with sqlite3.connect("work/work.db") as db:
+        db.execute("CREATE TABLE accounts(name TEXT)")
+    db.close()
+    before = Path("work/work.db").read_bytes()
+    assert collect() == 2
+    assert "not a database of pointsman" in capsys.readouterr().err
+    assert Path("work/work.db").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_is_said_to_be_read_only(models, collect, judge, capsys, monkeypatch):
+    assert collect() == 0
+
+    def refuses(*_: object) -> None:
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    monkeypatch.setattr("pointsman.traffic.work._prepare", refuses)
+    monkeypatch.setattr("pointsman.traffic.work.os.access", lambda *_: False)
+    assert judge() == 1
+    assert "it is read-only" in (said := capsys.readouterr().err) and "Make room" not in said

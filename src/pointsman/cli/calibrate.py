@@ -170,7 +170,8 @@ def _fitted(
 
     if data is None:
         raise DataError("p_cloud is fitted on labels, and there are none: add them, or say --method none.")
-    return fit_calibration(margin, data.is_cloud.astype(float), args.method, sha256)
+    weight = None if data.weight is None else data.weight / data.weight.mean()
+    return fit_calibration(margin, data.is_cloud.astype(float), args.method, sha256, weight)
 
 
 def _read(args: argparse.Namespace, chat: "Chat") -> "tuple[tuple[str, ...], Dataset | None, str]":

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from pointsman.errors import DataError
 from pointsman.labels import CLOUD, TARGETS
 
 WEAK, STRONG = "weak_score", "strong_score"
+JUDGEMENT = "judgement"
+"""A column of rows that `pointsman judge` wrote: their `weight` is the number of rows of a log."""
 FEWEST_ROWS = 20
 """Nothing is learned, chosen or measured on fewer rows."""
 FEW_ROWS = 200
@@ -59,6 +61,7 @@ class Dataset:
         weak: quality of the weak model's answer, float64 (rows,).
         strong: of the strong model's, float64 (rows,).
         bad: rows that could not be used, each with where and why.
+        weight: how many queries each row stands for, above 0, float64 (rows,); None counts all alike.
     """
 
     queries: tuple[str, ...]
@@ -66,6 +69,7 @@ class Dataset:
     weak: NDArray[np.float64]
     strong: NDArray[np.float64]
     bad: tuple[str, ...] = ()
+    weight: NDArray[np.float64] | None = None
 
     @property
     def is_cloud(self) -> NDArray[np.bool_]:
@@ -83,7 +87,8 @@ class Dataset:
     def subset(self, keep: NDArray[np.bool_]) -> "Dataset":
         """The rows where `keep`, bool (rows,), is true."""
         queries = tuple(q for q, k in zip(self.queries, keep, strict=True) if k)
-        return Dataset(queries, self.group[keep], self.weak[keep], self.strong[keep], self.bad)
+        weight = None if self.weight is None else self.weight[keep]
+        return Dataset(queries, self.group[keep], self.weak[keep], self.strong[keep], self.bad, weight)
 
 
 def read_dataset(paths: Sequence[Path], columns: Columns) -> Dataset:
@@ -100,7 +105,17 @@ def read_dataset(paths: Sequence[Path], columns: Columns) -> Dataset:
         np.array([one.weak for one in found], np.float64),
         np.array([one.strong for one in found], np.float64),
         tuple(bad),
+        _weights([one.row.values for one in found]),
     )
+
+
+def _weights(rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64] | None:
+    """The weights of rows that `pointsman judge` wrote, where they are not all alike."""
+    if not all(JUDGEMENT in row and isinstance(row.get("weight"), int | float) for row in rows):
+        return None
+    weight = np.array([row["weight"] for row in rows], np.float64)
+    usable = np.isfinite(weight).all() and (weight > 0.0).all() and weight.min() < weight.max()
+    return weight if usable else None
 
 
 def check_count(rows: int, purpose: str, left_out: str = "") -> str | None:

@@ -78,23 +78,27 @@ def _logistic(x: _Floats, target: _Floats, weight: _Floats) -> _Floats:
     return beta
 
 
-def threshold_for_share(score: _Floats, share: float, *, at_most: bool = False) -> float:
+def threshold_for_share(
+    score: _Floats, share: float, *, at_most: bool = False, weight: _Floats | None = None
+) -> float:
     """The threshold that sends the share nearest to this (0..1) of such queries to the cloud.
 
     Args:
         score: p_cloud of queries like those to come, float64 (rows,); inf, -inf: moved by no threshold.
         share: wanted, 0..1.
         at_most: never more than that, as far as a threshold can.
+        weight: how many queries each row stands for, float64 (rows,); None counts all alike.
 
     Raises:
         DataError: no queries.
     """
     if not len(score):
         raise DataError("a threshold for a share needs at least one query.")
-    values, counts = np.unique(score, return_counts=True)
+    values, place = np.unique(score, return_inverse=True)
+    counts = np.bincount(place, weights=weight)
     # Queries of one score are called together: these are the numbers of calls that a threshold can make.
     calls = np.append(0, counts[::-1].cumsum())
-    wanted = share * len(score)
+    wanted = share * calls[-1]
     if at_most:
         at = int(np.flatnonzero(calls <= wanted + _ROUNDING)[-1])
     else:
@@ -128,7 +132,9 @@ def threshold_for_quality(curve: Curve, recovered: float) -> float:
     return _between(curve.threshold[at], curve.threshold[at + 1] if at + 1 < len(pgr) else -np.inf)
 
 
-def threshold_for_budget(score: _Floats, budget: float, local_price: float, cloud_price: float) -> float:
+def threshold_for_budget(
+    score: _Floats, budget: float, local_price: float, cloud_price: float, weight: _Floats | None = None
+) -> float:
     """The lowest `cloud_threshold` whose mean price of a query stays within the budget.
 
     Args:
@@ -136,6 +142,7 @@ def threshold_for_budget(score: _Floats, budget: float, local_price: float, clou
         budget: mean price of a query, in the unit of the prices.
         local_price: of one query answered locally.
         cloud_price: of one query answered by the cloud, above `local_price`.
+        weight: as for `threshold_for_share`.
 
     Raises:
         DataError: the budget is under the local price, or the prices are not apart.
@@ -145,4 +152,4 @@ def threshold_for_budget(score: _Floats, budget: float, local_price: float, clou
     share = (budget - local_price) / (cloud_price - local_price)
     if share < 0.0:
         raise DataError(f"a budget of {budget} does not pay for the local model alone ({local_price}).")
-    return threshold_for_share(score, min(share, 1.0), at_most=True)
+    return threshold_for_share(score, min(share, 1.0), at_most=True, weight=weight)

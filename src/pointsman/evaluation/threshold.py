@@ -97,11 +97,12 @@ def choose(
     Raises:
         DataError: no outcomes for a quality, or a goal that cannot be had.
     """
-    curve = None if data is None else cost_quality_curve(score, data.weak, data.strong)
+    weight = None if data is None else data.weight
+    curve = None if data is None else cost_quality_curve(score, data.weak, data.strong, weight)
     if goal.share is not None:
-        threshold = threshold_for_share(score, goal.share)
+        threshold = threshold_for_share(score, goal.share, weight=weight)
     elif goal.budget is not None:
-        threshold = threshold_for_budget(score, goal.budget, goal.price_local, goal.price_cloud)
+        threshold = threshold_for_budget(score, goal.budget, goal.price_local, goal.price_cloud, weight)
     elif curve is not None and goal.quality is not None:
         threshold = threshold_for_quality(curve, goal.quality)
     else:
@@ -110,15 +111,17 @@ def choose(
         cloud_threshold=threshold, confidence_threshold=goal.confidence_threshold
     )
     calls = score >= policy.effective_threshold
-    quality = None if data is None else float(np.where(calls, data.strong, data.weak).mean())
+    share, quality = float(np.average(calls, weights=weight)), None
+    if data is not None:
+        quality = float(np.average(np.where(calls, data.strong, data.weak), weights=weight))
     record = {
         "asked": goal.asked(),
         "queries": len(score),
         "data_sha256": data_sha256,
-        "share": float(calls.mean()),
+        "share": share,
         "quality": quality,
     }
-    return ThresholdChoice(policy, float(calls.mean()), quality, record)
+    return ThresholdChoice(policy, share, quality, record)
 
 
 def held_out_curve(
@@ -136,11 +139,12 @@ def held_out_curve(
         data_sha256: digest of the queries (and outcomes).
         queries: their texts, kept as a sketch of digests, so that `evaluate` knows them again.
     """
-    curve = None if data is None else cost_quality_curve(score, data.weak, data.strong)
+    weight = None if data is None else data.weight
+    curve = None if data is None else cost_quality_curve(score, data.weak, data.strong, weight)
     return {
         "queries": len(score),
         "data_sha256": data_sha256,
-        "points": _points(score, curve),
+        "points": _points(score, curve, weight),
         SKETCH: row_sketch(queries),
     }
 
@@ -171,11 +175,12 @@ def store(
     return rewrite_manifest(artifact, output, manifest)
 
 
-def _points(score: Floats, curve: Curve | None) -> list[dict[str, float]]:
+def _points(score: Floats, curve: Curve | None, weight: Floats | None) -> list[dict[str, float]]:
     wanted = np.linspace(0.0, 1.0, _STORED_POINTS)
     points = []
-    for threshold in dict.fromkeys(threshold_for_share(score, float(share)) for share in wanted):
-        share = float((score >= threshold).mean())
+    found = (threshold_for_share(score, float(share), weight=weight) for share in wanted)
+    for threshold in dict.fromkeys(found):
+        share = float(np.average(score >= threshold, weights=weight))
         point = {"share": share, "threshold": threshold}
         if curve is not None:
             point["quality"] = curve.quality_at(share)

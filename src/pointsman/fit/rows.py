@@ -63,7 +63,8 @@ class Rows:
     @property
     def dataset(self) -> Dataset:
         """Queries and scores alone, each fold a group."""
-        return Dataset(self.queries, self.fold.astype(np.str_), self.weak, self.strong)
+        fold = self.fold.astype(np.str_)
+        return Dataset(self.queries, fold, self.weak, self.strong, weight=self.weight)
 
 
 def read_rows(work: Work, group: str | None = None, fewest: int = 1) -> Rows:

@@ -8,6 +8,7 @@ open holds SQLite's own lock on it, which the system releases when the process e
 
 import errno
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -103,6 +104,9 @@ class Work:
             if "locked" in str(error):
                 said = f"{directory} is in use by another pointsman command. Wait for its end."
                 raise InputError(said) from None
+            if not os.access(directory, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+                said = f"{path} cannot be written: it is read-only. Copy the folder to another place"
+                raise OSError(errno.EROFS, said) from None
             if "full" in str(error) or "disk I/O" in str(error):
                 said = f"{path} cannot be written: {error}. Make room and run the same command again"
                 raise OSError(errno.ENOSPC, f"{said}; what was answered before is kept") from None
@@ -280,6 +284,8 @@ def _prepare(db: sqlite3.Connection, directory: Path) -> None:
             f"{directory} has format {found}; this version of pointsman reads format {FORMAT}. "
             "Collect into a new folder, or use the version that made this one."
         )
+    if found == 0 and db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+        raise DataError(f"{directory / FILE} is not a database of pointsman. Collect into a new folder.")
     db.execute("BEGIN IMMEDIATE")
     if found == 0:
         for statement in _TABLES.split(";"):

@@ -96,8 +96,6 @@ class Work:
         db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
         try:
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
             _prepare(db, directory)
             yield cls(directory, db)
         except sqlite3.OperationalError as error:
@@ -286,6 +284,8 @@ def _prepare(db: sqlite3.Connection, directory: Path) -> None:
         )
     if found == 0 and db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
         raise DataError(f"{directory / FILE} is not a database of pointsman. Collect into a new folder.")
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=NORMAL")
     db.execute("BEGIN IMMEDIATE")
     if found == 0:
         for statement in _TABLES.split(";"):

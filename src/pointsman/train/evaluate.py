@@ -109,10 +109,7 @@ def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
         few = check_count(len(data.queries), "evaluate on") if plan.test else None
         notes += [*([few] if few else []), *seen_before(plan.router, data)]
         if data.weight is not None:
-            stand = f"{data.weight.min():g} to {data.weight.max():g} queries of a log each (column weight)"
-            notes.append(
-                f"warning: the rows stand for {stand}, and each counts once here; `choose` counts it."
-            )
+            notes.append("warning: rows of different weight count once each here; `choose` counts weights.")
         for note in notes:
             progress(note)
     plan.output.mkdir(parents=True, exist_ok=True)  # before minutes are spent

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
@@ -194,7 +195,7 @@ def effective_policy(shipped: Policy, settings: Settings) -> Policy:
 
 def _locate(artifact: str | Path | None, settings: Settings) -> Path:
     path = settings.model_path or shipped_artifact() if artifact is None else artifact
-    if not isinstance(path, str | Path):
+    if not isinstance(path, str | PathLike):
         raise SettingsError(f"expected the path or the address of an artifact, found {path!r}.")
     return Path(path)
 

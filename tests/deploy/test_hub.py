@@ -70,13 +70,12 @@ def test_what_was_pushed_is_loaded_and_decides_the_same(
     repository = hub.repositories["owner/tiny"]
     [files] = [repository.commits[repository.branches["main"]]]
     assert repository.private
-    assert set(files) == {*artifact.manifest.files, MANIFEST, "README.md", ".gitattributes"}
+    assert set(files) == {*artifact.manifest.files, MANIFEST, ".gitattributes"}
     assert repository.lfs == {name for name in files if name.endswith(".onnx")}
     assert files[".gitattributes"].decode().splitlines()[:2] == [
         "*.bin filter=lfs diff=lfs merge=lfs -text",
         "*.onnx filter=lfs diff=lfs merge=lfs -text",
     ]
-    assert files["README.md"].startswith(b"---\n")
     for named in ("hub:owner/tiny", "hub:owner/tiny@main", address):
         routed = run("route", "--artifact", named, "--json", "hello thanks", "analyze the plan")
         assert routed.returncode == 0, routed.stderr

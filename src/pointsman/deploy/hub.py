@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pointsman.artifact.hub import HubAddress, client, failures
-from pointsman.artifact.layout import CARD, MANIFEST
-from pointsman.artifact.manifest import Manifest
+from pointsman.artifact.layout import MANIFEST
 from pointsman.artifact.store import Artifact
 from pointsman.errors import SettingsError
 
@@ -37,7 +36,6 @@ def push(artifact: Artifact, address: HubAddress, *, private: bool = False) -> H
     artifact.verify()
     files = {name: artifact.read(name) for name in artifact.manifest.files}
     files[MANIFEST] = (artifact.path / MANIFEST).read_bytes()
-    files.setdefault(CARD, _card(artifact.manifest).encode())
     api = hub.HfApi()
     with failures(hub, str(address)):
         api.create_repo(address.repository, private=private or None, exist_ok=True)
@@ -64,19 +62,3 @@ def _attributes(hub: Any, address: HubAddress) -> bytes:
         except hub.errors.EntryNotFoundError:
             lines = []
     return "".join(f"{line}\n" for line in [*lines, *(rule for rule in _LFS if rule not in lines)]).encode()
-
-
-def _card(manifest: Manifest) -> str:
-    """For an artifact without a card of its own."""
-    return f"""---
-library_name: onnx
-pipeline_tag: text-classification
-tags:
-- llm-routing
-- onnx
----
-
-# {manifest.name}
-
-A router: it classifies a query as `local` (a small model is enough) or `cloud` (a large model is needed).
-"""

@@ -5,19 +5,21 @@ from pathlib import Path
 
 import pointsman
 from pointsman.artifact.store import Artifact
-from pointsman.deploy.package.target import Target
+from pointsman.deploy.package.target import Step, Target
 
 
-def copy_application(artifact: Artifact, stage: Path) -> None:
-    """Copy this package's own modules into the folder: the image needs no index to find them on."""
-    copy_modules(stage / "app" / "pointsman")
+def copy_modules(folder: str) -> Step:
+    """Copy this package's own modules into `folder`, without the shipped router and the templates.
 
+    So the image needs no index to find them on.
+    """
 
-def copy_modules(destination: Path) -> None:
-    """Copy this package's own modules to `destination`, without the shipped router and the templates."""
-    source = Path(pointsman.__file__).parent
-    unwanted = shutil.ignore_patterns("__pycache__", "shipped", "templates")
-    shutil.copytree(source, destination, ignore=unwanted)
+    def step(artifact: Artifact, stage: Path) -> None:
+        source = Path(pointsman.__file__).parent
+        unwanted = shutil.ignore_patterns("__pycache__", "shipped", "templates")
+        shutil.copytree(source, stage / folder / "pointsman", ignore=unwanted)
+
+    return step
 
 
 TARGETS = (
@@ -28,7 +30,7 @@ TARGETS = (
         tested="built in a Debian root by chroot, started, asked and ended; hadolint, compose, promtool, "
         "Prometheus; no container engine built it",
         whole_artifact="router",
-        step=copy_application,
+        step=copy_modules("app"),
     ),
     Target(
         name="kubernetes",

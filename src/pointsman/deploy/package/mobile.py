@@ -7,13 +7,12 @@ shapes: the plain file is there once more at a few lengths, nodes that only comp
 import subprocess
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 from pointsman.artifact.layout import TOKENIZER
 from pointsman.artifact.store import Artifact
 from pointsman.deploy.package.target import Target
-from pointsman.errors import ConversionError, MissingExtraError
+from pointsman.errors import ConversionError
 
 SHORT = 32
 """Tokens of the shorter fixed length; the other one is the artifact's own limit."""
@@ -27,11 +26,8 @@ def convert(artifact: Artifact, stage: Path) -> None:
     """Replace the ONNX files in the folder by ORT files, and write the checker's reports and the sizes.
 
     Raises:
-        MissingExtraError: the checker needs onnx.
         ConversionError: a tool failed.
     """
-    if find_spec("onnx") is None:
-        raise MissingExtraError("needs onnx. Install it with: pip install 'pointsman[export]'")
     most = artifact.manifest.limits.max_tokens
     lengths = (SHORT, most) if most > SHORT else (most,)
     with tempfile.TemporaryDirectory(dir=stage) as folder:

@@ -35,11 +35,6 @@ def write_lengths(artifact: Artifact, stage: Path) -> None:
     (stage / "models" / "config.json").write_text(text + "\n", encoding="utf-8")
 
 
-def copy_entry_modules(artifact: Artifact, stage: Path) -> None:
-    """Copy this package's own modules beside Azure ML's entry script."""
-    copy_modules(stage / "code" / "pointsman")
-
-
 TARGETS = (
     Target(
         name="triton",
@@ -75,6 +70,6 @@ TARGETS = (
         tested="azure-ai-ml loaded every entity, azureml-inference-server-http ran score.py, the gateway ran "
         "with the container's variables; nothing was sent to Azure",
         whole_artifact="model",
-        step=copy_entry_modules,
+        step=copy_modules("code"),
     ),
 )

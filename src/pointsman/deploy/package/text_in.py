@@ -5,7 +5,6 @@ The tokenizer's operators are onnxruntime-extensions', which its user registers 
 
 import json
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ from pointsman.artifact.store import Artifact
 from pointsman.deploy.package.characters import UNKNOWN, Characters, Range, read_characters
 from pointsman.deploy.package.render import weights_of
 from pointsman.deploy.package.target import Target
-from pointsman.errors import MissingExtraError
 
 if TYPE_CHECKING:
     import onnx
@@ -262,11 +260,8 @@ def write(artifact: Artifact, stage: Path) -> None:
     """Replace the model's file in the folder by the one that takes text.
 
     Raises:
-        MissingExtraError: onnx is not installed.
         ArtifactError: the artifact's tokenizer is of a kind that cannot stand in a graph.
     """
-    if find_spec("onnx") is None:
-        raise MissingExtraError("needs onnx. Install it with: pip install 'pointsman[export]'")
     import onnx
 
     path = stage / FILE

@@ -3,11 +3,13 @@
 import base64
 import html
 import json
+import threading
 from typing import Any
 
 import pytest
 from tests.support.keyword_forms import KEYWORDS, negatives, positives
 
+from pointsman.serve.routing import request_text
 from pointsman.serve.routing.request_text import RequestText
 from pointsman.serve.routing.rules import compile_rules, first_match
 from pointsman.serve.settings import Rule
@@ -99,6 +101,29 @@ def test_in_generated_texts_without_them_none_is_found() -> None:
 )
 def test_every_place_is_read(payload: dict[str, Any]) -> None:
     assert matches(payload, keywords=WORDS)
+
+
+def test_a_request_that_is_read_for_long_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, done, read = threading.Event(), threading.Event(), request_text.folded
+
+    def folded(text: str) -> str:
+        if "long" in text:
+            begun.set()
+            assert done.wait(60)
+        return read(text)
+
+    monkeypatch.setattr(request_text, "folded", folded)
+    long, short = (threading.Thread(target=matches, args=(chat(text),), kwargs={"keywords": WORDS},
+                                    daemon=True) for text in ("long", "short"))  # fmt: skip
+    long.start()
+    assert begun.wait(60)
+    short.start()
+    short.join(60)
+    try:
+        assert not short.is_alive()
+    finally:
+        done.set()
+        long.join(60)
 
 
 def test_headers_that_go_on_are_read_but_for_what_everybody_accepts() -> None:

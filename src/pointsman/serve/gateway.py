@@ -7,7 +7,6 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -21,6 +20,7 @@ from pointsman.serve.edge.http import Exchange
 from pointsman.serve.edge.keys import Access, load_access
 from pointsman.serve.edge.memory import MemoryBudget
 from pointsman.serve.edge.rate import RateLimit
+from pointsman.serve.edge.readers import Readers
 from pointsman.serve.inference.engine import Answer, Engine
 from pointsman.serve.logs import Tally, log
 from pointsman.serve.observability.history import History
@@ -36,7 +36,6 @@ from pointsman.serve.upstream.headers import FORWARDED
 from pointsman.serve.upstream.upstreams import Upstreams
 
 T = TypeVar("T")
-_READERS = 2
 _STORE_S = 5.0
 
 
@@ -62,10 +61,7 @@ class Gateway:
     """What writes chats down, where the operator wants that."""
     peers: Peers | None = None
     """The other processes behind the same port, where there are any."""
-    readers: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(_READERS, thread_name_prefix="rules")
-    )
-    """Where long requests are read for the rules; few, because they share the interpreter with all others."""
+    readers: Readers = field(default_factory=Readers)
     tally: Tally = field(default_factory=Tally)
     is_draining: bool = False
     in_flight: int = 0
@@ -98,29 +94,29 @@ class Gateway:
         """
         limits = self.settings.limits
         body = await exchange.json_body(limits.body_bytes, limits.body_timeout_s)
-        payload = await self.read_object(body or empty)
+        payload = await self.read_object(body or empty, exchange.client)
         if "deployment" in exchange.params:
             payload["model"] = exchange.params["deployment"]
         return payload
 
-    async def read_json(self, body: bytes) -> Any:
+    async def read_json(self, body: bytes, client: str = "") -> Any:
         """The value in a body; of a large one without keeping others waiting.
 
         Raises:
             GatewayError: `invalid_json`, `body_too_large`.
         """
         parse = strict_json.parse if len(body) <= large_json.AT_ONCE_BYTES else large_json.parse
-        return await self.read(len(body), parse, body)
+        return await self.read(len(body), client, parse, body)
 
-    async def read_object(self, body: bytes) -> dict[str, Any]:
+    async def read_object(self, body: bytes, client: str = "") -> dict[str, Any]:
         """Like `read_json`, for a body that must be an object."""
-        return strict_json.checked_object(await self.read_json(body))
+        return strict_json.checked_object(await self.read_json(body, client))
 
-    async def read(self, size: int, work: Callable[..., T], *given: Any) -> T:
+    async def read(self, size: int, client: str, work: Callable[..., T], *given: Any) -> T:
         """What grows with the bytes of a request or an answer; in a thread where those are many."""
         if size <= large_json.AT_ONCE_BYTES:
             return work(*given)
-        return await asyncio.get_running_loop().run_in_executor(self.readers, work, *given)
+        return await self.readers.run(size, client, work, *given)
 
     async def keep_history(self) -> None:
         """Store what was counted, and move the budget's threshold; over and over, until cancelled."""
@@ -144,7 +140,7 @@ class Gateway:
         tags = frozenset(exchange.header_values(b"x-pointsman-tags")) - {""}
         sent = [value for name in FORWARDED for value in exchange.header_values(name)]
         request = RequestText(payload, tags, sent)
-        return await self.read(exchange.held_bytes, first_match, self.rules, request)
+        return await self.read(exchange.held_bytes, exchange.client, first_match, self.rules, request)
 
     def count_decision(
         self, kind: str, target: str, reason: str, answer: Answer | None, text: str | None = None

@@ -147,7 +147,7 @@ async def _whole_body(
         body += piece
     if response.status >= 400:
         body = answer.upstream.masked(body)
-    value = await request.gateway.read(len(body), object_or_none, body)
+    value = await request.gateway.read(len(body), request.exchange.client, object_or_none, body)
     if response.status < 400 and value is None:
         raise answer.record_broken("invalid")
     data = as_the_client_sees(bytes(body), request.dialect.path, answer.upstream.name)

@@ -107,7 +107,7 @@ async def _bound_to(gateway: Gateway, exchange: Exchange, payload: dict[str, Any
     rule = await gateway.matching_rule(exchange, {**payload, "data": further})
     sends = [policy_hint(exchange), "" if rule is None else rule.send]
     said = {"input": payload.get("items", payload.get("input"))}
-    if await gateway.read(exchange.held_bytes, stays_local, gateway, exchange, said):
+    if await gateway.read(exchange.held_bytes, exchange.client, stays_local, gateway, exchange, said):
         sends.append("local-only")
     return {send.partition("-")[0] for send in sends if send.endswith("-only")}
 

@@ -68,7 +68,7 @@ class ChatRequest:
 
     async def read(self, work: Callable[..., T], *given: Any) -> T:
         """Do what grows with the request; in a thread where that is long."""
-        return await self.gateway.read(self.exchange.held_bytes, work, *given)
+        return await self.gateway.read(self.exchange.held_bytes, self.exchange.client, work, *given)
 
     def check_parameters(self) -> None:
         """Refuse what would name an upstream or a secret: upstreams come from the configuration only.

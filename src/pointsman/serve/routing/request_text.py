@@ -5,9 +5,9 @@ All is read, known field or not, keys and numbers too: a field that is new tomor
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property, lru_cache
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
 
 from pointsman.serve.routing.decoding import APART, decoded, without_blobs
 from pointsman.serve.routing.folding import JOINT, PIECE, folded
@@ -60,6 +60,22 @@ _MAGIC = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|JVBERi0|SUQz|T2dnUw|UEsDB
 """How base64 of PNG, JPEG, GIF, WebP or WAV, PDF, MP3, Ogg and ZIP begins."""
 
 
+T = TypeVar("T")
+
+
+class _made_once(Generic[T]):  # noqa: N801 - a decorator
+    """A property that keeps its value. Python 3.11's own lets no two objects make theirs at the same time."""
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+
+    def __get__(self, holder: Any, kind: type) -> T:
+        value = self._make(holder)
+        # From now on this is found before the property.
+        holder.__dict__[self._make.__name__] = value
+        return value
+
+
 class RequestText:
     """What the rules look at; each part is made when a rule first asks for it.
 
@@ -84,7 +100,7 @@ class RequestText:
         """Whether there is a picture, a sound or a file, or the name of one, in any dialect."""
         return self._content.has_media
 
-    @cached_property
+    @_made_once
     def is_readable(self) -> bool:
         """False where a text is given as numbers of tokens, which are words only to the upstream's model."""
         given = (self._payload.get(name) for name in ("prompt", "input"))
@@ -96,24 +112,24 @@ class RequestText:
         """Characters of what is said."""
         return self._content.chars
 
-    @cached_property
+    @_made_once
     def plain(self) -> list[str]:
         """All texts as they came, and what they stand for where that differs."""
         text = without_blobs(APART.join(self._content.texts()))
         further = APART.join(decoded(text))
         return [text, further] if further else [text]
 
-    @cached_property
+    @_made_once
     def folded(self) -> list[str]:
         """The same in one spelling."""
         return [folded(text) for text in self.plain]
 
-    @cached_property
+    @_made_once
     def words(self) -> list[Text]:
         """The same, ready to look for keywords in."""
         return [reading for text in self.folded for reading in readings(text)]
 
-    @cached_property
+    @_made_once
     def _content(self) -> "_Content":
         content = _Content(self._headers)
         for name, value in self._payload.items():

@@ -258,9 +258,9 @@ def figures_of(rows: Sequence[Row]) -> list[Figure]:
     )
     lead("families that the shipped router saw: over it", _leads(seen, [BASE]), "", ">= -.005")
     advised = [row for row in seen if row["recommended"]]
-    if seen:
-        what = "the same, of the runs where `fit` recommends its router"
-        lead(what, _leads(advised, [BASE]), "", ">= -.005")
+    lead("the same, where `fit` recommends its router", _leads(advised, [BASE]), "", ">= -.005")
+    refused = sum(row["refused"] for row in (*unseen, *seen))
+    made.append(Figure("runs of both kinds that `fit` refuses", f"{refused} of {len(unseen) + len(seen)}"))
     for part, all_of in ((unseen, "saw no outcomes"), (seen, "saw the family")):
         for family in dict.fromkeys(row["family"] for row in part):
             own = [row for row in part if row["family"] == family]
@@ -281,7 +281,7 @@ def _of_exports(rows: Sequence[Row]) -> list[Figure]:
     apart = max(abs(row["apgr"][FITTED] - row["added_apgr"]) for row in rows)
     return [
         Figure(
-            f"APGR of the exported file less that of the sum, {len(rows)} exports: farthest", f"{apart:.4f}"
+            f"APGR of the exported file less that of the sum, {len(rows)} exports: farthest", f"{apart:.5f}"
         ),
         Figure("400 rows, one core shared with other work: longest fit", slowest / 60, "min", "<= 5 min"),
         Figure("the same: most memory", largest, "MiB", "<= 2,048 MiB"),

@@ -60,7 +60,7 @@ def fit_gain(read: Read, meanings: Floats, rows: Rows) -> Fit:
     Args:
         read: what the base makes of the rows.
         meanings: the base's vector of every token, float64 (vocabulary, width).
-        rows: with their scores, weights and folds.
+        rows: with their scores and folds.
     """
     columns = _Columns(read, meanings)
     everything, unseen = np.arange(len(rows.queries)), np.empty(len(rows.queries))
@@ -132,14 +132,16 @@ class _Columns:
 
 
 def _ridge(columns: _Columns, rows: Rows, known: Ints) -> _Answer:
-    """The average of the ridges on some rows, each by its share of the evidence."""
-    weight = np.maximum(rows.weight / rows.weight.mean(), 1e-6)
-    mean = float(np.average(rows.gain[known], weights=weight[known]))
+    """The average of the ridges on some rows, each by its share of the evidence.
+
+    A row counts once, whatever it stands for: it is one judgement. Weights made a sample's router worse.
+    """
+    mean = float(rows.gain[known].mean())
 
     def solved(trust: float, penalty: float, chosen: Ints) -> tuple[Floats, float]:
         """What each chosen row adds, and the log of the evidence but for a constant."""
         at, wanted = np.ix_(chosen, chosen), rows.gain[chosen] - mean
-        covariance = trust * columns.odds[at] + columns.words[at] + np.diag(penalty / weight[chosen])
+        covariance = trust * columns.odds[at] + columns.words[at] + penalty * np.eye(len(chosen))
         factor = cho_factor(covariance)
         dual = cho_solve(factor, wanted)
         size = max(float(wanted @ dual), 1e-12) / len(chosen)
@@ -164,6 +166,6 @@ def word_ridge(rows: Rows) -> Floats:
     read, said = words.fit_transform(rows.queries), np.empty(len(rows.queries))
     for fold in np.unique(rows.fold):
         left = rows.fold != fold
-        model = Ridge(alpha=1.0).fit(read[left], rows.gain[left], sample_weight=rows.weight[left])
+        model = Ridge(alpha=1.0).fit(read[left], rows.gain[left])
         said[~left] = model.predict(read[~left]) - model.predict(read[left]).mean()
     return said

@@ -7,7 +7,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from pointsman.errors import CheckpointError
-from pointsman.train.student import grown, load_student, new_student
+from pointsman.train.student import load_student, new_student, resized
 
 pytestmark = pytest.mark.torch
 
@@ -78,7 +78,7 @@ def test_a_student_grows_without_changing_its_answers(tiny_base):
     mask = (ids > 0).long()
     with torch.inference_mode():
         before = student(ids, attention_mask=mask).logits
-    grown(student, 4).eval()
+    resized(student, 4).eval()
     with torch.inference_mode():
         after = student(ids, attention_mask=mask).logits
     assert torch.equal(before, after)
@@ -88,18 +88,26 @@ def test_a_student_grows_without_changing_its_answers(tiny_base):
     assert added.grad.abs().max() > 0.0, "a new block must be able to learn"
 
 
+def test_of_too_many_blocks_evenly_spaced_ones_stay(tiny_base):
+    student = resized(load_student(str(tiny_base)), 6)
+    blocks = list(student.mobilebert.encoder.layer)
+    kept = list(resized(student, 3).mobilebert.encoder.layer)
+    assert [blocks.index(block) for block in kept] == [0, 2, 5]
+    assert student.config.num_hidden_layers == 3
+    ids = torch.tensor([[2, 7, 12, 18, 3]])
+    assert student(ids, attention_mask=torch.ones_like(ids)).logits.shape == (1, 2)
+    assert list(resized(student, 1).mobilebert.encoder.layer) == [blocks[0]]
+
+
 def test_what_cannot_grow_is_refused(tiny_base):
     student = load_student(str(tiny_base))
-    assert grown(student, 1) is student
-    grown(student, 2)
-    with pytest.raises(CheckpointError, match="grow, not shrink"):
-        grown(student, 1)
+    assert resized(student, 1) is student
     student.config.normalization_type = "layer_norm"
     with pytest.raises(CheckpointError, match="layer norms"):
-        grown(student, 3)
+        resized(student, 3)
     student.config.model_type = "bert"
     with pytest.raises(CheckpointError, match="expected a MobileBERT"):
-        grown(student, 3)
+        resized(student, 3)
 
 
 def test_a_routers_own_head_is_kept_in_the_order_of_the_labels(tiny_base, tmp_path):

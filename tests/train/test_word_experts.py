@@ -1,18 +1,19 @@
 """Word experts fitted: each family its own, everyday texts left alone, and what a recipe writes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.convert.tiny_checkpoint import VOCABULARY, write_checkpoint
 
-from pointsman.checkpoint.word_experts import read_word_experts
+from pointsman.checkpoint.word_experts import UNIT, read_word_experts
 from pointsman.errors import CheckpointError, SettingsError
 from pointsman.train.distill import distill
 from pointsman.train.recipe import WordExpertSettings, load_recipe
 from pointsman.train.scoring import CheckpointScorer
-from pointsman.train.word_experts import EVERYDAY, Words, fit_word_experts
+from pointsman.train.word_experts import CHATS, EVERYDAY, Words, fit_word_experts
 
 pytestmark = pytest.mark.torch
 
@@ -58,6 +59,50 @@ def test_a_word_means_what_it_means_in_its_family_and_nothing_in_everyday_texts(
         said = margins(experts, rows) * sign
         assert said[hard == 1].min() > 0.2 and said[hard == 0].max() < -0.2
     assert np.abs(margins(experts, texts(9, 200, CHAT)[0])).max() < 0.5
+
+
+def test_everyday_texts_have_an_expert_of_their_own_as_strong_as_asked():
+    rows, hard = texts(3, 300, CHAT)
+    exam, gain = texts(1, 300, FIRST)
+    words = Words([*exam, *rows], 16, [0, 1])
+    gains, family = np.concatenate([1.0 - gain, hard]), ["a"] * 300 + [EVERYDAY] * 300
+    once, twice, never = (
+        fit_word_experts(words, gains, family, replace(SETTINGS, everyday_strength=strength))
+        for strength in (1.0, 2.0, 0.0)
+    )
+    assert not never.table[:, -1].any() and once.table[HARD, -1] * UNIT > 5.0
+    np.testing.assert_allclose(twice.table[:, -1], 2.0 * once.table[:, -1], atol=2.0)
+    new, is_hard = texts(9, 200, CHAT)
+    assert ((margins(once, new) > 0.0) == (is_hard == 1)).all()
+    new, is_hard = texts(9, 200, FIRST)
+    assert ((margins(once, new) > 0.0) == (is_hard == 0)).all()
+
+
+def test_chats_are_left_to_the_network_whatever_the_expert_of_everyday_texts_says():
+    rows, hard = texts(3, 300, CHAT)
+    turns = [[*row[:-1], SECOND, *row[2:]] for row in rows]
+    exam, gain = texts(1, 300, FIRST)
+    family = ["a"] * 300 + [EVERYDAY] * 300 + [CHATS] * 300
+    experts = fit_word_experts(
+        Words([*exam, *rows, *turns], 16, [0, 1]),
+        np.concatenate([gain, hard, 1.0 - hard]),
+        family,
+        replace(SETTINGS, everyday_strength=1.0),
+    )
+    assert experts.count == 3
+    assert np.abs(margins(experts, turns)).max() < 0.2 * np.abs(margins(experts, rows)).min()
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_everyday_texts_of_one_target_teach_nothing(target):
+    rows, _ = texts(3, 100, CHAT)
+    exam, gain = texts(1, 100, FIRST)
+    how = replace(SETTINGS, everyday_strength=1.0)
+    family = ["a"] * 100 + [EVERYDAY] * 100
+    experts = fit_word_experts(
+        Words([*exam, *rows], 16, [0, 1]), np.concatenate([gain, np.full(100, target)]), family, how
+    )
+    assert not experts.table[:, -1].any()
 
 
 def test_special_tokens_say_nothing_and_the_result_is_the_same_again():
@@ -138,6 +183,8 @@ def test_without_a_base_that_is_there_nothing_is_written(base, tmp_path):
 
 @pytest.mark.parametrize(("line", "words"), [
     ("strength = -1", "strength: expected at least 0"),
+    ("everyday_strength = -0.5", "everyday_strength: expected at least 0"),
+    ("everyday_penalty = 0", "everyday_penalty: expected at least"),
     ("gate_penalty = 0.0", "gate_penalty: expected at least"),
     ("strenght = 1", "Did you mean 'strength'"),
 ])  # fmt: skip

@@ -29,7 +29,7 @@ from pointsman.train.precision import tiny_as_zero
 from pointsman.train.recipe import Recipe
 from pointsman.train.split import Split, load_split
 from pointsman.train.state import claim_directory, content_of, content_of_model, write_json
-from pointsman.train.student import grown, load_student, new_student
+from pointsman.train.student import load_student, new_student, resized
 from pointsman.train.teacher import (
     EMBEDDING_SIZE,
     embed,
@@ -102,7 +102,7 @@ def distill(
     validation = Targets(_vectors(split.validation, source, progress), _known(split.validation))
     depth = recipe.student.depth
     torch.manual_seed(recipe.seed)
-    student = grown(load_student(base), depth) if base else new_student(depth, encoder, recipe.seed)
+    student = resized(load_student(base), depth) if base else new_student(depth, encoder, recipe.seed)
     student.config.earlier_turns = recipe.student.earlier_turns
     student.config.last_turn_first = recipe.student.chat.last_first
     loop = Loop(

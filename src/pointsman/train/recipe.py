@@ -113,7 +113,9 @@ class WordExpertSettings:
         joint_penalty: of the ridge over all families.
         family_penalty: of each family's ridge on what that leaves.
         gate_penalty: of the logistic regression that tells the families apart.
-        everyday: ruled texts at most that the gate learns to leave to the student.
+        everyday: ruled texts at most that the gate learns to know, and their expert learns from.
+        everyday_strength: how much the log-odds of their expert count; at 0 it says nothing.
+        everyday_penalty: of its logistic regression.
     """
 
     strength: float = 0.0
@@ -121,6 +123,8 @@ class WordExpertSettings:
     family_penalty: float = 10.0
     gate_penalty: float = 0.03
     everyday: int = 20_000
+    everyday_strength: float = 0.0
+    everyday_penalty: float = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +231,8 @@ _LEAST = {
     "family_penalty": 1e-6,
     "gate_penalty": 1e-6,
     "everyday": 0,
+    "everyday_strength": 0,
+    "everyday_penalty": 1e-6,
 }
 _SHARES = {"validation_share", "teacher_share", "certainty", "edit_share", "warmup_share", "average"}
 _SHARES |= {"denoise", "shrink", "opinion"}

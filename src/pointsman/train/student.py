@@ -107,24 +107,26 @@ def _directory(base: str) -> Path:
     return Path(found).parent if found else Path(base)
 
 
-def grown(model: Any, depth: int) -> Any:
-    """The MobileBERT with `depth` blocks; those added change no answer until they are trained.
+def resized(model: Any, depth: int) -> Any:
+    """The MobileBERT with `depth` blocks: more than it had, or some of those that it had.
 
     A block of this architecture adds its output bottleneck to what it was given. Where that bottleneck is
-    zero, the block passes its input on unchanged, so a shallow student is a deeper one's first half.
+    zero, the block passes its input on unchanged, so a shallow student is a deeper one's first half: blocks
+    added change no answer until they are trained. Of too many, evenly spaced ones stay, the first and the
+    last among them; the answers change, and training goes on from there.
 
     Raises:
-        CheckpointError: no MobileBERT, already deeper, or its blocks end in a layer norm, which is never the
+        CheckpointError: no MobileBERT, or one to grow whose blocks end in a layer norm, which is never the
             identity.
     """
     config = model.config
     if config.model_type != "mobilebert":
         raise CheckpointError(f"expected a MobileBERT to go on from, found {config.model_type!r}.")
-    if config.num_hidden_layers > depth:
-        raise CheckpointError(
-            f"the base has {config.num_hidden_layers} blocks and the recipe asks for {depth}: a student can "
-            f"grow, not shrink. Set student.depth to {config.num_hidden_layers} or more."
-        )
+    blocks = model.mobilebert.encoder.layer
+    if len(blocks) > depth:
+        kept = np.linspace(0, len(blocks) - 1, depth).round().astype(int)
+        model.mobilebert.encoder.layer = torch.nn.ModuleList(blocks[index] for index in kept)
+        config.num_hidden_layers = depth
     if config.num_hidden_layers == depth:
         return model
     if config.normalization_type != "no_norm" or not config.use_bottleneck:

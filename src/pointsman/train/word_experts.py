@@ -1,9 +1,9 @@
 """Word experts fitted: ridges on the gain for each family of questions, and a gate that knows the families.
 
-An expert is a ridge over all families, in which small ones count more than by their rows, and a ridge on what
-that leaves of its own family. The gate is a logistic regression over the families and over everyday texts,
-whose expert says nothing: such texts stay with the network. Both read how often each word piece stands in a
-text, over the root of the text's length.
+An expert is a ridge over all families, in which small ones count more than by their rows, and a ridge on
+what that leaves of its own family. The expert of everyday texts is a logistic regression on their rules.
+Chats, in which the order of the turns decides, are left to the network. The gate is a logistic regression
+over all of these. All read how often each word piece stands in a text, over the root of the text's length.
 """
 
 import json
@@ -19,8 +19,9 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression, Ridge
 from transformers import AutoTokenizer
 
-from pointsman.checkpoint.word_experts import WordExperts
+from pointsman.checkpoint.word_experts import TABLE_LIMIT, UNIT, WordExperts
 from pointsman.errors import CheckpointError, TrainingError
+from pointsman.runtime.chat import MARK
 from pointsman.train.batches import encode
 from pointsman.train.data import Example
 from pointsman.train.experts import balanced_weights
@@ -30,6 +31,8 @@ from pointsman.train.state import write_json
 
 EVERYDAY = ""
 """The family of what was not measured."""
+CHATS = MARK
+"""The family of what has earlier turns; no measured one is named so."""
 
 Floats = NDArray[np.float64]
 
@@ -62,17 +65,18 @@ class Words:
 def fit_word_experts(
     words: Words, gains: Floats, family: Sequence[str], how: WordExpertSettings
 ) -> WordExperts:
-    """One expert for each family, and one that says nothing where there are everyday texts.
+    """One expert for each family, and for everyday texts and for chats where there are some.
 
     Args:
         words: the texts.
-        gains: expected gain of each measured text, float64 (texts,); of everyday ones it is not looked at.
-        family: of each text; `EVERYDAY` for what was not measured.
-        how: penalties, and what a unit of gain counts in log-odds.
+        gains: expected gain of each measured text, the rule's target of any other, float64 (texts,).
+        family: of each text; `EVERYDAY` or `CHATS` for what was not measured.
+        how: penalties, and what the experts count in log-odds.
     """
     features, names = words.features(), np.array(family)
-    families = sorted(set(family) - {EVERYDAY})
-    measured = names != EVERYDAY
+    unmeasured = [name for name in (EVERYDAY, CHATS) if name in family]
+    families = sorted(set(family) - {EVERYDAY, CHATS})
+    measured = ~np.isin(names, unmeasured)
     weights = balanced_weights(names, measured)
     joint, level = _ridge(features[measured], gains[measured], how.joint_penalty, weights[measured])
     mean = float(np.average(gains[measured], weights=weights[measured]))
@@ -81,14 +85,16 @@ def fit_word_experts(
         own = names == name
         rest = gains[own] - features[own] @ joint - level
         column, bias = _ridge(features[own], rest, how.family_penalty, None)
-        columns.append(joint + column)
-        biases.append(level + bias - mean)
-    if not measured.all():
-        columns.append(np.zeros(words.vocabulary))
-        biases.append(0.0)
-    gate, gate_bias = _gate(features, names, [*families, EVERYDAY][: len(columns)], how.gate_penalty)
-    experts = how.strength * np.array(columns)
-    return WordExperts.rounded(np.vstack([gate, experts]).T, gate_bias, how.strength * np.array(biases))
+        columns.append(how.strength * (joint + column))
+        biases.append(how.strength * (level + bias - mean))
+    for name in unmeasured:
+        own = names == name
+        silent = np.zeros(words.vocabulary), 0.0
+        column, bias = silent if name == CHATS else _everyday(features[own], gains[own] >= 0.5, how)
+        columns.append(column)
+        biases.append(bias)
+    gate, gate_bias = _gate(features, names, [*families, *unmeasured], how.gate_penalty)
+    return WordExperts.rounded(np.vstack([gate, *columns]).T, gate_bias, np.array(biases))
 
 
 def word_experts_from(
@@ -109,16 +115,15 @@ def word_experts_from(
     drawn = np.random.default_rng(recipe.seed).permutation(len(everyday))[: how.everyday]
     chosen = [*measured, *(everyday[i] for i in drawn)]
     ids = encode(tokenizer, [e.query for e in chosen], recipe.student.max_tokens)
-    gains = np.array([e.p_cloud if e.is_measured else 0.0 for e in chosen], np.float64)
-    family = [e.source if e.is_measured else EVERYDAY for e in chosen]
+    gains = np.array([e.p_cloud or 0.0 for e in chosen], np.float64)
+    family = [e.source if e.is_measured else CHATS if MARK in e.query else EVERYDAY for e in chosen]
     return fit_word_experts(Words(ids, vocabulary, tokenizer.all_special_ids), gains, family, how)
 
 
 def put_beside(base: str | None, recipe: Recipe, split: Split, output: Path) -> Path:
     """A copy of a checkpoint with the recipe's word experts; returns the directory `output`/checkpoint.
 
-    A calibration stays: it is right for everyday texts, which the experts leave to the network. Its curve is
-    measured again by `pointsman calibrate --method none`.
+    A calibration stays; `pointsman calibrate` fits it again, or measures its curve alone (`--method none`).
 
     Raises:
         CheckpointError: the base is no checkpoint directory.
@@ -153,10 +158,23 @@ def _ridge(features: csr_matrix, wanted: Floats, penalty: float, weights: Any) -
     return model.coef_, float(model.intercept_)
 
 
+def _everyday(
+    features: csr_matrix, is_cloud: NDArray[np.bool_], how: WordExpertSettings
+) -> tuple[Floats, float]:
+    """Log-odds of cloud by the words of everyday texts; zeros where they are not asked or all alike."""
+    if not how.everyday_strength or is_cloud.all() or not is_cloud.any():
+        return np.zeros(features.shape[1]), 0.0
+    model = LogisticRegression(C=1.0 / how.everyday_penalty, max_iter=200, tol=1e-3).fit(features, is_cloud)
+    return how.everyday_strength * model.coef_[0], how.everyday_strength * float(model.intercept_[0])
+
+
 def _gate(
     features: csr_matrix, family: NDArray[np.str_], order: Sequence[str], penalty: float
 ) -> tuple[Floats, Floats]:
-    """Weights (families, vocabulary) and biases of a softmax over the families, in an order."""
+    """Weights (families, vocabulary) and biases of a softmax over the families, in an order.
+
+    A weight that the table cannot hold, of a token that all but decides, is cut to the largest that it can.
+    """
     if len(order) == 1:
         return np.zeros((1, features.shape[1])), np.zeros(1)
     model = LogisticRegression(C=1.0 / penalty, max_iter=100, tol=1e-3).fit(features, family)
@@ -164,4 +182,5 @@ def _gate(
     if len(order) == 2:  # one row for the second class alone
         weights, biases = np.vstack([0.0 * weights, weights]), np.array([0.0, biases[0]])
     places = [list(model.classes_).index(name) for name in order]
-    return weights[places], biases[places]
+    limit = TABLE_LIMIT - UNIT
+    return np.clip(weights[places], -limit, limit), biases[places]

@@ -67,6 +67,8 @@ CLOUD = UpstreamSettings(url="http://x", price_in=10.0, price_cached=1.0, price_
             0.0028,
         ),
         ({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 10**6}}, Tokens(5, 5, 0), 5e-6),
+        ({"prompt_tokens": 1000.0, "completion_tokens": 10.0}, Tokens(1000, 0, 10), 0.011),
+        ({"prompt_tokens": float("inf"), "completion_tokens": float("nan")}, Tokens(), 0.0),
         ({"prompt_tokens": True, "completion_tokens": -1, "prompt_tokens_details": "x"}, Tokens(), 0.0),
         (None, Tokens(), 0.0),
     ],

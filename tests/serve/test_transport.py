@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.support.fake_upstream import STREAM_HEAD, FakeUpstream, Script, Wire, chunk, free_port
 
+from pointsman.serve.processes.server import loop_factory
 from pointsman.serve.upstream.connection import MalformedError
 from pointsman.serve.upstream.transport import HttpTransport, NotConnectedError, Response
 
@@ -45,7 +46,8 @@ def fetch(url: str, times: int = 1) -> list[tuple[int, bytes]]:
         transport.close()
         return found
 
-    return asyncio.run(work())
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(work())
 
 
 def test_a_request_arrives_as_it_was_made_and_the_connection_is_kept(upstream: FakeUpstream) -> None:
@@ -54,6 +56,22 @@ def test_a_request_arrives_as_it_was_made_and_the_connection_is_kept(upstream: F
     wire = upstream.seen[0]
     assert wire.request_line == "POST /v1/x?a=b HTTP/1.1"
     assert (wire.headers["x-a"], wire.headers["content-length"], wire.body) == ("1", "2", b"{}")
+
+
+@pytest.mark.parametrize(
+    "end", [b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokay", b"HTTP/1.1 200 OK\r\n\r\nok"]
+)
+def test_an_answer_on_a_kept_connection_may_come_together_with_its_end(
+    upstream: FakeUpstream, end: bytes
+) -> None:
+    script = upstream.script
+
+    def once(wire: Wire) -> None:
+        upstream.script = says(end, Wire.finish)
+        script(wire)
+
+    upstream.script = once
+    assert fetch(upstream.url, 2) == [(200, b"ok")] * 2
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,6 @@ def price(settings: UpstreamSettings | None, tokens: Tokens) -> float:
 def _count(usage: dict[str, Any], *names: str) -> int:
     for name in names:
         value = usage.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9:
-            return value
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 10**9:
+            return int(value)
     return 0

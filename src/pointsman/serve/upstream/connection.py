@@ -79,9 +79,12 @@ class Connection(asyncio.Protocol):
 
         What a firewall forgot is dropped in silence, and only a timeout of minutes would say so.
         """
-        made = self._transport.get_extra_info("socket") if self._transport is not None else None
-        if made is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-            with contextlib.suppress(OSError):
+        if self._transport is None or not hasattr(socket, "TCP_USER_TIMEOUT"):
+            return
+        # The answer may have come together with the connection's end, and the socket is closed then.
+        with contextlib.suppress(OSError, ValueError):
+            made = self._transport.get_extra_info("socket")
+            if made is not None:
                 made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * seconds))
 
     def abort(self) -> None:

@@ -334,3 +334,18 @@ def test_no_key_that_an_upstream_repeats_reaches_a_client(
         answered = gateway.chat("plan", model="cloud")
         assert answered.status_code == status and "no " in answered.json()["error"]["message"]
         assert "83fa07c5" not in answered.text and "of-a-secret" not in answered.text
+
+
+def test_no_key_that_an_event_or_an_answer_with_status_200_repeats_reaches_a_client(
+    both: Start, cloud: FakeUpstream
+) -> None:
+    key = "uk/" + "83fa07c5" * 4
+    gateway = both(upstream={"api_key": key})
+    error = b'{"error": {"message": "no %s"}}' % key.encode()
+    for pieces in ([b"data: %s\n\n" % error], [delta("one"), b"data: %s\n\n" % error, DONE]):
+        cloud.script = stream(pieces)
+        said = gateway.chat("plan", model="cloud", stream=True).text
+        assert "no ***" in said and "83fa07c5" not in said
+    cloud.script = answer(body=b'{"choices": [], ' + error[1:])
+    said = gateway.chat("plan", model="cloud").text
+    assert "no ***" in said and "83fa07c5" not in said

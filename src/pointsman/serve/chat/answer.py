@@ -114,6 +114,9 @@ async def _pass_on(
         if not (events.is_in_event or response.is_unread):
             await _keep_alive(request, outcome)
 
+    def seen(events: bytes) -> bytes:
+        return as_the_client_sees(started.upstream.masked_error(events), dialect.path, started.upstream.name)
+
     async with IdleTimeout(request.deadline, idle_s) as timeout, KeepAlive(keep_s, say) as alive:
         while piece := await response.read():
             if data := events.feed(piece):
@@ -121,7 +124,7 @@ async def _pass_on(
                 started.event_count += data.count(b"data:")
                 if size > most:
                     raise EOFError
-                await exchange.chunk(as_the_client_sees(data, dialect.path, started.upstream.name))
+                await exchange.chunk(seen(data))
                 alive.renew()
                 last = data
                 if dialect.usage_mark in data:
@@ -132,7 +135,7 @@ async def _pass_on(
         # Only the connection's end says that this is all, and a cut looks just the same.
         raise EOFError
     if rest:
-        await exchange.chunk(as_the_client_sees(rest, dialect.path, started.upstream.name))
+        await exchange.chunk(seen(rest))
 
 
 async def _keep_alive(request: ChatRequest, outcome: Outcome) -> None:

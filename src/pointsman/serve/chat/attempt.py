@@ -124,7 +124,7 @@ async def _first_events(
         # A comment only says that the connection stands: another upstream may still answer instead.
         if not sse.is_comments(data):
             usage, count = [data] if dialect.usage_mark in data else [], data.count(b"data:")
-            data = as_the_client_sees(data, dialect.path, answer.upstream.name)
+            data = as_the_client_sees(answer.upstream.masked_error(data), dialect.path, answer.upstream.name)
             return StartedResponse(answer, call, data, None, events, usage, asked_bytes, count)
         data = data[-sse.MAX_EVENT_BYTES :]
     raise answer.record_broken("invalid")
@@ -150,7 +150,8 @@ async def _whole_body(
     value = await request.gateway.read(len(body), request.exchange.client, object_or_none, body)
     if response.status < 400 and value is None:
         raise answer.record_broken("invalid")
-    data = as_the_client_sees(bytes(body), request.dialect.path, answer.upstream.name)
+    data = answer.upstream.masked_error(bytes(body))
+    data = as_the_client_sees(data, request.dialect.path, answer.upstream.name)
     started = StartedResponse(answer, call, data, value)
     if response.status >= 400 or (value and value.get("error") and _RESULTS.isdisjoint(value)):
         await _judge(request, started)

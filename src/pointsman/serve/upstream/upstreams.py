@@ -126,6 +126,10 @@ class Upstream:
         self._transport = transport
         self._targets: dict[str, bytes] = {}
 
+    def masked_error(self, answer: bytes) -> bytes:
+        """An answer, or events of one, without the keys where it holds an error, whatever its status says."""
+        return bytes(self.masked(bytearray(answer))) if b'"error"' in answer else answer
+
     def masked(self, error: bytearray) -> bytearray:
         """An error's body without the keys that it is sent: some repeat the one that they refuse."""
         for word in self.long_secrets:

@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 from pointsman.errors import CheckpointError, TrainingError
 from pointsman.train import distill as module
+from pointsman.train.batches import encode, pad_batch
 from pointsman.train.distill import distill
-from pointsman.train.recipe import load_recipe
+from pointsman.train.recipe import Recipe, load_recipe
 from pointsman.train.split import load_split
-from pointsman.train.teacher import shipped_encoder
+from pointsman.train.student import new_student
+from pointsman.train.targets import Source, training_targets
+from pointsman.train.teacher import embed, shipped_encoder
+from pointsman.train.trainee import Trainee, fit_projection
 
 pytestmark = pytest.mark.torch
 
@@ -137,8 +142,8 @@ def test_experts_teach_measured_rows_and_texts_without_a_label(data, tmp_path):
     (data / "experts.toml").write_text(text, encoding="utf-8")
     recipe = load_recipe(data / "experts.toml")
     split = load_split(recipe, data)
-    source = module.Source(recipe, (shipped_encoder(),), None, tmp_path / "cache")
-    targets = module._targets(split.train, source, len)
+    source = Source(recipe, (shipped_encoder(),), None, tmp_path / "cache")
+    targets = training_targets(split.train, source, len)
     assert targets.vectors is None
     assert not np.isnan(targets.p_cloud).any(), "a text without a label has the experts' opinion"
     assert targets.weights.mean() == pytest.approx(1.0)
@@ -150,6 +155,71 @@ def test_experts_teach_measured_rows_and_texts_without_a_label(data, tmp_path):
     )
     config = json.loads((checkpoint / "config.json").read_text())
     assert (config["earlier_turns"], config["last_turn_first"], config["dtype"]) == (2, True, "float32")
+
+
+RICHER = "[loss]\nembedding = 1.0\nsubject = 0.5\nmeasured = 3.0\n[target]\nexperts = true\n"
+
+
+def richer(data: Path) -> Recipe:
+    """A recipe that learns vectors, subjects and two teachers, over rows of two subjects."""
+    path = data / "routing" / "exam.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    subjects = [{**row, "source": f"exam:{at % 2}"} for at, row in enumerate(rows)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in subjects), encoding="utf-8")
+    (data / "richer.toml").write_text(
+        RECIPE.replace("[[outcomes]]", RICHER + "[[outcomes]]"), encoding="utf-8"
+    )
+    return load_recipe(data / "richer.toml")
+
+
+def test_a_classifier_ranks_beside_the_experts_and_they_keep_the_level(data, tiny_base, tmp_path):
+    recipe = richer(data)
+    train = load_split(recipe, data).train
+    alone, both = (
+        training_targets(train, Source(recipe, (shipped_encoder(),), classifier, tmp_path), len)
+        for classifier in (None, tiny_base)
+    )
+    measured = np.array([e.is_measured for e in train])
+    assert np.array_equal(alone.p_cloud[~measured], both.p_cloud[~measured], equal_nan=True)
+    assert not np.allclose(alone.p_cloud[measured], both.p_cloud[measured], atol=1e-4)
+    assert both.p_cloud[measured].mean() == pytest.approx(alone.p_cloud[measured].mean(), abs=0.01)
+    assert np.array_equal(both.weights, np.where(measured, 3.0, 1.0))
+    ruled = np.array([not e.is_measured and e.p_cloud is not None for e in train])
+    assert np.array_equal(both.vectors.any(1), ~ruled), "a rule alone needs no vector"
+
+
+def test_the_subject_of_a_measured_row_is_learned_and_its_head_is_not_saved(data, tmp_path):
+    recipe = richer(data)
+    train = load_split(recipe, data).train
+    targets = training_targets(train, Source(recipe, (shipped_encoder(),), None, tmp_path), len)
+    assert targets.subject_count == 2
+    assert [targets.subjects[i] for i, e in enumerate(train) if not e.is_measured] == [-1] * sum(
+        not e.is_measured for e in train
+    )
+    learned = {(e.subject, int(targets.subjects[i])) for i, e in enumerate(train) if e.is_measured}
+    assert learned == {("exam:0", 0), ("exam:1", 1)}
+    first = distill(recipe, data, tmp_path / "a", base=None, threads=1, progress=len, cache=tmp_path)
+    second = distill(recipe, data, tmp_path / "b", base=str(first), threads=1, progress=len, cache=tmp_path)
+    assert set(load_file(second / "model.safetensors")) == set(load_file(first / "model.safetensors"))
+
+
+def test_a_run_that_goes_on_starts_from_the_projection_that_fits(queries, tmp_path):
+    texts = [text for text, _ in queries(40)]
+    encoder = shipped_encoder()
+    vectors = embed(texts, encoder, tmp_path, max_tokens=24, batch_tokens=256, progress=len)
+    trainee = Trainee(new_student(1, encoder, 0), vectors.shape[1])
+    ids = encode(AutoTokenizer.from_pretrained(encoder), texts, 24)
+
+    def distance() -> float:
+        batch = pad_batch(list(range(len(ids))), ids)
+        with torch.inference_mode():
+            found = trainee(batch.input_ids, batch.attention_mask).vector
+        wanted = torch.from_numpy(vectors.astype(np.float32))
+        return float((1.0 - torch.nn.functional.cosine_similarity(found, wanted)).mean())
+
+    before = distance()
+    fit_projection(trainee, ids, vectors)
+    assert distance() < 0.5 * before
 
 
 def test_a_base_of_another_vocabulary_or_too_deep_is_refused(data, tiny_base, tmp_path):

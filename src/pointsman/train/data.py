@@ -28,6 +28,7 @@ class Example:
         source: where it comes from; the family of a measured one.
         is_measured: the label is a measured outcome, not a rule.
         opinion: share of a ruled text's target that is the experts' opinion, 0..1.
+        subject: of a measured one, for example the exam's; empty for any other.
     """
 
     query: str
@@ -35,6 +36,7 @@ class Example:
     source: str
     is_measured: bool
     opinion: float = 0.0
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +102,13 @@ def read_measured(
 
 def merged(rows: Sequence[Measured], targets: Sequence[float]) -> list[Example]:
     """One example a distinct query: the mean of its rows' targets over the model pairs that answered it."""
-    seen: dict[str, tuple[str, list[float]]] = {}
+    seen: dict[str, tuple[Measured, list[float]]] = {}
     for row, target in zip(rows, targets, strict=True):
-        seen.setdefault(row.query, (row.source, []))[1].append(float(target))
-    return [Example(query, sum(t) / len(t), source, True) for query, (source, t) in seen.items()]
+        seen.setdefault(row.query, (row, []))[1].append(float(target))
+    return [
+        Example(query, sum(t) / len(t), row.source, True, subject=row.subject)
+        for query, (row, t) in seen.items()
+    ]
 
 
 def read_examples(paths: Sequence[Path], report: ReadReport, columns: Columns = COLUMNS) -> list[Example]:

@@ -3,13 +3,12 @@
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
@@ -21,26 +20,20 @@ from pointsman.datasets.outcomes import check_count
 from pointsman.datasets.rows import COLUMNS, Columns
 from pointsman.errors import CheckpointError, TrainingError
 from pointsman.progress import Progress
+from pointsman.train.batches import encode
 from pointsman.train.curves import draw_curves
-from pointsman.train.data import Example
-from pointsman.train.experts import balanced_weights, expert_opinions
-from pointsman.train.loop import Loop, Outcome, Targets, Trainee
+from pointsman.train.loop import Loop, Outcome
 from pointsman.train.precision import tiny_as_zero
 from pointsman.train.recipe import Recipe
 from pointsman.train.split import Split, load_split
 from pointsman.train.state import claim_directory, content_of, content_of_model, write_json
 from pointsman.train.student import load_student, new_student, resized
-from pointsman.train.teacher import (
-    EMBEDDING_SIZE,
-    embed,
-    encoder_directory,
-    opinions,
-    shipped_encoder,
-    soft_labels,
-)
+from pointsman.train.targets import Source, held_out_targets, training_targets
+from pointsman.train.teacher import EMBEDDING_SIZE, encoder_directory, shipped_encoder
+from pointsman.train.trainee import Trainee, fit_projection
 from pointsman.train.word_experts import put_beside
 
-_TEACHER_BATCH_TOKENS = 8192
+_PROJECTION_TEXTS = 2048
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
@@ -68,8 +61,8 @@ def distill(
         base: a hub name or directory to start from; None builds a new student.
         threads: of torch.
         progress: is told what happens.
-        teacher: a classifier's checkpoint directory whose opinions are the soft labels; None takes a
-            logistic regression on the encoder's vectors, or the recipe's experts.
+        teacher: a classifier's checkpoint directory whose opinions are the soft labels, or half of each where
+            the recipe has experts; None takes the experts, or a logistic regression on the encoder's vectors.
         encoders: directories or hub names of more sentence encoders that the experts read.
         cache: directory of the teacher's answers, shared between runs; None is `output`/cache.
         columns: which columns of the data hold text and label.
@@ -98,16 +91,22 @@ def distill(
         output, {**_settings(recipe), "base": base, "teacher": teacher, "rows": split.report.rows, **content}
     )
     source = Source(recipe, (encoder, *map(encoder_directory, encoders)), teacher, cache or output / "cache")
-    train = _targets(split.train, source, progress)
-    validation = Targets(_vectors(split.validation, source, progress), _known(split.validation))
+    train = training_targets(split.train, source, progress)
+    validation = held_out_targets(split.validation, source, progress)
     depth = recipe.student.depth
     torch.manual_seed(recipe.seed)
     student = resized(load_student(base), depth) if base else new_student(depth, encoder, recipe.seed)
     student.config.earlier_turns = recipe.student.earlier_turns
     student.config.last_turn_first = recipe.student.chat.last_first
+    trainee = Trainee(student, EMBEDDING_SIZE, train.subject_count)
+    if base and train.vectors is not None:
+        known = np.flatnonzero(train.vectors.any(1))
+        some = known[:: max(1, len(known) // _PROJECTION_TEXTS)]
+        ids = encode(tokenizer, [split.train[i].query for i in some], recipe.student.max_tokens)
+        fit_projection(trainee, ids, train.vectors[some])
     loop = Loop(
         recipe,
-        Trainee(student, EMBEDDING_SIZE),
+        trainee,
         tokenizer,
         (split.train, train),
         (split.validation, validation),
@@ -137,84 +136,6 @@ def _refuse_other_words(base: str, tokenizer: Any) -> None:
             f"base {base!r} has another vocabulary than the encoder that teaches it "
             f"({len(words)} tokens, {len(tokenizer.get_vocab())} expected)."
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where targets come from.
-
-    Attributes:
-        recipe: every setting.
-        encoders: directories of sentence encoders; the first is the one that the student may imitate.
-        classifier: a classifier's directory whose opinions are the soft labels, or None.
-        cache: directory of their answers.
-    """
-
-    recipe: Recipe
-    encoders: tuple[Path, ...]
-    classifier: Path | None
-    cache: Path
-
-    @property
-    def limits(self) -> dict[str, int]:
-        """How much of a text is read, and how many tokens at once."""
-        return {"max_tokens": self.recipe.student.max_tokens, "batch_tokens": _TEACHER_BATCH_TOKENS}
-
-
-def _known(examples: Sequence[Example]) -> NDArray[np.float32]:
-    """The examples' own targets, float32 (examples,); NaN where there is none."""
-    return np.array([np.nan if e.p_cloud is None else e.p_cloud for e in examples], np.float32)
-
-
-def _vectors(examples: Sequence[Example], source: Source, progress: Progress) -> NDArray[np.float16] | None:
-    """The first encoder's vectors, where the loss asks for them."""
-    if source.recipe.loss.embedding <= 0.0:
-        return None
-    return _embedded(examples, source, source.encoders[0], progress)
-
-
-def _embedded(
-    examples: Sequence[Example], source: Source, encoder: Path, progress: Progress
-) -> NDArray[np.float16]:
-    return embed([e.query for e in examples], encoder, source.cache, **source.limits, progress=progress)
-
-
-def _targets(examples: Sequence[Example], source: Source, progress: Progress) -> Targets:
-    """Each text's own target, mixed with the teacher's opinion in the share that the recipe gives it."""
-    recipe, known = source.recipe, _known(examples)
-    teacher = recipe.loss.teacher_share
-    share = np.array([teacher if e.is_measured else e.opinion for e in examples], np.float32)
-    soft = _opinions(examples, source, progress)
-    mixed = np.where(share < 1.0, (1.0 - share) * np.nan_to_num(known) + share * soft, soft)
-    mixed[np.isnan(known) & (share < 1.0)] = np.nan
-    sure = recipe.loss.certainty
-    weights = None
-    if recipe.target.balance:
-        measured = np.array([e.is_measured for e in examples])
-        family = np.array([e.source for e in examples])
-        weights = np.where(measured, balanced_weights(family, measured), 1.0).astype(np.float32)
-    return Targets(
-        _vectors(examples, source, progress), np.clip(mixed, 1.0 - sure, sure).astype(np.float32), weights
-    )
-
-
-def _opinions(examples: Sequence[Example], source: Source, progress: Progress) -> NDArray[np.float32]:
-    """The teacher's soft opinion of every text, float32 (examples,); .5 where it is not asked."""
-    recipe = source.recipe
-    if source.classifier is not None:
-        asked = list(dict.fromkeys(e.query for e in examples if e.is_measured))
-        said = opinions(asked, source.classifier, source.cache, **source.limits, progress=progress)
-        opinion = dict(zip(asked, said, strict=True))
-        return np.array([opinion.get(e.query, 0.5) for e in examples], np.float32)
-    if not recipe.target.experts:
-        vectors = _embedded(examples, source, source.encoders[0], progress)
-        return soft_labels(examples, vectors, recipe.seed)
-    asked_rows = [i for i, e in enumerate(examples) if e.is_measured or e.opinion > 0.0]
-    judged = [examples[i] for i in asked_rows]
-    read = [_embedded(judged, source, encoder, progress) for encoder in source.encoders]
-    soft = np.full(len(examples), 0.5, np.float32)
-    soft[asked_rows] = expert_opinions(judged, read, recipe.seed)
-    return soft
 
 
 def save_checkpoint(

@@ -25,13 +25,14 @@ from pointsman.progress import Progress
 from pointsman.train.curves import draw_curves
 from pointsman.train.data import Example, ReadReport, read_examples
 from pointsman.train.distill import save_checkpoint, tell
-from pointsman.train.loop import Loop, Targets, Trainee
+from pointsman.train.loop import Loop
 from pointsman.train.precision import tiny_as_zero
 from pointsman.train.recipe import Loss, Recipe, Schedule, Student
 from pointsman.train.split import Split, held_out
 from pointsman.train.state import claim_directory, content_of, content_of_model
 from pointsman.train.student import load_student
 from pointsman.train.teacher import shipped_encoder
+from pointsman.train.trainee import Answer, Targets, Trainee
 
 ENCODER = "encoder"
 
@@ -91,12 +92,10 @@ class LabelTrainee(Trainee):
         torch.nn.Module.__init__(self)
         self.student = student
 
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Margin (rows,) of cloud over local, and an empty vector (rows, 0)."""
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Answer:
+        """The margins; no vectors and no subjects (rows, 0)."""
         logits = self.student(input_ids=input_ids, attention_mask=attention_mask).logits
-        return logits[:, 1] - logits[:, 0], logits[:, :0]
+        return Answer(logits[:, 1] - logits[:, 0], logits[:, :0], logits[:, :0])
 
 
 def finetune(plan: Plan, *, threads: int, progress: Progress) -> Path:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import get_linear_schedule_with_warmup
 
-from pointsman.checkpoint.torch_word_experts import margin_of
 from pointsman.errors import TrainingError
 from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.progress import Progress
@@ -26,42 +25,10 @@ from pointsman.train.data import Example
 from pointsman.train.precision import has_bfloat16
 from pointsman.train.recipe import Recipe
 from pointsman.train.state import load_state, save_state
+from pointsman.train.trainee import Answer, Targets, Trainee
 
 _SAVE_EVERY_S = 120.0
 _REPORT_EVERY_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Targets:
-    """What a batch is trained to, by example.
-
-    Attributes:
-        vectors: the teacher's sentence vectors, float16 (examples, 384); None trains on labels alone.
-        p_cloud: mixed label, float32 (examples,); NaN where there is none.
-        weights: of each label in the loss, float32 (examples,); None weighs all alike.
-    """
-
-    vectors: NDArray[np.float16] | None
-    p_cloud: NDArray[np.float32]
-    weights: NDArray[np.float32] | None = None
-
-
-class Trainee(nn.Module):  # type: ignore[misc]
-    """The student, and the projection to the teacher's space that only training needs."""
-
-    def __init__(self, student: Any, vector_size: int) -> None:
-        """Put the projection of its sentence vector beside the student."""
-        super().__init__()
-        self.student = student
-        self.projection = nn.Linear(student.config.hidden_size, vector_size)
-
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Margin (rows,) of cloud over local, and the projected sentence vector (rows, 384)."""
-        pooled = self.student.mobilebert(input_ids, attention_mask=attention_mask).pooler_output
-        logits = self.student.classifier(self.student.dropout(pooled))
-        return margin_of(self.student, logits, input_ids, attention_mask), self.projection(pooled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +125,8 @@ class Loop:
         batch = pad_batch(rows, ids)
         self.trainee.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            margin, vector = self.trainee(batch.input_ids, batch.attention_mask)
-        loss = self._loss(margin.float(), vector.float(), rows, self.targets)
+            answer = self.trainee(batch.input_ids, batch.attention_mask)
+        loss = self._loss(Answer(*(part.float() for part in answer)), rows, self.targets)
         if not torch.isfinite(loss):
             raise TrainingError(f"step {self.step}: the loss is {loss.item()}. Lower schedule.learning_rate.")
         loss.backward()
@@ -175,14 +142,13 @@ class Loop:
             )
         return float(loss.item())
 
-    def _loss(
-        self, margin: torch.Tensor, vector: torch.Tensor, rows: list[int], targets: Targets
-    ) -> torch.Tensor:
-        weights = self.recipe.loss
+    def _loss(self, answer: Answer, rows: list[int], targets: Targets) -> torch.Tensor:
+        weights, margin = self.recipe.loss, answer.margin
         total = margin.new_zeros(())
         if targets.vectors is not None:
             wanted = torch.from_numpy(targets.vectors[rows].astype(np.float32))
-            total = total + weights.embedding * (1.0 - nn.functional.cosine_similarity(vector, wanted)).mean()
+            distance = 1.0 - nn.functional.cosine_similarity(answer.vector, wanted)
+            total = total + weights.embedding * (distance * wanted.any(1)).mean()
         p_cloud = torch.from_numpy(targets.p_cloud[rows])
         known = ~torch.isnan(p_cloud)
         if known.any():
@@ -191,6 +157,10 @@ class Loop:
                 margin[known], p_cloud[known], weight=weight, reduction="sum"
             )
             total = total + weights.label * entropy / len(rows)
+        if targets.subjects is not None:
+            subject = torch.from_numpy(targets.subjects[rows])
+            entropy = nn.functional.cross_entropy(answer.subjects, subject, ignore_index=-1, reduction="sum")
+            total = total + weights.subject * entropy / len(rows)
         return total
 
     def _evaluate(self, losses: list[float]) -> None:
@@ -231,11 +201,12 @@ class Loop:
         ):
             for rows in epoch_order([len(i) for i in ids], self.recipe.schedule.batch_tokens, 0):
                 batch = pad_batch(rows, ids)
-                margin, vector = self.trainee(batch.input_ids, batch.attention_mask)
+                margin, vector, _ = self.trainee(batch.input_ids, batch.attention_mask)
                 margins[rows] = margin.float().numpy()
                 if targets.vectors is not None:
                     wanted = torch.from_numpy(targets.vectors[rows].astype(np.float32))
-                    distances += (1.0 - nn.functional.cosine_similarity(vector.float(), wanted)).tolist()
+                    distance = 1.0 - nn.functional.cosine_similarity(vector.float(), wanted)
+                    distances += distance[wanted.any(1)].tolist()
         self.trainee.load_state_dict(kept)
         return margins, sum(distances) / max(1, len(distances) - 1)
 

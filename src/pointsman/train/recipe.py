@@ -72,14 +72,19 @@ class Loss:
 
     Attributes:
         embedding: cosine distance to the teacher's sentence vector.
+        subject: cross-entropy of a measured row's subject, by a head that is not saved.
         label: cross-entropy to the labels.
+        measured: how much more a measured label counts than a ruled one. Measured targets lie close together,
+            so that at 1 the sure rules drown what ranks them.
         teacher_share: how much of a label is the teacher's soft opinion, 0..1.
         certainty: the probability of its label that an everyday query is trained to, 0.5..1.
         edit_share: share of texts that are edited (typos, politeness, punctuation) when they are read.
     """
 
     embedding: float = 1.0
+    subject: float = 0.0
     label: float = 1.0
+    measured: float = 1.0
     teacher_share: float = 0.5
     certainty: float = 0.98
     edit_share: float = 0.2

@@ -330,7 +330,7 @@ def test_what_is_no_stream_of_texts_is_refused(router: Router, texts: Any) -> No
 
 @pytest.mark.parametrize(
     "messages", [None, 5, "hello", b"hello", {"role": "user", "content": "hello"}, ["hello"], [None],
-                 [("user", "hello")], [{"role": "user", "content": "hello"}, object()]],
+                 [("user", "hello")], [{"role": "user", "content": "hello"}, b"x"]],
     ids=str,
 )  # fmt: skip
 def test_what_is_no_list_of_messages_is_refused(router: Router, messages: Any) -> None:

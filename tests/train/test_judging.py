@@ -171,6 +171,11 @@ def test_what_a_recipe_holds_out_is_what_training_held_out(tmp_path):
     assert set(found.queries) == set(held_out)
     assert [held_out[q] >= 0.5 for q in found.queries] == found.is_cloud.tolist()
     assert {"x", "rules"} == set(found.group.tolist())
+    ruled = found.group == "rules"
+    sums = [found.weight[kind].sum() for kind in (ruled, ~ruled)]
+    assert sums[0] / sums[1] == pytest.approx(np.sqrt(ruled.sum() / (~ruled).sum())), (
+        "each by the root of its size"
+    )
     assert [(s.name, s.label) for s in suite_slices(recipe, tmp_path)] == [("a", "local"), ("a", "cloud")]
 
 

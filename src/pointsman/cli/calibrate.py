@@ -11,7 +11,8 @@ queries is stored.
 
 ROUTER is an artifact: the result is a new one at --output, with the digest of the data and the curve in it.
 Or it is a checkpoint directory: calibration.json is written into it, and `pointsman export` takes it
-along. With --recipe and --data the data are what the recipe holds out, measured and ruled.
+along. With --recipe and --data the data are what the recipe holds out, measured and ruled; each of both kinds
+counts by the root of its size.
 
 Example: pointsman calibrate my-artifact held-out.csv --share 0.3 --output my-artifact-30
 """

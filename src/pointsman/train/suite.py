@@ -13,16 +13,19 @@ from pointsman.errors import DataError
 from pointsman.evaluation.quality import Slice
 from pointsman.labels import CLOUD, LOCAL
 from pointsman.train.data import ReadReport, columns_of, files_of, read_measured, read_rule
+from pointsman.train.experts import balanced_weights
 from pointsman.train.recipe import Recipe, load_recipe
 from pointsman.train.split import held_out
 
 GUIDE = "guide"
+_RULES = "rules"
 
 
 def validation_dataset(recipe_path: Path, data: Path, columns: Columns = COLUMNS) -> Dataset:
     """What a recipe holds out: measured rows, one for each model pair, and texts with a rule's target.
 
-    Both, because a router meets both: probabilities that are honest on one need not be on the other.
+    Both, because a router meets both: probabilities that are honest on one need not be on the other. Each
+    kind counts by the root of its size, for measured rows are many more.
 
     Raises:
         DataError: a file is missing, or nothing is held out.
@@ -36,12 +39,15 @@ def validation_dataset(recipe_path: Path, data: Path, columns: Columns = COLUMNS
     if not any(part.queries for part in kept):
         raise DataError(f"{recipe_path} holds out no measured rows: set validation_share.")
     kept.append(_held_out_rules(recipe, data, columns))
+    group = np.concatenate([part.group for part in kept])
+    kind = np.where(group == _RULES, _RULES, "measured")
     return Dataset(
         tuple(q for part in kept for q in part.queries),
-        np.concatenate([part.group for part in kept]),
+        group,
         np.concatenate([part.weak for part in kept]),
         np.concatenate([part.strong for part in kept]),
         tuple(bad for part in kept for bad in part.bad),
+        balanced_weights(kind, np.ones(len(kind), dtype=bool)),
     )
 
 
@@ -55,7 +61,7 @@ def _held_out_rules(recipe: Recipe, data: Path, columns: Columns) -> Dataset:
     ]
     return Dataset(
         tuple(query for query, _ in ruled),
-        np.full(len(ruled), "rules", dtype=object).astype(np.str_),
+        np.full(len(ruled), _RULES, dtype=object).astype(np.str_),
         np.array([weak for _, weak in ruled], np.float64),
         np.ones(len(ruled)),
     )

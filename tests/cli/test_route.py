@@ -28,7 +28,7 @@ def rows(out: str | bytes) -> list[dict]:
 def test_arguments_are_queries(artifact: str, capsys) -> None:
     assert main(["route", "--artifact", artifact, LOCAL_TEXT, CLOUD_TEXT]) == 0
     local, cloud = capsys.readouterr().out.splitlines()
-    assert local == "local  hello thanks  (local 100% sure, model)"
+    assert local == "local  hello thanks  (local 99% sure, model)"
     assert cloud == "cloud  analyze the plan  (cloud 99% sure, model)"
 
 

@@ -54,5 +54,5 @@ def _readable(text: str, decision: Decision) -> str:
     truncated = ", truncated" if decision.truncated else ""
     return (
         f"{decision.target:5}  {printable(shown)}  "
-        f"({decision.label} {decision.confidence:.0%} sure, {decision.reason}{truncated})"
+        f"({decision.label} {int(100 * decision.confidence)}% sure, {decision.reason}{truncated})"
     )

@@ -216,7 +216,7 @@ class TestInABrowser:
             browser.run("document.getElementById('serve').requestSubmit()")
             browser.until("document.getElementById('applied').textContent.startsWith('Served')")
             assert gateway.gateway.engine.policy.effective_threshold == 0.75
-            assert browser.run("document.getElementById('apply').disabled")
+            browser.until("document.getElementById('apply').disabled")
             said = browser.run("document.getElementById('applied').textContent")
         assert "routing.cloud_threshold = 0.75" in said
         assert [one for one in browser.problems if "401" not in str(one)] == []

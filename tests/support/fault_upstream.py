@@ -6,6 +6,7 @@ A script is a coroutine that gets the request and the connection and does what i
 import asyncio
 import contextlib
 import ctypes
+import secrets
 import socket
 import struct
 import time
@@ -25,6 +26,7 @@ from tests.support.openai_messages import (
 )
 
 _SO_ATTACH_FILTER = 26
+_OWN_PORTS = range(20_000, 32_000)
 
 
 class Call(RecordedRequest):
@@ -191,6 +193,11 @@ async def hangs(call: Call) -> None:
 
 
 def free_port() -> int:
-    """A port without a listener."""
-    with socket.create_server(("127.0.0.1", 0)) as made:
-        return int(made.getsockname()[1])
+    """A port without a listener, below those that a system gives to outgoing connections by itself."""
+    for _ in range(100):
+        with (
+            contextlib.suppress(OSError),
+            socket.create_server(("127.0.0.1", secrets.choice(_OWN_PORTS))) as made,
+        ):
+            return int(made.getsockname()[1])
+    raise RuntimeError("no port is free")

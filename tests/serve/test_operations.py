@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.fake_upstream import STREAM_HEAD, FakeUpstream, Wire, answer, chunk, delta
+from tests.support.fake_upstream import STREAM_HEAD, FakeUpstream, Wire, answer, chunk, delta, free_port
 from tests.support.keyword_artifact import build_keyword_artifact
 from tests.support.running import Load, Process, Running, settings_for
 from tests.support.tiny_artifact import CLOUD_TEXT, build_tiny_artifact
@@ -286,8 +285,7 @@ class TestStopping:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_nowhere_to_write_to_is_no_reason_to_stop(artifact: Path, workers: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     command = [sys.executable, "-m", "pointsman", "serve", "--artifact", str(artifact), "--port", port]
     command += ["--admin-port", "none", "--workers", workers]
     # Python buffers what it could not write, and fails at its exit, unless the environment says otherwise.

@@ -31,7 +31,7 @@ demo: $(DEMO)/report/report.html
 	@echo "The report: $(DEMO)/report/report.html"
 	@echo "A router of your own, from your log: docs/from-traffic-to-router.md"
 
-$(DEMO)/router/manifest.json: $(VENV)/.everything
+$(DEMO)/router/manifest.json: $(VENV)/.everything $(wildcard checkpoints/default-router/*)
 	mkdir -p $(DEMO)
 	rm -rf $(DEMO)/router
 	$(RUN)/pointsman export checkpoints/default-router --output $(DEMO)/router --name default-router

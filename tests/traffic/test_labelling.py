@@ -1,5 +1,7 @@
 """The page where a person compares answers: blind, by keyboard, kept at once."""
 
+import asyncio
+import signal
 import threading
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from tests.serve.test_page import CHROMIUM, browser  # noqa: F401 - a fixture
 from tests.support.fake_models import is_hard, local_says
 from tests.traffic.conftest import rows
 
+from pointsman.cli.__main__ import main
 from pointsman.traffic.agreement import agreement
 from pointsman.traffic.judged import write_rows
 from pointsman.traffic.labelling import Labelling, serve_page
@@ -93,6 +96,21 @@ def test_nobody_without_the_secret_and_no_form_of_another_page(page):
     assert page.post("say", id="unknown", key="1").status_code == 400
     found = httpx.get(page.address, trust_env=False, timeout=60)
     assert "frame-ancestors 'none'" in found.headers["content-security-policy"]
+
+
+def test_an_interrupt_as_soon_as_the_address_is_said_ends_the_page_in_order(
+    models, collect, judge, monkeypatch
+):
+    def interrupt(said: str) -> None:
+        if said:
+            assert asyncio.get_running_loop(), "said before the server runs: a signal would find it half made"
+            signal.raise_signal(signal.SIGINT)
+
+    assert collect() == judge() == 0
+    Path("work/judged.jsonl").unlink()
+    monkeypatch.setattr("pointsman.cli.label.tell", interrupt)
+    assert main(["label", "work"]) == 0
+    assert len(rows()) == 30
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")

@@ -135,15 +135,26 @@ def make_app(session: Labelling, token: str, stop: Callable[[], None]) -> Starle
 def serve_page(session: Labelling, port: int, say: Callable[[str], None]) -> None:
     """Serve the page on loopback until it is ended there, or interrupted; `say` gets its address."""
     token = secrets.token_urlsafe(24)
-    server = uvicorn.Server(uvicorn.Config(Starlette(), log_level="error", lifespan="off"))
-
-    def stop() -> None:
-        server.should_exit = True
-
-    server.config.app = make_app(session, token, stop)
     with socket.create_server(("127.0.0.1", port)) as listener:
-        say(f"http://127.0.0.1:{listener.getsockname()[1]}/{token}/")
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/{token}/"
+        server = _Server(uvicorn.Config(Starlette(), log_level="error", lifespan="off"), lambda: say(address))
+        server.config.app = make_app(session, token, server.stop)
         asyncio.run(server.serve(sockets=[listener]))
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that says when it is ready: from then on a signal ends it in order."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    def stop(self) -> None:
+        self.should_exit = True
 
 
 def _digest(pair: Pair) -> str:

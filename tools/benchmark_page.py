@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pointsman.bench.goals import read_goals
 from pointsman.bench.report.markdown import HOW_TO_READ, render_table, report_tables
 from pointsman.bench.report.tables import EVERY_SERIES
 from pointsman.bench.results import Benchmark
+from tools.benchmark_goals import figures, goal_table, read_goals
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 HEAD = """# Benchmarks
@@ -25,7 +25,7 @@ How figures are taken, and how to take them on your machine: [docs/benchmarking.
 | int8 of other encoders | `python -m benchmarks.encoders` |
 
 The full-size model has 24 blocks and random weights: right for speed, and for nothing else. What is
-measured is data: `scenarios.json` and `goals.json` in `src/pointsman/bench/`.
+measured is data: `src/pointsman/bench/scenarios.json` and `tools/benchmark_goals.json`.
 """
 
 
@@ -36,7 +36,7 @@ def benchmark_page() -> str:
     for path in sorted(FOLDER.glob("results/**/benchmark.json")):
         benchmark = Benchmark.from_json(path.read_bytes())
         parts.append(f"## {path.parent.name}: {benchmark.subject}\n")
-        for table in report_tables(benchmark, goals):
+        for table in (goal_table(figures(benchmark, goals)), *report_tables(benchmark)):
             text = render_table(table).replace("## ", "### ", 1)
             if table.title == EVERY_SERIES:
                 text = f"<details><summary>{table.title}</summary>\n\n{text}\n</details>\n"

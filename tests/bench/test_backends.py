@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 from tests.convert.products import toy_artifact
+from tools.benchmark_goals import read_goals
 
 from pointsman.artifact.store import Artifact
 from pointsman.bench.backends import LEFT_OUT, Plan, make_plan
-from pointsman.bench.goals import read_goals
 from pointsman.bench.report.tables import OURS
 from pointsman.bench.results import Kind, Scenario
 from pointsman.errors import IntegrityError

@@ -5,7 +5,6 @@ import pytest
 from tests.bench.made_results import small_benchmark
 from tests.convert.products import toy_artifact
 
-from pointsman.bench.goals import read_goals
 from pointsman.bench.profile import BETWEEN, WARMUPS, profile_run, time_of_parts
 from pointsman.bench.report.html import render_html
 from pointsman.bench.report.markdown import render_markdown
@@ -51,7 +50,7 @@ def test_a_report_shows_it_as_table_and_picture() -> None:
 
     made = small_benchmark()
     benchmark = replace(made, facts={**made.facts, "profile": {"1x16": time_of_parts(events(WARMUPS + 1))}})
-    markdown, page = (render(benchmark, read_goals()) for render in (render_markdown, render_html))
+    markdown, page = (render(benchmark) for render in (render_markdown, render_html))
     assert "| QGemm | 2 | 0.06 | 60 |" in markdown
     assert "Peers' parity" not in markdown + page
     assert "Where the time of a run goes: 1x16, blocks" in page

@@ -7,8 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.bench.made_results import small_benchmark
 
-from pointsman.bench.goals import read_goals
-from pointsman.bench.report.charts import LEFT, RIGHT, WIDTH, Line, line_chart, ticks_over
 from pointsman.bench.report.facts import fact_tables, plain
 from pointsman.bench.report.html import render_html
 from pointsman.bench.report.markdown import render_markdown, render_table, report_tables
@@ -16,7 +14,7 @@ from pointsman.bench.report.tables import Row, Table, mebibytes, milliseconds, r
 from pointsman.bench.results import Benchmark
 from pointsman.bench.statistics import Ratio
 
-VOID = {"meta", "br", "line", "polyline", "circle"}
+VOID = {"meta", "br", "img"}
 
 
 class Balance(HTMLParser):
@@ -43,16 +41,16 @@ class Balance(HTMLParser):
 
 def page(benchmark: Benchmark) -> Balance:
     parsed = Balance()
-    parsed.feed(render_html(benchmark, read_goals()))
+    parsed.feed(render_html(benchmark))
     parsed.close()
     assert parsed.open == []
     return parsed
 
 
 def test_markdown_tables_have_as_many_cells_as_columns() -> None:
-    text = render_markdown(small_benchmark(), read_goals())
+    text = render_markdown(small_benchmark())
     blocks = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
-    assert len(blocks) == len(report_tables(small_benchmark(), read_goals()))
+    assert len(blocks) == len(report_tables(small_benchmark()))
     for block in blocks:
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(widths) == 1, block
@@ -63,8 +61,6 @@ def test_markdown_tables_have_as_many_cells_as_columns() -> None:
     [
         "| **folded int8** | 2.52 ms (6.0x) | 5.05 ms (6.0x) |",
         "| PyTorch eager | 15.2 ms | 30.3 ms |",
-        "eager** | 1x16, 1 thread | 4.3x | 5x | 6.00x (6.00 to 6.00) | aim reached |",
-        "no such scenario in this run",
         "| PyTorch compiled | left out of this set of scenarios |",
         "1/5.0",
         "Imaginary 9000",
@@ -72,14 +68,15 @@ def test_markdown_tables_have_as_many_cells_as_columns() -> None:
     ],
 )
 def test_markdown_says_what_was_measured(words: str) -> None:
-    assert words in render_markdown(small_benchmark(), read_goals())
+    assert words in render_markdown(small_benchmark())
 
 
 def test_the_page_is_well_formed_and_needs_nothing_else() -> None:
     parsed = page(small_benchmark())
     names = {name for name, _ in parsed.attributes}
-    assert not names & {"src", "href", "onclick", "onload"}
-    html = render_html(small_benchmark(), read_goals())
+    assert not names & {"href", "onclick", "onload"}
+    assert all(str(value).startswith("data:image/png;") for name, value in parsed.attributes if name == "src")
+    html = render_html(small_benchmark())
     assert not re.search(r"https?://|@import|url\(|<script", html)
     assert "prefers-color-scheme: dark" in html
     assert "width=device-width" in html
@@ -87,20 +84,20 @@ def test_the_page_is_well_formed_and_needs_nothing_else() -> None:
 
 def test_the_page_shows_the_figures() -> None:
     text = " ".join(page(small_benchmark()).text)
-    for words in ("6.0x", "5.05 ms", "1/5.0", "Figures to reach", "Every series", "fold_nonorm", "<b>&"):
+    for words in ("6.0x", "5.05 ms", "1/5.0", "Every series", "fold_nonorm", "<b>&"):
         assert words in text
 
 
 def test_markup_in_data_stays_text() -> None:
     hostile = replace(small_benchmark(), subject="<script>alert(1)</script>")
-    html = render_html(hostile, read_goals())
+    html = render_html(hostile)
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
 
 
 def test_an_empty_benchmark_still_renders() -> None:
     nothing = replace(small_benchmark(), runs=(), facts={})
-    assert "not measured" in render_markdown(nothing, read_goals())
+    assert "## Not measured" in render_markdown(nothing)
     page(nothing)
 
 
@@ -173,20 +170,3 @@ def test_numbers_are_short() -> None:
         "a b: 0.5",
         "x",
     ]
-
-
-@given(st.floats(1e-4, 1e5), st.floats(1.0, 1e3))
-def test_ticks_enclose_what_is_drawn(low: float, factor: float) -> None:
-    ticks = ticks_over(low, low * factor)
-    assert ticks[0] <= low
-    assert ticks[-1] >= low * factor
-    assert ticks == sorted(ticks)
-
-
-@given(st.lists(st.floats(0.1, 100), min_size=2, max_size=8))
-def test_lines_stay_in_their_chart(values: list[float]) -> None:
-    lines = [Line(f"line {i}", ((8.0, value), (128.0, value * 2)), i == 0) for i, value in enumerate(values)]
-    svg = line_chart(lines, "tokens", "ms")
-    xs = [float(x) for x in re.findall(r'cx="([\d.-]+)"', svg)]
-    assert min(xs) == LEFT
-    assert max(xs) == WIDTH - RIGHT

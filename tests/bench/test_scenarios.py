@@ -1,11 +1,8 @@
-import json
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tools.benchmark_goals import read_goals
 
-from pointsman.bench.goals import read_goals
 from pointsman.bench.results import Kind
 from pointsman.bench.scenarios import read_preset
 from pointsman.errors import DataError
@@ -51,35 +48,3 @@ def test_bulk_routes_every_query() -> None:
 def test_no_queries_are_refused() -> None:
     with pytest.raises(DataError, match="at least one query"):
         read_preset("quick").concrete(available=2, threads=None, lengths=[], max_tokens=128)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"scenarios": [{"kind": "latency", "threads": 1, "batch": 1}]},
-        {"scenarios": [{"kind": "guess", "threads": 1}]},
-        {"scenarios": [{"kind": "bulk", "threads": "some"}]},
-    ],
-)
-def test_a_scenario_that_is_not_understood_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
-    effort = {
-        "processes": 1, "rounds": 1, "whole_rounds": 1, "whole_warmups": 0, "warmups": 0,
-        "min_calls": 1, "max_calls": 1, "min_time_s": 0, "timeout_s": 1,
-    }  # fmt: skip
-    path = tmp_path / "scenarios.json"
-    path.write_text(json.dumps({"schema": 1, "mine": {"effort": effort, "leave_out": [], **change}}))
-    with pytest.raises(DataError, match="not understood"):
-        read_preset("mine", path).concrete(available=1, threads=None, lengths=[8], max_tokens=16)
-
-
-@pytest.mark.parametrize("text", ["", "{}", '{"schema": 1}', '{"schema": 1, "mine": {"effort": {}}}'])
-def test_a_file_that_is_not_understood_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "scenarios.json"
-    path.write_text(text)
-    with pytest.raises(DataError, match="scenarios"):
-        read_preset("mine", path)
-
-
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
-        read_preset("mine", tmp_path / "none.json")

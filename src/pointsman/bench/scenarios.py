@@ -1,19 +1,17 @@
 """Which scenarios to measure, and how thoroughly: read from data, made concrete for one machine."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pointsman.artifact.strict_json import parse_strict
 from pointsman.bench.results import Kind, Scenario
 from pointsman.bench.runner import Effort
 from pointsman.errors import DataError
 
-SCHEMA = 1
 MIX_SEED = 7
 ALL = "all"
 
@@ -44,69 +42,27 @@ class Preset:
             max_tokens: longer rows are left out, at least 2.
 
         Raises:
-            DataError: a scenario that is not understood, or no queries.
+            DataError: no queries.
         """
         if not lengths:
             raise DataError("scenarios: expected at least one query, found none.")
-        made = [self._scenario(item, available, threads, lengths) for item in self.scenarios]
+        made = []
+        for item in self.scenarios:
+            kind = Kind(item["kind"])
+            count = threads or (available if item["threads"] == ALL else item["threads"])
+            batch = len(lengths) if kind is Kind.BULK else item.get("batch", 1)
+            length = (item["length"],) if "length" in item else ()
+            made.append(
+                Scenario(kind, count, batch, _draw(lengths, item["mix"]) if "mix" in item else length)
+            )
         fitting = [one for one in made if max(one.lengths, default=0) <= max_tokens]
         return tuple({scenario.name: scenario for scenario in fitting}.values())
 
-    @staticmethod
-    def _scenario(
-        item: Mapping[str, Any], available: int, threads: int | None, lengths: Sequence[int]
-    ) -> Scenario:
-        try:
-            kind = Kind(item["kind"])
-            written = available if item["threads"] == ALL else int(item["threads"])
-            count = threads or written
-            if kind is Kind.BULK:
-                return Scenario(kind, count, batch=len(lengths))
-            if kind not in (Kind.LATENCY, Kind.RATE):
-                return Scenario(kind, count)
-            drawn = _draw(lengths, int(item["mix"])) if "mix" in item else (int(item["length"]),)
-            return Scenario(kind, count, int(item["batch"]), drawn)
-        except (KeyError, ValueError, TypeError) as error:
-            raise DataError(f"scenario {dict(item)}: not understood: {error}.") from None
 
-
-def read_preset(name: str, path: Path | None = None) -> Preset:
-    """Read a preset.
-
-    Args:
-        name: for example `quick` or `full`.
-        path: a JSON file; None reads the ones that come with the package.
-
-    Raises:
-        DataError: not readable, of another schema version, or without that preset.
-    """
-    data = read_json(path, "scenarios.json")
-    try:
-        preset = data[name]
-        return Preset(
-            Effort(**preset["effort"]),
-            tuple(preset["leave_out"]),
-            tuple(dict(s) for s in preset["scenarios"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"scenarios: preset {name!r} is not understood: {error}.") from None
-
-
-def read_json(path: Path | None, shipped: str) -> dict[str, Any]:
-    """A JSON object of schema 1, from `path` or else from the file of that name in this package.
-
-    Raises:
-        DataError: not readable, not an object, or of another schema version.
-    """
-    where = path or shipped
-    try:
-        raw = path.read_bytes() if path else (files("pointsman.bench") / shipped).read_bytes()
-        data = parse_strict(raw)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{where} cannot be read: {error}.") from None
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise DataError(f"{where}: expected an object with schema {SCHEMA}.")
-    return data
+def read_preset(name: str) -> Preset:
+    """The preset `quick` or `full`."""
+    preset = json.loads((files("pointsman.bench") / "scenarios.json").read_bytes())[name]
+    return Preset(Effort(**preset["effort"]), tuple(preset["leave_out"]), tuple(preset["scenarios"]))
 
 
 def _draw(lengths: Sequence[int], count: int) -> tuple[int, ...]:

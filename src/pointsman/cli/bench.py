@@ -46,7 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from pointsman.artifact.address import open_artifact
-    from pointsman.bench.goals import read_goals
     from pointsman.bench.report.html import render_html
     from pointsman.bench.report.markdown import render_markdown
     from pointsman.bench.report.plots import write_plots
@@ -65,10 +64,9 @@ def run(args: argparse.Namespace) -> int:
     _writable(args.output)
     begin = time.perf_counter_ns()
     benchmark = measure(request, lambda line: _say(line, begin))
-    goals = read_goals()
     (args.output / JSON_FILE).write_text(benchmark.to_json(), encoding="utf-8")
-    (args.output / MARKDOWN_FILE).write_text(render_markdown(benchmark, goals), encoding="utf-8")
-    (args.output / HTML_FILE).write_text(render_html(benchmark, goals), encoding="utf-8")
+    (args.output / MARKDOWN_FILE).write_text(render_markdown(benchmark), encoding="utf-8")
+    (args.output / HTML_FILE).write_text(render_html(benchmark), encoding="utf-8")
     plots = write_plots(benchmark, args.output)
     names = ", ".join((JSON_FILE, MARKDOWN_FILE, HTML_FILE, *(path.name for path in plots)))
     _say(f"wrote {names} to {args.output}", begin)

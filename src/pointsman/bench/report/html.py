@@ -1,29 +1,30 @@
 """A benchmark as one HTML file that needs nothing else: styles and charts inline, light and dark."""
 
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
+from typing import Any
 
-from pointsman.bench.goals import Goal, figures
-from pointsman.bench.report.charts import bar_chart, goal_chart, length_chart, profile_chart
 from pointsman.bench.report.markdown import HOW_TO_READ, report_tables
-from pointsman.bench.report.tables import EVERY_SERIES, PROFILE, Table, milliseconds
+from pointsman.bench.report.plots import length_png
+from pointsman.bench.report.series import bars
+from pointsman.bench.report.tables import EVERY_SERIES, OURS, PROFILE, Table, milliseconds
 from pointsman.bench.results import Benchmark, Kind, Scenario
 
 BAR_SHAPES = ("1x16", "1xmix", "32x32")
 
 
-def render_html(benchmark: Benchmark, goals: tuple[Goal, ...]) -> str:
+def render_html(benchmark: Benchmark) -> str:
     """The whole report, as one page."""
     css = (files("pointsman.bench.report") / "report.css").read_text(encoding="utf-8")
-    reached = figures(benchmark, goals)
     parts = [
         _header(benchmark),
         _cards(benchmark),
         *(_bars(benchmark, scenario) for scenario in _bar_scenarios(benchmark)),
-        _section("Time over length, one query", length_chart(benchmark)),
-        _section("Figures to reach", goal_chart(reached)),
+        _section("Time over length, one query", _length_chart(benchmark)),
         *_profile(benchmark),
-        *(_table_section(t) for t in report_tables(benchmark, goals=()) if not t.title.startswith(PROFILE)),
+        *(_table_section(t) for t in report_tables(benchmark) if not t.title.startswith(PROFILE)),
         f"<footer>{escape(HOW_TO_READ)}</footer>",
     ]
     return (
@@ -89,12 +90,49 @@ def _bars(benchmark: Benchmark, scenario: Scenario) -> str:
     shape = f"{scenario.batch} quer{'ies' if scenario.batch > 1 else 'y'}"
     length = "lengths of real queries" if scenario.is_mix else f"{scenario.lengths[0]} tokens"
     threads = f"{scenario.threads} thread{'s' if scenario.threads > 1 else ''}"
-    return _section(f"{shape}, {length}, {threads}: {what} time of a call", bar_chart(benchmark, scenario))
+    return _section(f"{shape}, {length}, {threads}: {what} time of a call", _bar_chart(benchmark, scenario))
+
+
+def _bar_chart(benchmark: Benchmark, scenario: Scenario) -> str:
+    """Horizontal bars, one a backend: median time, and how many times faster than the first."""
+    return _bar_rows(
+        (backend.title, time, f"{milliseconds(time)}{faster and f' · {faster}'}", backend.name in OURS)
+        for backend, time, faster in bars(benchmark, scenario)
+    )
+
+
+def _profile_chart(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Horizontal bars, one a part of a run: its share and its time."""
+    return _bar_rows(
+        (row["part"], row["ms"], f"{row['percent']:.1f} % · {milliseconds(1e6 * row['ms'])}", True)
+        for row in rows
+    )
+
+
+def _bar_rows(rows: Iterable[tuple[str, float, str, bool]]) -> str:
+    """Title, length, what stands behind it, and whether it is ours."""
+    found = list(rows)
+    longest = max((length for _, length, _, _ in found), default=0.0)
+    drawn = [
+        f'<div class="bar{" ours" if ours else ""}"><div class="label">{escape(title)}</div>'
+        f'<div class="track"><div class="fill" style="width:{72 * length / longest:.2f}%"></div>'
+        f'<div class="value">{value}</div></div></div>'
+        for title, length, value, ours in found
+    ]
+    return f'<div class="bars">{"".join(drawn)}</div>' if drawn else ""
+
+
+def _length_chart(benchmark: Benchmark) -> str:
+    """Time over tokens of one query, as `length.png` shows it."""
+    if (png := length_png(benchmark)) is None:
+        return ""
+    words = "milliseconds over tokens; the table of every series has the figures"
+    return f'<img alt="{words}" src="data:image/png;base64,{b64encode(png).decode()}">'
 
 
 def _profile(benchmark: Benchmark) -> list[str]:
     return [
-        _section(f"{PROFILE}: {shape}, {name}", profile_chart(rows))
+        _section(f"{PROFILE}: {shape}, {name}", _profile_chart(rows))
         for shape, tables in benchmark.facts.get("profile", {}).items()
         for name, rows in tables.items()
     ]

@@ -3,14 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
-from pointsman.bench.goals import Goal, figures
 from pointsman.bench.report.facts import fact_tables
 from pointsman.bench.report.tables import (
     PROFILE,
     Table,
     detail_table,
     environment_table,
-    goal_table,
     latency_tables,
     limit_table,
     size_table,
@@ -26,10 +24,9 @@ HOW_TO_READ = (
 )
 
 
-def report_tables(benchmark: Benchmark, goals: tuple[Goal, ...]) -> tuple[Table, ...]:
+def report_tables(benchmark: Benchmark) -> tuple[Table, ...]:
     """All tables of a report, in order; empty ones are left out."""
     tables: tuple[Table, ...] = (
-        goal_table(figures(benchmark, goals)),
         *latency_tables(benchmark),
         whole_table(benchmark),
         limit_table(benchmark),
@@ -54,10 +51,10 @@ def peers_parity(benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-def render_markdown(benchmark: Benchmark, goals: tuple[Goal, ...]) -> str:
+def render_markdown(benchmark: Benchmark) -> str:
     """The whole report."""
     head = f"# Benchmark: {benchmark.subject}\n\n{HOW_TO_READ}\n"
-    return "\n".join([head, *(render_table(table) for table in report_tables(benchmark, goals))])
+    return "\n".join([head, *(render_table(table) for table in report_tables(benchmark))])
 
 
 def render_table(table: Table) -> str:

@@ -1,13 +1,14 @@
-"""Plots as PNG files, for pages that cannot show the HTML report: a README, a model card."""
+"""Plots as PNG, for the HTML report and for pages that cannot show it: a README, a model card."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from pointsman.bench.report.charts import ticks_over
 from pointsman.bench.report.series import bars, over_length
 from pointsman.bench.report.tables import OURS, milliseconds
 from pointsman.bench.results import Backend, Benchmark, Scenario
@@ -22,14 +23,22 @@ LENGTH_PLOT = "length.png"
 
 def write_plots(benchmark: Benchmark, folder: Path) -> tuple[Path, ...]:
     """Write the plots that the measured scenarios allow into an existing folder; returns their paths."""
-    written = []
+    plots = {}
     shown = [one for one in benchmark.scenarios if one.shape in ("1x16", "32x32")]
     chosen = [one for one in shown if one.threads == _threads(shown, one.shape)]
     if chosen:
-        written.append(_save(_latency_figure(benchmark, chosen), folder / LATENCY_PLOT))
-    if series := over_length(benchmark):
-        written.append(_save(_length_figure(series), folder / LENGTH_PLOT))
-    return tuple(written)
+        plots[LATENCY_PLOT] = _png(_latency_figure(benchmark, chosen))
+    if (png := length_png(benchmark)) is not None:
+        plots[LENGTH_PLOT] = png
+    for name, data in plots.items():
+        (folder / name).write_bytes(data)
+    return tuple(folder / name for name in plots)
+
+
+def length_png(benchmark: Benchmark) -> bytes | None:
+    """The plot of time over tokens; None where no backend was measured at two lengths."""
+    series = over_length(benchmark)
+    return _png(_length_figure(series)) if series else None
 
 
 def _threads(scenarios: Sequence[Scenario], shape: str) -> int:
@@ -77,9 +86,8 @@ def _length_figure(series: Sequence[tuple[Backend, Sequence[tuple[int, float]]]]
     axes.set_yscale("log")
     lengths = sorted({length for _, points in series for length, _ in points})
     axes.set_xticks(lengths, [str(length) for length in lengths])
-    times = [time for _, points in series for _, time in points]
-    heights = ticks_over(min(times), max(times))
-    axes.set_yticks(heights, [f"{height:g}" for height in heights])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.minorticks_off()
     axes.set_xlim(lengths[0] * 0.9, lengths[-1] * 4)
     axes.set_xlabel("tokens", fontsize=9, color=SOFT)
@@ -91,7 +99,7 @@ def _length_figure(series: Sequence[tuple[Backend, Sequence[tuple[int, float]]]]
     return figure
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def _png(figure: Figure) -> bytes:
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=DPI)
-    return path
+    figure.savefig(data := BytesIO(), format="png", dpi=DPI)
+    return data.getvalue()

@@ -1,10 +1,9 @@
 """The tables of a benchmark report, as data: figures out of timings, in words and units; nothing measured."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pointsman.bench.goals import Figure
 from pointsman.bench.results import Backend, Benchmark, Kind, Scenario
 from pointsman.bench.statistics import Ratio
 
@@ -115,23 +114,6 @@ def detail_table(benchmark: Benchmark) -> Table:
     headers = ("backend", "scenario", "n", "p50", "p95", "p99", "rows/s", "peak memory", "verdict")
     note = "n counts calls without warm-ups. Peak memory is the process's, up to then."
     return Table(EVERY_SERIES, headers, tuple(rows), note)
-
-
-def goal_table(figures: Iterable[Figure]) -> Table:
-    """Figures to reach against figures measured."""
-    rows = []
-    for figure in figures:
-        goal = figure.goal
-        at_least = "at most " if goal.what == "seconds" else ""
-        floor = NONE if goal.floor is None else f"{at_least}{goal.floor:g}{goal.unit}"
-        measured = ratio_in_words(figure.measured, goal.unit) if figure.measured else NONE
-        verdict = figure.verdict + (f": {figure.reason}" if figure.reason else "")
-        verdict += ", wide spread" if figure.is_wide else ""
-        aim = f"{at_least}{goal.aim:g}{goal.unit}"
-        cells = (goal.title, figure.scenario or goal.shape, floor, aim, measured, verdict)
-        rows.append(Row(cells, figure.verdict == "aim reached"))
-    headers = ("figure", "scenario", "floor", "aim", "measured: median (lowest to highest round)", "verdict")
-    return Table("Figures to reach", headers, tuple(rows))
 
 
 def whole_table(benchmark: Benchmark) -> Table:

@@ -1,13 +1,18 @@
 """Figures that the project set itself, against what was measured. What to reach is data, not prose."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pointsman.bench.report.tables import NONE, Row, Table, ratio_in_words
 from pointsman.bench.results import Benchmark, Kind, Scenario
-from pointsman.bench.scenarios import ALL, read_json
+from pointsman.bench.scenarios import ALL
 from pointsman.bench.statistics import Ratio
 from pointsman.errors import DataError, InputError
+
+GOALS = Path(__file__).with_suffix(".json")
 
 BULK = "bulk"
 WIDE = 0.25
@@ -90,16 +95,9 @@ class Figure:
         return "above the floor" if value >= sign * self.goal.floor else "below the floor"
 
 
-def read_goals(path: Path | None = None) -> tuple[Goal, ...]:
-    """Read the figures to reach; None reads the ones that come with the package.
-
-    Raises:
-        DataError: not readable or not understood.
-    """
-    try:
-        return tuple(Goal(**item) for item in read_json(path, "goals.json")["goals"])
-    except (KeyError, TypeError) as error:
-        raise DataError(f"goals: not understood: {error}.") from None
+def read_goals() -> tuple[Goal, ...]:
+    """The figures to reach."""
+    return tuple(Goal(**item) for item in json.loads(GOALS.read_text(encoding="utf-8"))["goals"])
 
 
 def figures(benchmark: Benchmark, goals: tuple[Goal, ...]) -> tuple[Figure, ...]:
@@ -138,3 +136,20 @@ def _measured(benchmark: Benchmark, goal: Goal, scenario: Scenario) -> Ratio | N
         return benchmark.time_ratio(goal.more, goal.less, scenario)
     one = next((s for s in benchmark.scenarios if (s.shape, s.threads) == (scenario.shape, 1)), scenario)
     return None if one == scenario else benchmark.time_ratio(goal.more, goal.less, scenario, one)
+
+
+def goal_table(figures: Iterable[Figure]) -> Table:
+    """Figures to reach against figures measured."""
+    rows = []
+    for figure in figures:
+        goal = figure.goal
+        at_least = "at most " if goal.what == "seconds" else ""
+        floor = NONE if goal.floor is None else f"{at_least}{goal.floor:g}{goal.unit}"
+        measured = ratio_in_words(figure.measured, goal.unit) if figure.measured else NONE
+        verdict = figure.verdict + (f": {figure.reason}" if figure.reason else "")
+        verdict += ", wide spread" if figure.is_wide else ""
+        aim = f"{at_least}{goal.aim:g}{goal.unit}"
+        cells = (goal.title, figure.scenario or goal.shape, floor, aim, measured, verdict)
+        rows.append(Row(cells, figure.verdict == "aim reached"))
+    headers = ("figure", "scenario", "floor", "aim", "measured: median (lowest to highest round)", "verdict")
+    return Table("Figures to reach", headers, tuple(rows))

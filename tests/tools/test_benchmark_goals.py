@@ -1,11 +1,9 @@
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from tests.bench.made_results import BULK, small_benchmark
+from tools.benchmark_goals import Figure, Goal, figures, goal_table, read_goals
 
-from pointsman.bench.goals import Figure, Goal, figures, read_goals
 from pointsman.errors import DataError
 
 
@@ -72,15 +70,11 @@ def test_what_was_not_measured_has_a_reason() -> None:
     assert figures(small_benchmark(), (goal,))[0].reason == "torch_compile: left out of this set of scenarios"
 
 
-@pytest.mark.parametrize(
-    "data",
-    [{}, {"schema": 1}, {"schema": 1, "goals": [{}]}, {"schema": 2, "goals": []}, []],
-)
-def test_a_file_that_is_not_understood_is_refused(tmp_path: Path, data: object) -> None:
-    path = tmp_path / "goals.json"
-    path.write_text(json.dumps(data))
-    with pytest.raises(DataError, match="goals"):
-        read_goals(path)
+def test_the_table_sets_what_is_reached_apart() -> None:
+    rows = {row.cells: row.strong for row in goal_table(figures(small_benchmark(), read_goals())).rows}
+    reached = ("folded int8 against PyTorch eager", "1x16, 1 thread", "4.3x", "5x", "6.00x (6.00 to 6.00)")
+    assert rows[(*reached, "aim reached")]
+    assert any(cells[-1] == "not measured: no such scenario in this run" for cells in rows)
 
 
 def test_a_goal_that_means_nothing_is_refused() -> None:

@@ -20,7 +20,6 @@ from pointsman.artifact.layout import MANIFEST
 from pointsman.artifact.manifest import Manifest
 from pointsman.artifact.registry import Registry
 from pointsman.artifact.store import Artifact
-from pointsman.bench import scenarios
 from pointsman.convert.checkpoint_files import read_json as read_checkpoint_json
 from pointsman.datasets.rows import COLUMNS, json_rows
 from pointsman.errors import DataError, ManifestError, PointsmanError
@@ -167,7 +166,6 @@ async def strict_json(bench: Bench) -> Finding:
         large_json.parse,
         row,
         of_a_file(read_checkpoint_json),
-        of_a_file(lambda path: scenarios.read_json(path, "")),
     ]
     for reader in readers:
         reader(text.encode())

@@ -1,6 +1,5 @@
 """Money of a period: what is counted, when the threshold moves, and what goes where at the cap."""
 
-import json
 import sqlite3
 import threading
 import time
@@ -10,17 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_upstream import DONE, FakeUpstream, answer, delta, stream
 from tests.support.running import Running, settings_for
 from tests.support.tiny_artifact import CLOUD_TEXT
 
 from pointsman.errors import SettingsError
 from pointsman.pacing import HOUR_S, WINDOW_HOURS
 from pointsman.serve.budget import Budget, period_of
-from pointsman.serve.chat.cost import Tokens, price, tokens_of
 from pointsman.serve.observability.history import KEPT_HOURS, SUMS, History
 from pointsman.serve.traffic_settings import BudgetSettings
-from pointsman.serve.upstream_settings import UpstreamSettings
 
 Both = Callable[..., Running]
 ONE_CALL = 1000 * 2.0 / 1e6 + 500 * 10.0 / 1e6
@@ -42,42 +38,6 @@ def at(text: str) -> float:
 )
 def test_periods_are_those_of_the_calendar(now: str, kind: str, begin: str, end: str) -> None:
     assert period_of(at(now), kind) == (at(begin), at(end))
-
-
-CLOUD = UpstreamSettings(url="http://x", price_in=10.0, price_cached=1.0, price_out=100.0)
-
-
-@pytest.mark.parametrize(
-    ("usage", "tokens", "money"),
-    [
-        ({"prompt_tokens": 1000, "completion_tokens": 10}, Tokens(1000, 0, 10), 0.011),
-        (
-            {"prompt_tokens": 1000, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 900}},
-            Tokens(1000, 900, 0),
-            0.0019,
-        ),
-        (
-            {"input_tokens": 1000, "output_tokens": 0, "input_tokens_details": {"cached_tokens": 500}},
-            Tokens(1000, 500, 0),
-            0.0055,
-        ),
-        (
-            {"input_tokens": 100, "cache_read_input_tokens": 800, "cache_creation_input_tokens": 100},
-            Tokens(1000, 800, 0),
-            0.0028,
-        ),
-        ({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 10**6}}, Tokens(5, 5, 0), 5e-6),
-        ({"prompt_tokens": 1000.0, "completion_tokens": 10.0}, Tokens(1000, 0, 10), 0.011),
-        ({"prompt_tokens": float("inf"), "completion_tokens": float("nan")}, Tokens(), 0.0),
-        ({"prompt_tokens": True, "completion_tokens": -1, "prompt_tokens_details": "x"}, Tokens(), 0.0),
-        (None, Tokens(), 0.0),
-    ],
-)
-def test_cached_prompt_tokens_have_their_own_price(usage: Any, tokens: Tokens, money: float) -> None:
-    assert tokens_of(usage) == tokens
-    assert price(CLOUD, tokens) == pytest.approx(money)
-    bare = CLOUD.model_copy(update={"price_cached": None})
-    assert price(bare, tokens) == pytest.approx((10 * tokens.asked + 100 * tokens.answered) / 1e6)
 
 
 def budgeted(both: Both, amount: float, **tables: Any) -> Running:
@@ -122,51 +82,6 @@ def test_a_conversation_at_the_cloud_goes_on_there_in_the_next_period(both: Both
     assert gateway.gateway.budget is not None
     gateway.gateway.budget.amount *= 100
     assert target(gateway.chat("and now", headers=session)) == ("cloud", "sticky")
-
-
-@pytest.mark.parametrize("reports", [True, False])
-def test_a_stream_costs_what_it_reports_or_about_that(both: Both, cloud: FakeUpstream, reports: bool) -> None:
-    usage = json.dumps(
-        {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16}}
-    )
-    pieces = [delta("one"), delta("two"), delta("three")]
-    cloud.script = stream([*pieces, *([f"data: {usage}\n\n".encode()] if reports else []), DONE])
-    gateway = budgeted(both, 1.0)
-    gateway.chat("x" * 400, model="cloud", stream=True)
-    gateway.settle()
-    sent = len(cloud.seen[-1].body)
-    wanted = (7 * 2.0 + 9 * 10.0) if reports else (sent // 4 * 2.0 + 4 * 10.0)
-    assert gateway.gateway.budget is not None
-    assert gateway.gateway.budget.spent == pytest.approx(wanted / 1e6)
-
-
-def test_a_stream_that_the_client_leaves_is_paid(both: Both, cloud: FakeUpstream) -> None:
-    gate = threading.Event()
-
-    def endless(wire: Any) -> None:
-        stream([delta("x")] * 50)(wire) if gate.wait(0) else wire.send(b"")
-        wire.wait_for_close()
-
-    cloud.script = stream([delta("x")] * 50)
-    gateway = budgeted(both, 1.0)
-    body = {"model": "cloud", "stream": True, "messages": [{"role": "user", "content": "plan"}]}
-    with gateway.http.stream("POST", "/v1/chat/completions", json=body) as left:
-        next(left.iter_bytes())
-    gateway.settle()
-    assert gateway.gateway.budget is not None
-    assert gateway.gateway.budget.spent > 0.0
-
-
-def test_counting_tokens_and_refusals_cost_nothing(both: Both, cloud: FakeUpstream) -> None:
-    gateway = budgeted(both, 1.0, upstream={"api": "both"})
-    body = {"model": "cloud", "messages": [{"role": "user", "content": "hi"}]}
-    cloud.script = answer(200, b'{"input_tokens": 5000}')
-    gateway.http.post("/v1/messages/count_tokens", json=body)
-    cloud.script = answer(400, b'{"error": {"message": "no"}, "usage": {"prompt_tokens": 10}}')
-    gateway.http.post("/v1/messages", json=body)
-    gateway.settle()
-    assert gateway.gateway.budget is not None
-    assert gateway.gateway.budget.spent == 0.0
 
 
 @pytest.mark.parametrize(

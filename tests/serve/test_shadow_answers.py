@@ -76,6 +76,26 @@ def test_nothing_is_asked_that_a_rule_keeps_or_money_does_not_allow(
     assert len(cloud.seen) == 1
 
 
+@pytest.mark.parametrize(
+    "said", [{"choices": [{"message": {"content": "say it, " * 250}}]}, {"choices": [], "id": "x"}]
+)
+def test_answers_that_report_no_tokens_use_up_the_money_too(
+    shadowing: Callable[..., Running], path: Path, cloud: FakeUpstream, said: dict[str, Any]
+) -> None:
+    cloud.script = answer(200, json.dumps(said).encode())
+    gateway = shadowing(budget=0.001)
+    gateway.chat("ask it, " * 500, model="local")
+    (row,) = rows(path, 1)
+    gateway.chat("second", model="local")
+    assert "answers" not in rows(path, 2)[1]
+    cost = gateway.gateway.history.since(0.0, "shadow_cost")
+    if said["choices"]:
+        assert (row["answers"]["cloud"]["estimated"], row["answers"]["local"]["estimated"]) == (True, False)
+        assert row["answers"]["cloud"]["cost"] == pytest.approx(cost) == pytest.approx(ONE_CALL, rel=0.02)
+    assert gateway.gateway.history.since(0.0, "spent") == cost
+    assert len(cloud.seen) == 1
+
+
 def test_a_model_that_fails_costs_the_pair_and_not_the_row(
     shadowing: Callable[..., Running], path: Path, cloud: FakeUpstream
 ) -> None:

@@ -10,13 +10,13 @@ import json
 from functools import partial
 from typing import Any
 
-from pointsman.serve.chat.attempt import StartedResponse
 from pointsman.serve.chat.cost import count_cost
 from pointsman.serve.chat.failover import first_answer
 from pointsman.serve.chat.outcome import STREAM, Outcome, first_piece
 from pointsman.serve.chat.plan import Plan
 from pointsman.serve.chat.request import ChatRequest
 from pointsman.serve.chat.response_ids import as_the_client_sees
+from pointsman.serve.chat.started import StartedResponse
 from pointsman.serve.edge.idle_timeout import IdleTimeout
 from pointsman.serve.edge.keep_alive import COMMENT, PING, KeepAlive
 from pointsman.serve.failures import GatewayError, error_value

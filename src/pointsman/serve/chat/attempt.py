@@ -5,14 +5,15 @@ Until that piece another upstream may answer instead; whether one may is decided
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
+from pointsman.serve.chat.cost import count_unanswered
 from pointsman.serve.chat.dialects import Dialect
 from pointsman.serve.chat.refusal import loggable, message_of
 from pointsman.serve.chat.request import ChatRequest
 from pointsman.serve.chat.response_ids import as_the_client_sees, as_the_upstream_says
+from pointsman.serve.chat.started import StartedResponse
 from pointsman.serve.edge import large_json
 from pointsman.serve.edge.idle_timeout import IdleTimeout
 from pointsman.serve.edge.strict_json import object_or_none
@@ -23,41 +24,10 @@ from pointsman.serve.upstream.transport import UnreadableBodyError
 from pointsman.serve.upstream.upstreams import CallFailedError, Upstream, UpstreamResponse
 
 _SHOWN_BYTES = 512
+_PERHAPS_PAID = ("timeout", "cancelled")
+"""After these the upstream may still have done its work."""
 _RESULTS = frozenset({"id", "object", "choices", "output", "content", "data", "input_tokens"})
 """Keys of an answer; what has an error and none of these is one, whatever its status says: some say 200."""
-
-
-@dataclass(slots=True)
-class StartedResponse:
-    """An answer of which the first piece is here: a whole body, or the first whole events of a stream.
-
-    Attributes:
-        data: that piece, with the ids by which the client knows what the upstream keeps.
-        value: of a whole body, where it is a JSON object.
-        events: of a stream: holds back its unfinished end.
-        usage: of a stream: the first and the last piece that said something of tokens.
-        asked_bytes: of the body that the upstream was sent.
-        event_count: of a stream: events that have come, about.
-    """
-
-    answer: UpstreamResponse
-    call: Call
-    data: bytes
-    value: dict[str, Any] | None = None
-    events: sse.EventRelay | None = None
-    usage: list[bytes] = field(default_factory=list)
-    asked_bytes: int = 0
-    event_count: int = 0
-
-    @property
-    def upstream(self) -> Upstream:
-        """Who answers."""
-        return self.answer.upstream
-
-    def close(self, failure: str | None = None) -> None:
-        """Nothing more is read of it; `failure` says why where it is not whole."""
-        self.answer.response.close()
-        self.call.end(failure)
 
 
 class RefusedError(CallFailedError):
@@ -85,7 +55,10 @@ async def attempt(request: ChatRequest, upstream: Upstream) -> StartedResponse:
     try:
         return await _started(request, upstream, call)
     except BaseException as error:
-        call.end(error.cause if isinstance(error, CallFailedError) else "cancelled")
+        cause = error.cause if isinstance(error, CallFailedError) else "cancelled"
+        if cause in _PERHAPS_PAID:
+            count_unanswered(request, upstream)
+        call.end(cause)
         raise
 
 
@@ -101,7 +74,7 @@ async def _started(request: ChatRequest, upstream: Upstream, call: Call) -> Star
                 if answer.response.status < 400:
                     answer.record_judged(is_own_error=False)
                 if answer.is_stream:
-                    return await _first_events(request.dialect, answer, call, len(body))
+                    return await _first_events(request.dialect, answer, call)
                 return await _whole_body(request, answer, call, timeout)
             except BaseException:
                 answer.response.close()
@@ -114,9 +87,7 @@ async def _started(request: ChatRequest, upstream: Upstream, call: Call) -> Star
         raise failed("reset") from None
 
 
-async def _first_events(
-    dialect: Dialect, answer: UpstreamResponse, call: Call, asked_bytes: int
-) -> StartedResponse:
+async def _first_events(dialect: Dialect, answer: UpstreamResponse, call: Call) -> StartedResponse:
     events = sse.EventRelay()
     data = b""
     while piece := await answer.response.read():
@@ -125,7 +96,7 @@ async def _first_events(
         if not sse.is_comments(data):
             usage, count = [data] if dialect.usage_mark in data else [], data.count(b"data:")
             data = as_the_client_sees(answer.upstream.masked_error(data), dialect.path, answer.upstream.name)
-            return StartedResponse(answer, call, data, None, events, usage, asked_bytes, count)
+            return StartedResponse(answer, call, data, None, events, usage, count)
         data = data[-sse.MAX_EVENT_BYTES :]
     raise answer.record_broken("invalid")
 

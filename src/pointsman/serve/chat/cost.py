@@ -1,15 +1,25 @@
-"""Tokens and money, from what upstreams report and the operator's prices."""
+"""Tokens and money, from what upstreams report, or else an estimate, and the operator's prices."""
 
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from pointsman.serve.chat.attempt import StartedResponse
 from pointsman.serve.chat.plan import Plan
 from pointsman.serve.chat.request import ChatRequest
+from pointsman.serve.chat.started import StartedResponse
 from pointsman.serve.upstream import sse
+from pointsman.serve.upstream.upstreams import Upstream
 from pointsman.serve.upstream_settings import UpstreamSettings
 
+SHADOW = "shadow"
+"""The route of a request that no client sent."""
 _BYTES_A_TOKEN = 4
+_PACKED = re.compile(r"(?:data:[^,]{0,256},)?[A-Za-z0-9+/_-]{1024}")
+"""How a long string begins that is no text: a picture, a sound or a file."""
+_TOKENS_PACKED = 1000
+"""About what a picture of a megapixel has."""
+_SAID = ("choices", "output", "content")
+"""Members of a whole answer that hold what the model said."""
 _CREATED, _READ = "cache_creation_input_tokens", "cache_read_input_tokens"
 
 
@@ -37,37 +47,85 @@ def tokens_of(usage: Any) -> Tokens:
     return Tokens(asked, min(asked, cached), _count(usage, "completion_tokens", "output_tokens"))
 
 
+def tokens_of_answer(request: ChatRequest, started: StartedResponse) -> tuple[Tokens, Tokens]:
+    """The tokens that an answer reports, and the same with an estimate of what it does not report."""
+    value, is_stream = started.value, started.events is not None
+    usage = (
+        usage_of_stream(started.usage, request.dialect.usage_mark)
+        if is_stream
+        else (value or {}).get("usage")
+    )
+    reported = tokens_of(usage)
+    asked, answered = reported.asked, reported.answered
+    if not asked:
+        asked = estimated_tokens(request.payload)
+    if not answered and request.dialect.has_streams:
+        said = [(value or {}).get(name) for name in _SAID]
+        answered = started.event_count if is_stream else estimated_tokens(said)
+    return reported, Tokens(asked, reported.cached, answered)
+
+
+def estimated_tokens(value: Any) -> int:
+    """Tokens in a JSON value, about: four bytes of text are one, and so is a number."""
+    size, left = 0, [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            is_text = not _PACKED.match(one)
+            size += len(one.encode("utf-8", "replace")) if is_text else _TOKENS_PACKED * _BYTES_A_TOKEN
+        elif isinstance(one, dict):
+            left += (member for name, member in one.items() if name != "logprobs")
+        elif isinstance(one, list):
+            left += one
+        elif isinstance(one, int | float):
+            size += _BYTES_A_TOKEN
+    return size // _BYTES_A_TOKEN
+
+
 def count_cost(request: ChatRequest, plan: Plan, started: StartedResponse) -> None:
     """Count tokens and money of an answer, also of one that broke off, and what the cloud would have cost.
 
-    Most streams of OpenAI's protocol say nothing of tokens. Their price is taken for one token an event, and
-    one for four bytes of the request; the counters of tokens are of reported ones only.
+    The counters of tokens are of reported ones only.
     """
+    if not request.dialect.is_paid:
+        return
     gateway, upstream = request.gateway, started.upstream
-    if started.value is not None:
-        usage = started.value.get("usage")
-    else:
-        usage = usage_of_stream(started.usage, request.dialect.usage_mark)
-    tokens = tokens_of(usage)
-    if any(tokens):
-        gateway.metrics.tokens.labels(upstream.name, "in").inc(tokens.asked)
-        gateway.metrics.tokens.labels(upstream.name, "out").inc(tokens.answered)
-        started.call.used(tokens.asked, tokens.answered)
-    elif started.events is not None:
-        tokens = Tokens(started.asked_bytes // _BYTES_A_TOKEN, 0, started.event_count)
-    spent = price(upstream.settings, tokens)
+    reported, tokens = tokens_of_answer(request, started)
+    gateway.metrics.tokens.labels(upstream.name, "in").inc(reported.asked)
+    gateway.metrics.tokens.labels(upstream.name, "out").inc(reported.answered)
+    started.call.used(reported.asked, reported.answered)
+    spent = count_spent(request, upstream, tokens, is_estimated=tokens != reported)
     saved = max(0.0, price(gateway.settings.upstreams.cloud, tokens) - spent)
-    gateway.metrics.spent.labels(upstream.name).inc(spent)
     gateway.metrics.saved.inc(saved)
     gateway.live.saved += saved
     own = {f"{upstream.name}_calls": 1.0, f"{upstream.name}_cost": spent}
     if plan.is_paced and upstream.name == "cloud":
         own |= {"paced_calls": 1.0, "paced_cost": spent}
-    gateway.history.count(spent=spent, saved=saved, **own)
+    gateway.history.count(saved=saved, **own)
+
+
+def count_unanswered(request: ChatRequest, upstream: Upstream) -> None:
+    """Count what a call without an answer may have cost: its request, about. The answer is not known."""
+    if request.dialect.is_paid:
+        count_spent(request, upstream, Tokens(estimated_tokens(request.payload)), is_estimated=True)
+
+
+def count_spent(request: ChatRequest, upstream: Upstream, tokens: Tokens, *, is_estimated: bool) -> float:
+    """Count the price of a call, and return it."""
+    metrics, spent = request.gateway.metrics, price(upstream.settings, tokens)
+    metrics.spent.labels(upstream.name).inc(spent)
+    if is_estimated:
+        metrics.estimated.labels(upstream.name).inc(spent)
+        request.exchange.facts["cost"] = "estimated"
+    further = {"shadow_cost": spent} if request.exchange.route == SHADOW else {}
+    request.gateway.history.count(spent=spent, **further)
+    return spent
 
 
 def usage_of_stream(pieces: Iterable[bytes], mark: bytes) -> dict[str, Any]:
     """What a stream's events say of tokens, the later over the earlier.
+
+    Anthropic's first event counts an answer that is still to come; a stream that is cut has no other count.
 
     Args:
         pieces: whole events.
@@ -75,10 +133,12 @@ def usage_of_stream(pieces: Iterable[bytes], mark: bytes) -> dict[str, Any]:
     """
     usage: dict[str, Any] = {}
     for value in (value for piece in pieces for value in sse.values(piece, mark)):
-        for holder in (value, value.get("message"), value.get("response")):
+        for name in ("message", "response", ""):
+            holder = value.get(name) if name else value
             said = holder.get("usage") if isinstance(holder, dict) else None
             if isinstance(said, dict):
-                usage |= {name: count for name, count in said.items() if count is not None}
+                left_out = "output_tokens" if name == "message" else ""
+                usage |= {key: count for key, count in said.items() if count is not None and key != left_out}
     return usage
 
 

@@ -25,7 +25,7 @@ class Dialect:
     provider: str = "openai"
     apis: tuple[str, ...] = ("openai", "azure", "both")
     operation: str = "chat"
-    usage_mark: bytes = b"total_tokens"
+    usage_mark: bytes = b'_tokens"'
     end_marks: tuple[bytes, ...] = (b"[DONE]",)
     names_model: bool = True
     takes_any_model: bool = False
@@ -34,6 +34,11 @@ class Dialect:
     def has_streams(self) -> bool:
         """Whether a request may ask for one."""
         return self.operation in ("chat", "text_completion")
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether a model is asked, so that an answer without a count of tokens has some nevertheless."""
+        return self.has_streams or self.operation == "embeddings"
 
     @property
     def is_anthropic(self) -> bool:

@@ -6,10 +6,13 @@ only when the first is late, and only as often as a budget allows.
 """
 
 import asyncio
+from functools import partial
 
-from pointsman.serve.chat.attempt import RefusedError, StartedResponse, attempt
+from pointsman.serve.chat.attempt import RefusedError, attempt
+from pointsman.serve.chat.cost import count_unanswered
 from pointsman.serve.chat.outcome import Outcome
 from pointsman.serve.chat.request import NO_UPSTREAM, ChatRequest
+from pointsman.serve.chat.started import StartedResponse
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.upstream.upstreams import CallFailedError, Upstream
 
@@ -93,7 +96,7 @@ async def _hedged(
     finally:
         for task in attempts:
             task.cancel()
-            task.add_done_callback(_drop)
+            task.add_done_callback(partial(_drop, request))
 
 
 async def _race(
@@ -132,9 +135,10 @@ def _count(request: ChatRequest, chosen: Upstream, outcome: str) -> None:
     request.exchange.facts["hedge"] = outcome
 
 
-def _drop(task: asyncio.Task[StartedResponse]) -> None:
+def _drop(request: ChatRequest, task: asyncio.Task[StartedResponse]) -> None:
     """Close an answer that came and is not needed."""
     if not task.cancelled() and task.exception() is None:
+        count_unanswered(request, task.result().upstream)
         task.result().close("cancelled")
 
 

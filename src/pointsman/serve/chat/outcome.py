@@ -5,10 +5,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from pointsman.serve.chat.attempt import StartedResponse
 from pointsman.serve.chat.plan import Plan
 from pointsman.serve.chat.refusal import message_of
 from pointsman.serve.chat.request import ChatRequest
+from pointsman.serve.chat.started import StartedResponse
 from pointsman.serve.edge.http import JSON
 from pointsman.serve.failures import anthropic_error
 from pointsman.serve.upstream import sse

@@ -8,12 +8,12 @@ import asyncio
 import time
 from typing import Any
 
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from pointsman.serve.budget import period_of
 from pointsman.serve.capture.redaction import Messages
 from pointsman.serve.chat.attempt import attempt
-from pointsman.serve.chat.cost import price, tokens_of
+from pointsman.serve.chat.cost import SHADOW, count_spent, tokens_of_answer
 from pointsman.serve.chat.dialects import CHAT
 from pointsman.serve.chat.request import ChatRequest
 from pointsman.serve.edge.http import ClientGone, Exchange
@@ -63,9 +63,8 @@ async def _pair(
 async def _answer(gateway: Gateway, name: str, messages: Messages) -> dict[str, Any] | None:
     """What a model answers, with its tokens, seconds and cost; None where it does not."""
     began = time.monotonic()
-    exchange = Exchange(
-        {"type": "http", "method": "POST", "headers": []}, _nothing, _nowhere, "shadow", client="shadow"
-    )
+    scope: Scope = {"type": "http", "method": "POST", "headers": []}
+    exchange = Exchange(scope, _nothing, _nowhere, "shadow", client="shadow", route=SHADOW)
     deadline = began + min(_LONGEST_S, gateway.settings.limits.deadline_s)
     request = ChatRequest(gateway, exchange, CHAT, {"messages": messages}, deadline)
     upstream = request.upstream(name)
@@ -74,14 +73,13 @@ async def _answer(gateway: Gateway, name: str, messages: Messages) -> dict[str, 
     try:
         started = await attempt(request, upstream)
         started.close()
+        reported, tokens = tokens_of_answer(request, started)
+        cost = count_spent(request, upstream, tokens, is_estimated=tokens != reported)
         value = started.value or {}
         choice = value["choices"][0]
         text, finish = choice["message"]["content"], choice.get("finish_reason")
     except (CallFailedError, GatewayError, KeyError, IndexError, TypeError):
         return None
-    tokens = tokens_of(value.get("usage"))
-    cost = price(upstream.settings, tokens)
-    gateway.history.count(spent=cost, shadow_cost=cost)
     if not isinstance(text, str):
         return None
     return {
@@ -92,6 +90,7 @@ async def _answer(gateway: Gateway, name: str, messages: Messages) -> dict[str, 
         "tokens_out": tokens.answered,
         "seconds": round(time.monotonic() - began, 3),
         "cost": cost,
+        "estimated": tokens != reported,
     }
 
 

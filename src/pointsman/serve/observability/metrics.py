@@ -54,6 +54,9 @@ class Metrics:
         self.upstream = _counter(registry, "upstream_calls", "Calls of upstreams.", ("upstream", "outcome"))
         self.tokens = _counter(registry, "tokens", "Tokens that upstreams reported.", ("upstream", "kind"))
         self.spent = _counter(registry, "spent_money", f"{currency} for answers of upstreams.", ("upstream",))
+        self.estimated = _counter(
+            registry, "estimated_money", "Of spent_money: of tokens that no upstream reported.", ("upstream",)
+        )
         self.saved = _counter(
             registry, "saved_money", f"{currency} that the cloud would have cost, less what was spent.", ()
         )

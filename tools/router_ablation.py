@@ -20,8 +20,8 @@ from pointsman.train.experts import all_features, balanced_weights, ridge_opinio
 from pointsman.train.recipe import Recipe, Target, load_recipe
 from pointsman.train.split import held_out_rows, learned_examples, load_split, training_rows
 from pointsman.train.teacher import shipped_encoder
-from pointsman.train.transfer import MEAN, distinct, leave_one_out
 from pointsman.train.word_experts import word_experts_from
+from tools.left_out_families import MEAN, distinct, leave_one_out
 
 Key = tuple[str, str]
 

@@ -53,13 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resamples", type=whole(1), default=1000, help="bootstrap resamples (default: 1000)"
     )
     parser.add_argument("--seed", type=whole(0), default=0, help="of every random draw (default: 0)")
-    parser.add_argument(
-        "--leave-one-out",
-        nargs="*",
-        metavar="FAMILY",
-        help="also measure what the recipe's outcomes say of each family of questions that is left out; "
-        "of the families named here, subject by subject",
-    )
     parser.add_argument("--no-plots", action="store_true", help="tables and JSON only")
 
 
@@ -93,7 +86,6 @@ def run(args: argparse.Namespace) -> int:
         resamples=args.resamples,
         seed=args.seed,
         plots=not args.no_plots,
-        leave_one_out=None if args.leave_one_out is None else tuple(args.leave_one_out),
     )
     print(evaluate(plan, tell))
     return 0

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from pointsman.evaluation.quality import POOLED
 from pointsman.policy import Policy
 
@@ -26,7 +24,7 @@ def render_markdown(report: Report) -> str:
     parts = [_head(report)]
     if "sets" in report:
         parts += [_against(report), _curves(report), _decisions(report), _honesty(report), _shares(report)]
-    parts += [_kinds(report), _transfer(report), _everyday(report), _guide(report), _flips(report)]
+    parts += [_kinds(report), _everyday(report), _guide(report), _flips(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -119,22 +117,6 @@ def _kinds(report: Report) -> str:
     if len(rows) < 2:
         return ""
     return "## Calibration by kind of traffic\n\n" + _table(["traffic", "rows", "ECE (15 bins)"], rows)
-
-
-def _transfer(report: Report) -> str:
-    found = report.get("leave_one_out")
-    if not found:
-        return ""
-    kinds = list(found["mean"])
-    rows = [
-        [name, *("-" if np.isnan(figures[kind]) else f"{figures[kind]:.3f}" for kind in kinds)]
-        for name, figures in found.items()
-    ]
-    return (
-        "## Families that training never saw\n\nAPGR on the training rows of one family, of a ridge on the "
-        "gain that learned from all others: what these outcomes teach about other questions.\n\n"
-        + _table(["left out", *kinds], rows)
-    )
 
 
 def _shares(report: Report) -> str:

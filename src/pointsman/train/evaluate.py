@@ -13,7 +13,6 @@ from pointsman.artifact.manifest import Chat
 from pointsman.datasets.duplicates import near_duplicate_key
 from pointsman.datasets.outcomes import Dataset, check_count, read_dataset
 from pointsman.datasets.rows import COLUMNS, Columns
-from pointsman.errors import SettingsError
 from pointsman.evaluation.bootstrap import Bootstrap
 from pointsman.evaluation.quality import (
     Floats,
@@ -42,7 +41,6 @@ from pointsman.train.baselines import (
     random_scores,
     subject_scores,
     trained_scores,
-    vectors_of,
 )
 from pointsman.train.data import Example, Measured
 from pointsman.train.quality_plots import draw_report
@@ -51,7 +49,6 @@ from pointsman.train.scoring import is_checkpoint, open_scorer
 from pointsman.train.seen import seen_before
 from pointsman.train.split import load_split, training_rows
 from pointsman.train.suite import GUIDE, suite_dataset, suite_slices, suite_subjects, without_known
-from pointsman.train.transfer import distinct, leave_one_out
 
 ROUTER = "router"
 _MAX_TOKENS = 128
@@ -82,7 +79,6 @@ class EvaluationPlan:
     resamples: int = 1000
     seed: int = 0
     plots: bool = True
-    leave_one_out: tuple[str, ...] | None = None
 
     @property
     def bootstrap(self) -> Bootstrap:
@@ -122,8 +118,6 @@ def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
         report |= _measured(plan, data, scorer, policy, progress)
     report |= _everyday(plan, slices, scorer, policy)
     report |= _kinds(plan, data, slices, scorer)
-    if plan.leave_one_out is not None:
-        report["leave_one_out"] = _leave_one_out(plan, progress)
     if sources := {e.source for e in read}:
         for part in report.get("everyday", ()):
             part["source"] = SEEN if part["name"] in sources else UNSEEN
@@ -158,15 +152,6 @@ def _training_rows(plan: EvaluationPlan) -> list[Measured]:
     if not plan.recipe or plan.data is None:
         return []
     return training_rows(load_recipe(plan.recipe[0]), plan.data)
-
-
-def _leave_one_out(plan: EvaluationPlan, progress: Progress) -> dict[str, Any]:
-    rows = _training_rows(plan)
-    if not rows:
-        raise SettingsError("--leave-one-out needs --recipe and --data, whose families are left out.")
-    progress("leave one family out")
-    vectors = vectors_of(distinct(rows), plan.answers, _MAX_TOKENS, progress)
-    return leave_one_out(rows, vectors, plan.leave_one_out or ())
 
 
 def _kinds(

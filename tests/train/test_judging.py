@@ -54,7 +54,8 @@ def test_a_checkpoint_scores_texts_in_order(router_checkpoint, queries):
 
 
 def test_its_calibration_counts(router_checkpoint):
-    from pointsman.train.scoring import CALIBRATION, CheckpointScorer
+    from pointsman.checkpoint.calibration import CALIBRATION
+    from pointsman.train.scoring import CheckpointScorer
 
     plain = CheckpointScorer(router_checkpoint)(["hello"])
     kept = {"method": "platt", "a": 1.0, "b": 2.0, "data_sha256": "d", "n": 1, "curve": {}}
@@ -67,8 +68,8 @@ def test_its_calibration_counts(router_checkpoint):
 
 
 def test_a_calibration_is_kept_and_its_curve_measured_again(router_checkpoint, queries, tmp_path, capsys):
+    from pointsman.checkpoint.calibration import CALIBRATION
     from pointsman.cli.__main__ import main
-    from pointsman.train.scoring import CALIBRATION
 
     rows = [json.dumps({"query": query, "label": label}) for query, label in queries(40)]
     (tmp_path / "rows.jsonl").write_text("\n".join(rows), encoding="utf-8")

@@ -135,11 +135,12 @@ def _artifact(args: argparse.Namespace, goal: "ThresholdGoal | None") -> dict[st
 def _checkpoint(args: argparse.Namespace, goal: "ThresholdGoal | None") -> dict[str, object]:
     from dataclasses import asdict
 
+    from pointsman.checkpoint.calibration import CALIBRATION
     from pointsman.errors import SettingsError
     from pointsman.evaluation.calibration import cloud_margin
     from pointsman.evaluation.threshold import CURVE, held_out_curve
     from pointsman.runtime.probability import cloud_probability
-    from pointsman.train.scoring import CALIBRATION, CheckpointScorer
+    from pointsman.train.scoring import CheckpointScorer
     from pointsman.train.state import write_json
 
     if goal is not None or args.output is not None:

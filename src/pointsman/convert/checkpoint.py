@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from pointsman.artifact.digest import artifact_id, digest_file
 from pointsman.artifact.layout import CONFIG, TOKENIZER, TOKENIZER_COMPANIONS
 from pointsman.artifact.manifest import Calibration, Chat
+from pointsman.checkpoint.calibration import CALIBRATION, read_calibration
 from pointsman.checkpoint.word_experts import WORD_EXPERTS, WordExperts, read_word_experts
 from pointsman.convert.checkpoint_files import (
     WEIGHTS,
@@ -27,7 +28,6 @@ from pointsman.convert.checkpoint_files import (
 from pointsman.errors import CheckpointError, ManifestError, PointsmanError
 from pointsman.labels import TARGETS, LabelSet
 
-CALIBRATION = "calibration.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 PREFIXES = ("module.", "_orig_mod.", "model.")
 """What wrappers put before every name: DistributedDataParallel, torch.compile, a Lightning module."""
@@ -229,7 +229,7 @@ def _read(path: Path, names: Mapping[str, str] | None) -> Checkpoint:
     require_safetensors(path)
     labels = _labels(config, path / CONFIG, {k.strip().lower(): v for k, v in (names or {}).items()})
     check_tokenizer(path, config)
-    made = Checkpoint(path, config, labels, *_calibration(path), sha256="")
+    made = Checkpoint(path, config, labels, *read_calibration(path), sha256="")
     others = [path / n for n in (CONFIG, TOKENIZER, CALIBRATION, WORD_EXPERTS) if (path / n).is_file()]
     files = {file.name: digest_file(file) for file in (*made.weight_files, *others)}
     _ = made.chat, made.pad_token_id, made.scripts  # what they say is refused now, not after the work
@@ -273,19 +273,3 @@ def _labels(config: Mapping[str, Any], where: Path, names: Mapping[str, str]) ->
                 f"{where}: id2label {id2label} and label2id {label2id} contradict each other."
             )
     return labels
-
-
-def _calibration(path: Path) -> tuple[Calibration | None, Mapping[str, Any] | None]:
-    """The calibration and the curve over the queries that it was fitted on."""
-    file = path / CALIBRATION
-    if not file.is_file():
-        return None, None
-    data = read_json(file)
-    try:
-        found = Calibration(**{name: data[name] for name in ("method", "a", "b", "data_sha256", "n")})
-    except (KeyError, TypeError, PointsmanError) as error:
-        raise CheckpointError(
-            f"{file} is not understood: {error}. Run `pointsman calibrate` again."
-        ) from None
-    curve = data.get("curve")
-    return found, curve if isinstance(curve, Mapping) else None

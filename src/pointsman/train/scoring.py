@@ -1,7 +1,6 @@
 """What scores texts: an artifact as it is served, or a raw checkpoint, judged before its export."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pointsman.artifact.address import open_artifact
 from pointsman.artifact.layout import MANIFEST
-from pointsman.artifact.manifest import Calibration, Chat
-from pointsman.artifact.strict_json import parse_strict
+from pointsman.artifact.manifest import Chat
+from pointsman.checkpoint.calibration import read_calibration
 from pointsman.checkpoint.torch_word_experts import attach_word_experts
 from pointsman.errors import CheckpointError, SettingsError
 from pointsman.evaluation.quality import Floats, Scorer, router_scores
@@ -24,7 +23,6 @@ from pointsman.runtime.router import Router, effective_policy
 from pointsman.settings import Settings
 from pointsman.train.batches import encode, epoch_order, pad_batch
 
-CALIBRATION = "calibration.json"
 _BATCH_TOKENS = 2048
 
 
@@ -51,7 +49,7 @@ class CheckpointScorer:
         attach_word_experts(self._model, directory, self.labels.cloud_index)
         config = self._model.config
         self.chat = Chat(getattr(config, "earlier_turns", 0), getattr(config, "last_turn_first", False))
-        self.calibration = read_calibration(directory)
+        self.calibration = read_calibration(directory)[0]
         self.max_tokens = max_tokens
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -67,22 +65,6 @@ class CheckpointScorer:
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """p_cloud, float64 (texts,)."""
         return cloud_probability(self.logits(texts), self.labels.cloud_index, self.calibration)
-
-
-def read_calibration(directory: Path) -> Calibration | None:
-    """The calibration that a checkpoint carries in `calibration.json`; None where there is none.
-
-    Raises:
-        CheckpointError: it is there and not understood.
-    """
-    path = directory / CALIBRATION
-    if not path.is_file():
-        return None
-    try:
-        data = parse_strict(path.read_bytes())
-        return Calibration(**{field.name: data[field.name] for field in fields(Calibration)})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} is not understood: {error}.") from None
 
 
 def open_scorer(

@@ -2,14 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from pointsman.artifact.address import open_artifact
+from pointsman.checkpoint.calibration import read_calibration
 from pointsman.datasets.duplicates import SKETCH, share_in
 from pointsman.datasets.outcomes import Dataset
 from pointsman.errors import DataError
 from pointsman.evaluation.threshold import CURVE
-from pointsman.train.scoring import CALIBRATION, is_checkpoint
+from pointsman.train.scoring import is_checkpoint
 
 
 def seen_before(router: Path, data: Dataset) -> list[str]:
@@ -21,7 +21,8 @@ def seen_before(router: Path, data: Dataset) -> list[str]:
     if data.is_cloud.all() or not data.is_cloud.any():
         raise DataError("every row has the same label; to evaluate needs rows of both.")
     if is_checkpoint(router):
-        known = [_record(router / CALIBRATION).get(CURVE), _record(router / "training.json")]
+        training = router / "training.json"
+        known = [read_calibration(router)[1], json.loads(training.read_bytes()) if training.is_file() else {}]
     else:
         provenance = open_artifact(router).manifest.provenance
         known = [provenance.get(CURVE), provenance.get("training")]
@@ -33,7 +34,3 @@ def seen_before(router: Path, data: Dataset) -> list[str]:
                 "better than on new rows. Evaluate on others."
             )
     return found
-
-
-def _record(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

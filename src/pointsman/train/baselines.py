@@ -6,19 +6,18 @@ often the cloud was better over the model pairs; the others learn how much bette
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsRegressor
 
 from pointsman.progress import Progress
 from pointsman.train.data import Example, Measured, merged
 from pointsman.train.experts import all_features, ridge_opinion
-from pointsman.train.teacher import embed, opinions, shipped_encoder
+from pointsman.train.teacher import embed, opinions, share_regression, shipped_encoder
 
-_MOST_ITERATIONS = 400
 _BATCH_TOKENS = 8192
 _NEIGHBOURS = 50
 
@@ -124,15 +123,7 @@ def _parts(vectors: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     return np.array_split(vectors, -(-len(vectors) // 1000))
 
 
-def _regression(features: object, train: Sequence[Example], strength: float, ask: object) -> Floats:
+def _regression(features: Any, train: Sequence[Example], strength: float, ask: Any) -> Floats:
     share = np.array([e.p_cloud for e in train], np.float64)
-    rows = np.arange(len(train))
-    # A share is two weighted rows, one of each class; rows of no weight are left out.
-    both = np.concatenate([rows, rows])
-    y = np.repeat([1, 0], len(train))
-    weight = np.concatenate([share, 1.0 - share])
-    kept = weight > 0.0
-    model = LogisticRegression(C=strength, max_iter=_MOST_ITERATIONS)
-    model.fit(features[both[kept]], y[kept], sample_weight=weight[kept])  # type: ignore[index]
-    found: Floats = model.predict_proba(ask)[:, 1].astype(np.float64)
+    found: Floats = share_regression(features, share, strength).predict_proba(ask)[:, 1].astype(np.float64)
     return found

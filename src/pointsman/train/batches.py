@@ -50,12 +50,13 @@ def epoch_order(lengths: Sequence[int], batch_tokens: int, seed: int) -> list[li
     pool = max(1, _POOL_BATCHES * batch_tokens // typical)
     batches: list[list[int]] = []
     for start in range(0, len(order), pool):
-        batches += _cut(sorted(order[start : start + pool], key=lambda i: lengths[i]), lengths, batch_tokens)
+        batches += cut(sorted(order[start : start + pool], key=lambda i: lengths[i]), lengths, batch_tokens)
     rng.shuffle(batches)
     return batches
 
 
-def _cut(ordered: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+def cut(ordered: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Indices in their order, in runs of which rows x longest length stays within `batch_tokens`."""
     batches: list[list[int]] = []
     current: list[int] = []
     for index in ordered:

@@ -81,15 +81,8 @@ def distill(
     tokenizer = AutoTokenizer.from_pretrained(encoder)
     if base:
         _refuse_other_words(base, tokenizer)
-    content = {
-        "data_sha256": content_of([*split.train, *split.validation]),
-        "base_sha256": content_of_model(base),
-        "teacher_sha256": content_of_model(teacher),
-        "versions": {"torch": torch.__version__, "pointsman": __version__},
-    }
-    claim_directory(
-        output, {**_settings(recipe), "base": base, "teacher": teacher, "rows": split.report.rows, **content}
-    )
+    identity = {**run_identity(split, base), "teacher_sha256": content_of_model(teacher)}
+    claim_directory(output, {**_settings(recipe), "base": base, "teacher": teacher, **identity})
     source = Source(recipe, (encoder, *map(encoder_directory, encoders)), teacher, cache or output / "cache")
     train = training_targets(split.train, source, progress)
     validation = held_out_targets(split.validation, source, progress)
@@ -115,7 +108,8 @@ def distill(
     )
     with tiny_as_zero():
         outcome = loop.run()
-    record = {**_record(recipe, split, outcome), "base": _named(base), "teacher": _named(teacher)}
+    named = {"base": _named(base), "teacher": _named(teacher)}
+    record = {"recipe": _settings(recipe), **run_record(split, outcome), **named}
     checkpoint = save_checkpoint(output / "checkpoint", student, encoder, outcome, record)
     draw_curves(outcome.history, output / "curves.png")
     return checkpoint
@@ -204,16 +198,26 @@ def _named(model: str | Path | None) -> dict[str, str] | None:
     return {"name": Path(model).name if digest else str(model), **digest}
 
 
-def _record(recipe: Recipe, split: Split, outcome: Outcome) -> dict[str, Any]:
+def run_identity(split: Split, base: str | Path | None) -> dict[str, Any]:
+    """What makes two runs of the same settings different ones: their data, their base, the versions."""
     return {
-        "recipe": _settings(recipe),
+        "rows": split.report.rows,
+        "data_sha256": content_of([*split.train, *split.validation]),
+        "base_sha256": content_of_model(base),
+        "versions": {"torch": torch.__version__, "pointsman": __version__},
+    }
+
+
+def run_record(split: Split, outcome: Outcome) -> dict[str, Any]:
+    """What a checkpoint says of its training: examples, steps, time, history."""
+    return {
         "examples": {"train": len(split.train), "validation": len(split.validation)},
         SKETCH: row_sketch(e.query for e in [*split.train, *split.validation]),
         "rows": split.report.rows,
         "bad_rows": len(split.report.bad),
         "near_duplicates_left_out": split.report.leaked,
         "steps": outcome.steps,
-        "minutes": round(outcome.seconds / 60.0, 1),
+        "minutes": round(outcome.seconds / 60.0, 2),
         "stopped_early": outcome.stopped_early,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),

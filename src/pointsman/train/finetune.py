@@ -14,22 +14,21 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from pointsman import __version__
 from pointsman.artifact.manifest import Chat
 from pointsman.artifact.strict_json import parse_strict
-from pointsman.datasets.duplicates import SKETCH, near_duplicate_key, row_sketch
+from pointsman.datasets.duplicates import near_duplicate_key
 from pointsman.datasets.outcomes import check_count
 from pointsman.datasets.rows import COLUMNS, Columns
 from pointsman.errors import CheckpointError, DataError, TrainingError
 from pointsman.progress import Progress
 from pointsman.train.curves import draw_curves
 from pointsman.train.data import Example, ReadReport, read_examples
-from pointsman.train.distill import save_checkpoint, tell
+from pointsman.train.distill import run_identity, run_record, save_checkpoint, tell
 from pointsman.train.loop import Loop
 from pointsman.train.precision import tiny_as_zero
 from pointsman.train.recipe import Loss, Recipe, Schedule, Student
 from pointsman.train.split import Split, held_out
-from pointsman.train.state import claim_directory, content_of, content_of_model
+from pointsman.train.state import claim_directory
 from pointsman.train.student import load_student
 from pointsman.train.teacher import shipped_encoder
 from pointsman.train.trainee import Answer, Targets, Trainee
@@ -112,17 +111,12 @@ def finetune(plan: Plan, *, threads: int, progress: Progress) -> Path:
     split = split_rows(plan)
     tell(split, progress)
     source = str(shipped_encoder()) if plan.base == ENCODER else plan.base
-    content = {
-        "data_sha256": content_of([*split.train, *split.validation]),
-        "base_sha256": content_of_model(source),
-        "versions": {"torch": torch.__version__, "pointsman": __version__},
-    }
     tokenizer = _tokenizer(source)
     torch.manual_seed(plan.seed)
     student = load_student(source, word_experts=plan.word_experts)
     _refuse_other_vocabulary(source, tokenizer, student)
     # Last: a base that cannot be used must not bind the directory.
-    claim_directory(plan.output, {**_settings(plan), "rows": split.report.rows, **content})
+    claim_directory(plan.output, {**_settings(plan), **run_identity(split, source)})
     chat = chat_of(plan)
     student.config.earlier_turns, student.config.last_turn_first = chat.earlier_turns, chat.last_first
     loop = Loop(
@@ -136,20 +130,7 @@ def finetune(plan: Plan, *, threads: int, progress: Progress) -> Path:
     )
     with tiny_as_zero():
         outcome = loop.run()
-    record = {
-        **_settings(plan),
-        "rows": split.report.rows,
-        "bad_rows": len(split.report.bad),
-        "near_duplicates_left_out": split.report.leaked,
-        "examples": {"train": len(split.train), "validation": len(split.validation)},
-        SKETCH: row_sketch(e.query for e in [*split.train, *split.validation]),
-        "steps": outcome.steps,
-        "minutes": round(outcome.seconds / 60.0, 2),
-        "stopped_early": outcome.stopped_early,
-        "torch": torch.__version__,
-        "threads": threads,
-        "history": outcome.history,
-    }
+    record = {**_settings(plan), **run_record(split, outcome)}
     saved_tokenizer = plan.output / "tokenizer"
     tokenizer.save_pretrained(saved_tokenizer)
     checkpoint = save_checkpoint(plan.output / "checkpoint", student, saved_tokenizer, outcome, record)

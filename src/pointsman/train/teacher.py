@@ -23,7 +23,7 @@ from pointsman.checkpoint.word_experts import WORD_EXPERTS
 from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
 from pointsman.errors import CheckpointError
 from pointsman.progress import Progress
-from pointsman.train.batches import encode
+from pointsman.train.batches import Batch, cut, encode, pad_batch
 from pointsman.train.data import Example
 from pointsman.train.precision import reading_dtype
 from pointsman.train.remembered import remembered
@@ -119,7 +119,7 @@ def _cached(
     texts: Sequence[str],
     reading: _Reading,
     load: Callable[[], Any],
-    answer: Callable[[Any, Sequence[Sequence[int]]], NDArray[np.float16]],
+    answer: Callable[[Any, Batch], NDArray[np.float16]],
 ) -> NDArray[np.float16]:
     weights = reading.directory / "model.safetensors"
     identity = digest_file(weights).sha256[:16] if weights.is_file() else reading.directory.name
@@ -133,12 +133,12 @@ def _cached(
     def read(asked: Sequence[str]) -> NDArray[np.float16]:
         model, tokenizer = loaded()
         ids = encode(tokenizer, asked, reading.max_tokens)
+        lengths = [len(sequence) for sequence in ids]
         answers: list[NDArray[np.float16]] = []
-        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
+        order = sorted(range(len(ids)), key=lengths.__getitem__)
         done = 0
-        while done < len(order):
-            rows = _rows_within(order[done:], ids, reading.batch_tokens)
-            answers.append(answer(model, [ids[row] for row in rows]))
+        for rows in cut(order, lengths, reading.batch_tokens):
+            answers.append(answer(model, pad_batch(rows, ids)))
             done += len(rows)
             reading.progress(f"teacher: {done:,} of {len(order):,} texts read")
         return np.concatenate(answers)[np.argsort(order)]
@@ -146,39 +146,18 @@ def _cached(
     return remembered(texts, reading.cache / f"{reading.what}-{identity}-{reading.max_tokens}", read)
 
 
-def _rows_within(order: Sequence[int], ids: Sequence[Sequence[int]], batch_tokens: int) -> list[int]:
-    rows: list[int] = []
-    for row in order:
-        if rows and (len(rows) + 1) * len(ids[row]) > batch_tokens:
-            break
-        rows.append(row)
-    return rows
-
-
-def _padded(ids: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and mask, int64 (texts, longest)."""
-    batch = torch.zeros((len(ids), max(map(len, ids))), dtype=torch.long)
-    mask = torch.zeros_like(batch)
-    for row, sequence in enumerate(ids):
-        batch[row, : len(sequence)] = torch.tensor(sequence)
-        mask[row, : len(sequence)] = 1
-    return batch, mask
-
-
-def _mean_pooled(model: Any, ids: Sequence[Sequence[int]]) -> NDArray[np.float16]:
-    batch, mask = _padded(ids)
+def _mean_pooled(model: Any, batch: Batch) -> NDArray[np.float16]:
     with torch.inference_mode():
-        states = model(input_ids=batch, attention_mask=mask).last_hidden_state.float()
-    weights = mask[:, :, None].float()
-    pooled = (states * weights).sum(1) / weights.sum(1)
+        read = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+    weights = batch.attention_mask[:, :, None].float()
+    pooled = (read.last_hidden_state.float() * weights).sum(1) / weights.sum(1)
     normal: NDArray[np.float16] = torch.nn.functional.normalize(pooled, dim=1).numpy().astype(np.float16)
     return normal
 
 
-def _cloud_share(model: Any, ids: Sequence[Sequence[int]]) -> NDArray[np.float16]:
-    batch, mask = _padded(ids)
+def _cloud_share(model: Any, batch: Batch) -> NDArray[np.float16]:
     with torch.inference_mode():
-        logits = model(input_ids=batch, attention_mask=mask).logits.float()
+        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
     share: NDArray[np.float16] = logits.softmax(dim=1)[:, 1:].numpy().astype(np.float16)
     return share
 
@@ -199,10 +178,19 @@ def soft_labels(examples: Sequence[Example], vectors: NDArray[np.float16], seed:
         fit, ask = measured & (folds != fold), measured & (folds == fold)
         if not ask.any() or len(np.unique(known[fit] >= 0.5)) < 2:
             continue
-        # A soft target is two weighted rows, one of each class.
-        x = np.concatenate([features[fit], features[fit]])
-        y = np.repeat([1, 0], int(fit.sum()))
-        weight = np.concatenate([known[fit], 1.0 - known[fit]])
-        model = LogisticRegression(C=3.0, max_iter=300).fit(x, y, sample_weight=weight)
-        soft[ask] = model.predict_proba(features[ask])[:, 1]
+        soft[ask] = share_regression(features[fit], known[fit], 3.0).predict_proba(features[ask])[:, 1]
     return soft
+
+
+def share_regression(features: Any, share: NDArray[Any], strength: float) -> LogisticRegression:
+    """A logistic regression on shares of cloud, 0..1: each row is two weighted ones, one of each class.
+
+    Args:
+        features: (rows, width), dense or sparse.
+        share: (rows,).
+        strength: inverse of the penalty.
+    """
+    rows = np.arange(len(share))
+    both, y = np.concatenate([rows, rows]), np.repeat([1, 0], len(share))
+    weight = np.concatenate([share, 1.0 - share])
+    return LogisticRegression(C=strength, max_iter=400).fit(features[both], y, sample_weight=weight)

@@ -1,14 +1,19 @@
 """pointsman: decide, per query, whether the local model is enough or the cloud model is needed."""
 
+from __future__ import annotations
+
 import importlib
 import os
-from typing import TYPE_CHECKING, Any
 
 # ONNX Runtime reports home, and leaves an identifier on the disk, from the moment it is imported, unless
 # this variable is set before. It is the one thing that importing this package does.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+# As `typing` has it, which takes longer to import than the rest: Ctrl-C is not handled before this is done.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pointsman.artifact.store import Artifact
     from pointsman.decision import Decision, Reason
     from pointsman.errors import PointsmanError

@@ -1,5 +1,33 @@
-"""`python -m pointsman` is the command line."""
+"""The command `pointsman`, and `python -m pointsman`: Ctrl-C leaves no traceback, however early or late."""
 
-from pointsman.cli.__main__ import main
+import os
+import signal
 
-raise SystemExit(main())
+
+def main() -> int:
+    """Run the command line as this process; returns the exit code."""
+    takes_signals = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if takes_signals:
+        # While modules are imported and while Python ends, nothing is half done.
+        signal.signal(signal.SIGINT, _leave)
+    from pointsman.cli import __main__ as command_line
+
+    command_line.import_commands()
+    try:
+        if takes_signals:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return command_line.main()
+    finally:
+        if takes_signals:
+            signal.signal(signal.SIGINT, _leave)
+
+
+def _leave(*_: object) -> None:
+    try:
+        os.write(2, b"interrupted; nothing was left half-written\n")
+    finally:
+        os._exit(130)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

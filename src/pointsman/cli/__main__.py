@@ -112,8 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        print("interrupted; nothing was left half-written", file=sys.stderr)
-        return 130
+        return _interrupted()
     except BrokenPipeError:
         # The reader left (`| head`); Python would complain once more when it flushes at exit.
         _silence_standard_output()
@@ -130,6 +129,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno == errno.ENOSPC:
             _silence_standard_output()
         return 1
+    except Exception as error:
+        if _is_interrupt(error):
+            return _interrupted()
+        raise
+
+
+def _interrupted() -> int:
+    print("interrupted; nothing was left half-written", file=sys.stderr)
+    return 130
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C caused it: the import of an extension module then fails with ImportError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _run(words: Sequence[str]) -> int:
@@ -161,6 +176,11 @@ def missing_extra(command: str, error: ModuleNotFoundError) -> MissingExtraError
     return MissingExtraError(f"needs {package}. Install it with: pip install 'pointsman[{extra}]'")
 
 
+def import_commands() -> dict[str, ModuleType]:
+    """The module of each command."""
+    return {name: importlib.import_module(f"pointsman.cli.{name}") for name in COMMANDS}
+
+
 def build_parser() -> tuple[Parser, dict[str, ModuleType]]:
     """The whole parser, and the module of each command."""
     parser = Parser(
@@ -170,18 +190,13 @@ def build_parser() -> tuple[Parser, dict[str, ModuleType]]:
     )
     parser.add_argument("--version", action="version", version=f"pointsman {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    modules = {}
-    for name, words in COMMANDS.items():
-        module = modules[name] = importlib.import_module(f"pointsman.cli.{name}")
+    modules = import_commands()
+    for name, module in modules.items():
         sub = commands.add_parser(
             name,
-            help=words,
+            help=COMMANDS[name],
             description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(sub)
     return parser, modules
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

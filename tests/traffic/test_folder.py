@@ -25,20 +25,20 @@ def test_a_run_without_consent_leaves_nothing_that_a_later_one_would_pay(
     write_log(log_of(9, seed=3))
     Path("system.txt").write_text("Be brief.")
     words = ["--dry-run"] if how == "dry run" else ["--budget", "1"] if how == "no prices" else []
-    if how in ("no", "interrupted"):
 
-        def ended(_: bool) -> bool:
-            if how == "no":
-                return False
-            raise KeyboardInterrupt
+    def ended(_: bool) -> bool:
+        if how == "no":
+            return False
+        raise KeyboardInterrupt
 
-        monkeypatch.setattr("pointsman.cli.traffic_config.agreed", ended)
     if how == "no prices":
         Path("gateway.toml").write_text(models.config(prices=""))
     code = {"dry run": 0, "no": 0, "interrupted": 130}.get(how, 2)
-    assert collect(*words, "--system", "system.txt", agreed=False) == code
+    with monkeypatch.context() as patch:
+        if how in ("no", "interrupted"):
+            patch.setattr("pointsman.cli.traffic_config.agreed", ended)
+        assert collect(*words, "--system", "system.txt", agreed=False) == code
     assert asked() == []
-    monkeypatch.undo()
     Path("gateway.toml").write_text(models.config())
     write_log(log_of(5))
     assert collect() == 0

@@ -152,16 +152,6 @@ def test_an_answer_that_drips_ends_in_time(models, collect, capsys):
     assert "no answer in time" in capsys.readouterr().err
 
 
-def test_a_judge_that_babbles_is_asked_once_more_and_then_left_out(models, collect, judge, capsys):
-    models.judge.says = lambda text: "Both have merits."
-    assert collect() == 0
-    assert judge() == 0
-    said = capsys.readouterr().out
-    assert len(models.judge.seen) == 120
-    assert "60 replies had no verdict" in said
-    assert rows() == []
-
-
 def test_a_judge_that_prefers_the_first_answer_makes_ties_and_is_found_out(models, collect, judge, capsys):
     models.judge.says = lambda text: "VERDICT: A"
     assert collect() == 0

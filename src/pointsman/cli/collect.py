@@ -139,12 +139,13 @@ def _calls(
 ) -> "list[Call]":
     """Both answers of a query together, so that a stop leaves whole pairs."""
     from pointsman.traffic.endpoint import Call
+    from pointsman.traffic.trial import trial_first
     from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE
 
     parameters = {} if args.max_tokens is None else {"max_tokens": args.max_tokens}
     many = parameters if args.samples == 1 else {**parameters, "temperature": 1.0}
     calls = []
-    for q in queries:
+    for q in trial_first(queries):
         calls.append(Call(q.id, CLOUD_ROLE, 0, cloud, q.messages, parameters))
         calls += [Call(q.id, LOCAL_ROLE, at, local, q.messages, many) for at in range(args.samples)]
     return calls
@@ -246,7 +247,7 @@ def _sampled(
 def _summary(
     args: argparse.Namespace, work: "Work", log: "Log", queries: int, cloud: "Endpoint"
 ) -> dict[str, Any]:
-    from pointsman.traffic.judging import pairs_of
+    from pointsman.traffic.pairs import pairs_of
     from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE
 
     pairs, report = pairs_of(work)
@@ -270,7 +271,7 @@ def _readable(summary: dict[str, Any], output: Path) -> str:
     if None not in spent.values():
         money = f"{sum(spent.values()):.4g} {summary['currency']} spent so far"
     empty = "".join(
-        f"\n{count:,} {role} answers are refused, empty or calls of a tool"
+        f"\n{count:,} {role} answers are refused or empty"
         for role, count in summary["refused_or_empty"].items()
         if count
     )

@@ -25,9 +25,12 @@ from pointsman.errors import SettingsError
 from pointsman.progress import tell
 
 if TYPE_CHECKING:
-    from pointsman.traffic.endpoint import Endpoint
-    from pointsman.traffic.judging import JudgeReport, Pair
-    from pointsman.traffic.work import Work
+    from pointsman.traffic.asking import Limits
+    from pointsman.traffic.endpoint import Call, Endpoint
+    from pointsman.traffic.estimate import Expectation
+    from pointsman.traffic.judging import Judging
+    from pointsman.traffic.pairs import JudgeReport, Pair
+    from pointsman.traffic.work import Answer, Work
 
 
 _KINDS = ("exact", "number", "choice", "regex", "json-schema")
@@ -49,7 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--judge-price-out", type=number(), help="price of a million completion tokens")
     parser.add_argument("--rubric", type=Path, help="file that says what matters in your answers")
     parser.add_argument("--show-prompt", action="store_true", help="print what the judge is told, and stop")
-    parser.add_argument("--again", action="store_true", help="judge rows that have scores, too")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="judge rows that have scores, too, and ask anew for verdicts that did not come",
+    )
     parser.add_argument("--concurrency", type=whole(1), default=4, help="calls in flight (default: 4)")
     parser.add_argument(
         "--budget", type=number(), help="stop before more than this is spent, in that currency"
@@ -61,7 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from pointsman.traffic.judged import write_rows
-    from pointsman.traffic.judging import judge_by_check, require_column, require_pairs
+    from pointsman.traffic.judging import judge_by_check
+    from pointsman.traffic.pairs import require_column, require_pairs
     from pointsman.traffic.prompts import load_prompt
     from pointsman.traffic.work import Work
 
@@ -111,9 +119,10 @@ def _by_judge(
     """Ask the judge, twice where a reply is no verdict; whether all was asked, None without consent."""
     from pointsman.cli.privacy import Privacy
     from pointsman.traffic.asking import Limits
-    from pointsman.traffic.estimate import expectation, price_kept
+    from pointsman.traffic.estimate import price_kept
     from pointsman.traffic.judging import Judging
     from pointsman.traffic.prompts import load_prompt
+    from pointsman.traffic.trial import trial_first
 
     judge = _judge(args)
     pair = work.fact("pair") or {}
@@ -123,20 +132,68 @@ def _by_judge(
     prompt = load_prompt(args.mode, read_text(args.rubric, "--rubric") or "")
     judging = Judging(prompt, judge, args.expected)
     pairs = Privacy.of_work(work, [judge.key]).pairs(pairs, args.expected, report)
-    calls = judging.calls(pairs)
-    price_kept(calls, work)
-    expect = consent(calls, work, limits, args)
-    if expect is None:
-        return None
-    complete = ask(calls, work, limits, expect).complete
-    if complete and (again := judging.second_tries(calls, work)):
-        # They were agreed to with the first.
-        tell(f"judge: {len(again):,} replies had no verdict: asking for it once more")
-        complete = ask(again, work, limits, expectation(again, work)).complete
+    calls = judging.calls(trial_first(pairs))
+    with work.transaction():
+        if args.again:
+            unread = (call.key for call, _, verdict in judging.replies(calls, work) if verdict is None)
+            work.set_aside(unread)
+        price_kept(calls, work)
+        expect = consent(calls, work, limits, args)
+        if expect is None:
+            work.take_back()
+            return None
+    complete = _ask(judging, calls, work, limits, expect)
     judging.keep_scores(work, pairs, report)
     if judge.price_in is not None:
         report.spent = work.spent({call.role for call in calls})
     return complete
+
+
+def _ask(
+    judging: "Judging", calls: "list[Call]", work: "Work", limits: "Limits", expect: "Expectation"
+) -> bool:
+    """Ask for every verdict, at first in small parts, until there is one; whether all was asked.
+
+    Raises:
+        DataError: a trial's queries were judged, each twice, and no reply has a verdict.
+    """
+    from pointsman.traffic.estimate import expectation
+    from pointsman.traffic.trial import TRIAL
+
+    left, complete = calls, True
+    replies = judging.replies(calls, work)
+    while left:
+        is_proven = any(verdict for *_, verdict in replies)
+        some = {*list(dict.fromkeys(call.query for call in left))[: None if is_proven else TRIAL]}
+        part, left = ([c for c in left if (c.query in some) == now] for now in (True, False))
+        asked = [ask(part, work, limits, expect)]
+        if not asked[0].out_of_budget and (again := judging.second_tries(part, work)):
+            # They were agreed to with the first.
+            tell(f"judge: {len(again):,} replies have no verdict: asking for it once more")
+            asked.append(ask(again, work, limits, expectation(again, work)))
+        complete = complete and all(one.complete for one in asked)
+        replies = judging.replies(calls, work)
+        if any(one.out_of_budget for one in asked):
+            return False
+        _require_verdict(judging, replies, work)
+    if unread := [reply for _, reply, verdict in replies if verdict is None]:
+        tell(f"judge: not every reply has a verdict. {judging.advice(unread[-1])}")
+    return complete
+
+
+def _require_verdict(
+    judging: "Judging", replies: "list[tuple[Call, Answer, str | None]]", work: "Work"
+) -> None:
+    from pointsman.errors import DataError
+    from pointsman.traffic.trial import TRIAL
+
+    tried = {call.query for call, *_ in replies}
+    if len(tried) >= TRIAL and not any(verdict for *_, verdict in replies):
+        work.set_aside(call.key for call, *_ in replies)
+        raise DataError(
+            f"{len(tried)} queries were judged, and no reply of {judging.judge.model} has a verdict. "
+            f"{judging.advice(replies[-1][1])} No more was asked; the same command asks anew."
+        )
 
 
 def _currency(work: "Work") -> str:

@@ -13,11 +13,11 @@ from pointsman.serve.capture.redaction import Redaction, text_messages
 from pointsman.serve.routing.request_text import RequestText
 from pointsman.serve.routing.rules import compile_rules, first_match
 from pointsman.serve.settings import Rule
-from pointsman.traffic.judging import Pair, expected_of
+from pointsman.traffic.pairs import Pair, expected_of
 
 if TYPE_CHECKING:
     from pointsman.serve.settings import GatewaySettings
-    from pointsman.traffic.judging import JudgeReport
+    from pointsman.traffic.pairs import JudgeReport
     from pointsman.traffic.work import Answer, Query, Work
 
 Messages = Sequence[Mapping[str, Any]]

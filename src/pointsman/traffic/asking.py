@@ -18,6 +18,7 @@ from pointsman.traffic.call_errors import TOO_LATE, is_hopeless, may_be_paid, no
 from pointsman.traffic.completion import read_answer
 from pointsman.traffic.endpoint import Call, Endpoint
 from pointsman.traffic.estimate import Expectation, expectation
+from pointsman.traffic.trial import Trial
 from pointsman.traffic.work import Answer, Work
 
 _WAITS_S = (0.5, 1.0, 2.0, 4.0)
@@ -62,18 +63,21 @@ def ask_all(
     """Ask what is not kept yet, and keep each answer at once.
 
     Raises:
-        UpstreamError: an endpoint that refuses the key, lacks the model, or fails ten times in a row.
+        UpstreamError: an endpoint that refuses the key, lacks the model, fails ten times in a row, or whose
+            first answers all say nothing.
         KeyboardInterrupt: after the calls in flight, or at once if it came twice.
     """
+    asking = _Asking(work, limits, expect, progress)
     with work.transaction():
         left: dict[str, list[Call]] = {}
         for call in calls:
-            if work.paid(call.key) is not None:
+            if (kept := work.paid(call.key)) is not None:
                 work.give(call.query, call.role, call.sample, call.key)
+                asking.trial.knows(call, kept)
             else:
                 left.setdefault(call.key, []).append(call)
     try:
-        return asyncio.run(_Asking(work, limits, expect, progress).run(left)) if left else Asked()
+        return asyncio.run(asking.run(left)) if left else Asked()
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 
@@ -85,6 +89,7 @@ class _Asking:
         self.work, self.limits, self.expect, self.progress = work, limits, expect, progress
         self.asked = Asked()
         self.failures_in_a_row: Counter[str] = Counter()
+        self.trial = Trial()
         self.spent = self.reserved = self.began = 0.0
         self.total = 0
         self.alike: Mapping[str, Sequence[Call]] = {}
@@ -110,6 +115,7 @@ class _Asking:
             await asyncio.gather(*running, return_exceptions=True)
             for client in self.clients.values():
                 await client.close()
+        self.work.set_aside(self.trial.useless())
         if self.ended is not None:
             self.progress(f"{self.asked.answered:,} answers came and are kept; the same command goes on")
             raise self.ended
@@ -180,6 +186,8 @@ class _Asking:
                 self.work.give(same.query, same.role, same.sample, same.key)
         self.spent += answer.cost or 0.0
         self.asked.answered += 1
+        if failure := self.trial.failed(call, answer):
+            self._end(failure)
 
     def _failed(self, call: Call, error: openai.OpenAIError) -> None:
         """Count it, and end the run where the endpoint cannot get better."""

@@ -10,6 +10,7 @@ from typing import Any
 import openai
 
 _LONGEST_WAIT_S = 120.0
+_SHOWN_CHARS = 300
 TOO_LATE = "no answer in time (it may have been paid)"
 _BEGAN = "pointsman.answer_began"
 _HOPELESS = (
@@ -81,4 +82,14 @@ def said(error: openai.OpenAIError, key: str) -> str:
         text = f"status {error.status_code}: {(str(error.message).splitlines() or [''])[0]}"
         if (asked := _retry_after(error)) is not None and asked > _LONGEST_WAIT_S:
             text = f"asks to wait {asked:.0f} s, {text}"
-    return (text.replace(key, "[key]") if key else text)[:200]
+    return _without(key, text)[:200]
+
+
+def shortened(text: str, key: str) -> str:
+    """The beginning of a reply, quoted, without the key."""
+    text = _without(key, text)
+    return repr(text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}...")
+
+
+def _without(key: str, text: str) -> str:
+    return text.replace(key, "[key]") if key else text

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -26,7 +27,8 @@ def read_answer(call: Call, body: bytes, seconds: float) -> Answer:
     if not isinstance(message, dict):
         raise openai.OpenAIError(f"expected a chat completion with a message, found {str(value)[:100]}")
     refusal = message.get("refusal")
-    text = text_of(message) or (refusal if isinstance(refusal, str) else "")
+    said = text_of(message) or (refusal if isinstance(refusal, str) else "")
+    text = "\n".join([*([said] if said else []), *_calls_of(message)])
     finish = "refusal" if refusal else str(_member(choice, "finish_reason"))
     usage = _member(value, "usage")
     tokens_in = _count(_member(usage, "prompt_tokens"), call.tokens_in)
@@ -35,6 +37,15 @@ def read_answer(call: Call, body: bytes, seconds: float) -> Answer:
     # Half a surrogate pair is valid JSON, and no text.
     text = text.encode("utf-8", "replace").decode()
     return Answer(text, finish, tokens_in, tokens_out, seconds, cost, call.endpoint.model, call.endpoint.url)
+
+
+def _calls_of(message: dict[str, Any]) -> Iterator[str]:
+    """The calls of tools in a message, as text that a judge can read."""
+    found = message.get("tool_calls")
+    calls = [_member(call, "function") for call in found] if isinstance(found, list) else []
+    for call in [*calls, message.get("function_call")]:
+        if isinstance(name := _member(call, "name"), str):
+            yield f"[call of {name}({_member(call, 'arguments') or ''})]"
 
 
 def _member(value: Any, name: str) -> Any:

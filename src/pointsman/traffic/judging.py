@@ -4,121 +4,26 @@ A verdict counts where it is the same in both orders; a verdict that turns with 
 means that the local answer is good enough.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from pointsman.artifact.manifest import Chat
-from pointsman.errors import DataError, InputError
+from pointsman.errors import DataError
 from pointsman.runtime.chat import text_of_messages
+from pointsman.traffic.call_errors import shortened
 from pointsman.traffic.checks import check
 from pointsman.traffic.endpoint import Call, Endpoint
 from pointsman.traffic.judged import SCORES
-from pointsman.traffic.prompts import PAIRWISE, REFERENCE, Prompt, asked_again
+from pointsman.traffic.pairs import JudgeReport, Pair, expected_of
+from pointsman.traffic.prompts import ALLOWED, PAIRWISE, REFERENCE, Prompt, asked_again
 from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE, Answer, Query, Work
 
 _LOCAL_FIRST, _CLOUD_FIRST = "local first", "cloud first"
 _PARAMETERS = {"temperature": 0}
 
 Scores = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A query with the answers of both models: `local` one or more, `cloud` one."""
-
-    query: Query
-    local: list[Answer]
-    cloud: Answer
-
-
-@dataclass(slots=True)
-class JudgeReport:
-    """What judging saw.
-
-    Attributes:
-        judged: rows with scores now.
-        unjudged: rows left without, by reason.
-        verdicts: rows by verdict: local, cloud, tie.
-        flipped: for each pair that was compared twice, whether the verdict turned with the order.
-        first_won: for each decided single verdict, whether the answer shown first won; half is fair.
-        longer_won: for each decided pair, whether the longer answer won.
-        unread: replies without a verdict, after the second try.
-        refusals: refused or empty answers by role.
-        spent: money that the judge has cost in every run; None where its prices are not known.
-    """
-
-    judged: int = 0
-    unjudged: dict[str, int] = field(default_factory=dict)
-    verdicts: dict[str, int] = field(default_factory=dict)
-    flipped: list[bool] = field(default_factory=list)
-    first_won: list[bool] = field(default_factory=list)
-    longer_won: list[bool] = field(default_factory=list)
-    unread: int = 0
-    refusals: dict[str, int] = field(default_factory=dict)
-    spent: float | None = None
-
-    def missing(self, reason: str) -> None:
-        """Count a row that got no scores."""
-        self.unjudged[reason] = self.unjudged.get(reason, 0) + 1
-
-    def facts(self) -> dict[str, Any]:
-        """Plain values; the three lists become shares 0..1, None where they are empty."""
-        facts: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
-        for name in ("flipped", "first_won", "longer_won"):
-            facts[name] = fmean(facts[name]) if facts[name] else None
-        return facts
-
-
-def pairs_of(work: Work) -> tuple[list[Pair], JudgeReport]:
-    """Every query that both models have answered, and a report that counts the others and the refusals."""
-    report = JudgeReport()
-    local, cloud = work.answers(LOCAL_ROLE), work.answers(CLOUD_ROLE)
-    pairs = []
-    for query in work.queries(sampled=True):
-        if query.id in local and query.id in cloud:
-            pairs.append(Pair(query, local[query.id], cloud[query.id][0]))
-        else:
-            report.missing("an answer is missing")
-    report.refusals[LOCAL_ROLE] = sum(_is_refused(a) for pair in pairs for a in pair.local)
-    report.refusals[CLOUD_ROLE] = sum(_is_refused(pair.cloud) for pair in pairs)
-    return pairs, report
-
-
-def require_pairs(work: Work) -> tuple[list[Pair], JudgeReport]:
-    """The same, where there is a pair.
-
-    Raises:
-        InputError: no query has both answers.
-    """
-    found = pairs_of(work)
-    if not found[0]:
-        raise InputError(
-            f"{work.directory}: no query has both answers yet. Run `pointsman collect` to its end first."
-        )
-    return found
-
-
-def require_column(pairs: Sequence[Pair], column: str) -> None:
-    """Refuse a column that is nowhere.
-
-    Raises:
-        DataError: no collected row has it.
-    """
-    if not any(column in pair.query.columns for pair in pairs):
-        names = sorted({name for pair in pairs for name in pair.query.columns})
-        raise DataError(f"--expected {column}: no collected row has that column; found {names}.")
-
-
-def expected_of(query: Query, column: str) -> str | None:
-    """What a row expects, as text; None where it says nothing: no value, white space, or not a number."""
-    value = query.columns.get(column)
-    if isinstance(value, dict | list):
-        return json.dumps(value)
-    is_missing = value is None or value != value or not str(value).strip()
-    return None if is_missing else str(value)
 
 
 def judge_by_check(work: Work, pairs: Sequence[Pair], kind: str, column: str, report: JudgeReport) -> None:
@@ -182,14 +87,29 @@ class Judging:
                 again.append(Call(call.query, call.role, call.sample, self.judge, messages, call.parameters))
         return again
 
+    def replies(self, calls: Sequence[Call], work: Work) -> list[tuple[Call, Answer, str | None]]:
+        """The kept replies to calls and to their second tries, each with its verdict."""
+        found = []
+        for call in [*calls, *self.second_tries(calls, work)]:
+            if (reply := work.paid(call.key)) is not None:
+                found.append((call, reply, self.prompt.verdict(reply.text)))
+        return found
+
+    def advice(self, reply: Answer) -> str:
+        """What to do about a reply without a verdict, which is shown."""
+        wanted = " or ".join(f"`VERDICT: {verdict}`" for verdict in ALLOWED[self.prompt.mode])
+        return (
+            f"Expected {wanted} as the last line; found, for example, "
+            f"{shortened(reply.text, self.judge.key)} (finish_reason {reply.finish!r}). Read what the judge "
+            "is told (--show-prompt), change --rubric, or take another model."
+        )
+
     def keep_scores(self, work: Work, pairs: Sequence[Pair], report: JudgeReport) -> None:
         """Turn the kept verdicts into scores; pairs whose verdicts are not all there are counted."""
-        calls = self.calls(pairs)
-        replies: dict[tuple[str, int, str], str | None] = {}
-        for call in [*calls, *self.second_tries(calls, work)]:
-            kept = work.paid(call.key)
-            if kept is not None:
-                replies[call.query, call.sample, call.role] = self.prompt.verdict(kept.text)
+        replies = {
+            (call.query, call.sample, call.role): verdict
+            for call, _, verdict in self.replies(self.calls(pairs), work)
+        }
         report.unread += sum(verdict is None for verdict in replies.values())
         with work.transaction():
             for pair in pairs:
@@ -270,10 +190,6 @@ def _without_judge(local: Answer, cloud: Answer) -> str | None:
     if not texts[0] or not texts[1]:
         return "local" if texts[0] else "cloud"
     return None
-
-
-def _is_refused(answer: Answer) -> bool:
-    return answer.finish in ("refusal", "content_filter") or not answer.text.strip()
 
 
 def _request(query: Query) -> str:

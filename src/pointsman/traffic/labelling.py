@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from pointsman.traffic.judging import Pair, require_pairs
+from pointsman.traffic.pairs import Pair, require_pairs
 from pointsman.traffic.work import Work
 
 PERSON = "person"

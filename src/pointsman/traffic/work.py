@@ -1,9 +1,8 @@
 """The work folder: one SQLite file that keeps queries, paid answers, judgements and labels.
 
-An answer is handed to the system in one transaction before the next call begins, so a killed process loses
-the calls in flight and nothing else. The disk is asked to keep it every few seconds: a sync for each answer
-costs half of the rate, and without one a power cut takes the last seconds. The process that has the folder
-open holds SQLite's own lock on it, which the system releases when the process ends, however it ends.
+Each answer is one transaction, so a killed process loses the calls in flight and nothing else. The disk is
+synced every few seconds: once an answer costs half of the rate. The process that has the folder open holds
+SQLite's own lock on it, which the system releases when the process ends, however it ends.
 """
 
 import errno
@@ -16,25 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pointsman.errors import DataError, InputError
+from pointsman.errors import InputError
+from pointsman.traffic.tables import prepare
 
-FORMAT = 1
 FILE = "work.db"
 LOCAL_ROLE, CLOUD_ROLE = "local", "cloud"
-
-_TABLES = """
-CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE queries(id TEXT PRIMARY KEY, place INTEGER NOT NULL, query TEXT NOT NULL, messages TEXT NOT NULL,
-  columns TEXT NOT NULL, occurrences INTEGER NOT NULL, weight REAL);
-CREATE TABLE calls(key TEXT PRIMARY KEY, role TEXT NOT NULL, url TEXT NOT NULL, model TEXT NOT NULL,
-  text TEXT NOT NULL, finish TEXT NOT NULL, tokens_in REAL, tokens_out REAL, seconds REAL, cost REAL);
-CREATE TABLE answers(query TEXT, role TEXT, sample INTEGER, call TEXT NOT NULL,
-  PRIMARY KEY(query, role, sample));
-CREATE TABLE judgements(query TEXT PRIMARY KEY, weak_score REAL NOT NULL, strong_score REAL NOT NULL,
-  detail TEXT NOT NULL);
-CREATE TABLE labels(number INTEGER PRIMARY KEY, query TEXT UNIQUE NOT NULL, verdict TEXT NOT NULL,
-  by TEXT NOT NULL);
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +56,11 @@ class Answer:
     model: str = ""
     url: str = ""
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether it says nothing, or a service has refused it."""
+        return self.finish in ("refusal", "content_filter") or not self.text.strip()
+
 
 class Work:
     """An open work folder; only one process has it at a time."""
@@ -96,7 +86,7 @@ class Work:
         db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
         try:
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
-            _prepare(db, directory)
+            prepare(db, path)
             yield cls(directory, db)
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
@@ -195,6 +185,13 @@ class Work:
              answer.tokens_in, answer.tokens_out, answer.seconds, answer.cost),
         )  # fmt: skip
 
+    def set_aside(self, keys: Iterable[str]) -> None:
+        """Let calls be asked anew; what they cost stays spent."""
+        self._db.executemany(
+            "UPDATE calls SET key = 'aside ' || key || ' ' || hex(randomblob(8)) WHERE key = ?",
+            [(key,) for key in keys],
+        )
+
     def give(self, query: str, role: str, sample: int, key: str) -> None:
         """Say which kept answer is a query's answer in a role; a judgement of another answer is forgotten."""
         given = query, role, sample, key
@@ -268,30 +265,6 @@ class Work:
         """A person's verdict by query id, oldest first, skipped ones too."""
         found = self._db.execute("SELECT query, verdict FROM labels ORDER BY number")
         return dict(found.fetchall())
-
-
-def _prepare(db: sqlite3.Connection, directory: Path) -> None:
-    """Make the tables of a new database, and take the lock.
-
-    Raises:
-        DataError: it was written by another version.
-    """
-    found = db.execute("PRAGMA user_version").fetchone()[0]
-    if found not in (0, FORMAT):
-        raise DataError(
-            f"{directory} has format {found}; this version of pointsman reads format {FORMAT}. "
-            "Collect into a new folder, or use the version that made this one."
-        )
-    if found == 0 and db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
-        raise DataError(f"{directory / FILE} is not a database of pointsman. Collect into a new folder.")
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=NORMAL")
-    db.execute("BEGIN IMMEDIATE")
-    if found == 0:
-        for statement in _TABLES.split(";"):
-            db.execute(statement)
-        db.execute(f"PRAGMA user_version={FORMAT}")
-    db.execute("COMMIT")
 
 
 def as_json(value: Any) -> str:

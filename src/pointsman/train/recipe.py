@@ -5,7 +5,7 @@ It has more than 300 lines, because a file's keys, their defaults and their limi
 
 import math
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -293,18 +293,10 @@ def _part(kind: type[_T], table: Any, where: str) -> _T:
     values: dict[str, Any] = {}
     for name, value in table.items():
         default = defaults[name]
-        wanted = (
-            tuple
-            if isinstance(default, tuple)
-            else type(default)
-            if name in defaults and default is not None
-            else str
-        )
-        if wanted.__name__ == "_MISSING_TYPE":
-            wanted = str
-        if wanted is tuple:
+        if isinstance(default, tuple):
             values[name] = tuple(_typed(value, list, f"{where}: {name}"))
-        else:
+        else:  # a key without a default is a text
+            wanted = str if default is MISSING else type(default)
             values[name] = _typed(value, wanted, f"{where}: {name}")
         if name in _LEAST and values[name] < _LEAST[name]:
             raise SettingsError(f"{where}: {name}: expected at least {_LEAST[name]:g}, found {value!r}.")

@@ -4,36 +4,14 @@ Here: written beside, synced, renamed, the directory synced. Elsewhere: one obje
 """
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from pointsman.artifact.atomic import atomic_write
 from pointsman.datasets.sources import filesystem, is_remote
 from pointsman.errors import InputError
 
 
-class Store(Protocol):
-    """A flat folder of small files."""
-
-    address: str
-
-    def names(self) -> set[str]:
-        """Names of the files that are there; empty where the folder is not."""
-        ...
-
-    def read(self, name: str) -> bytes:
-        """All bytes of one file."""
-        ...
-
-    def write(self, name: str, data: bytes) -> None:
-        """Write a file, whole or not at all."""
-        ...
-
-    def remove(self, name: str) -> None:
-        """Remove a file if it is there."""
-        ...
-
-
-def open_store(address: str) -> Store:
+def open_store(address: str) -> "Store":
     """The store at a path or an address; nothing is made yet."""
     address = address.removeprefix("file://")
     return RemoteStore(address) if is_remote(address) else LocalStore(Path(address))
@@ -108,6 +86,10 @@ class RemoteStore:
         """Remove."""
         if name in self.names():
             self._system.rm_file(f"{self._root}/{name}")
+
+
+Store: TypeAlias = LocalStore | RemoteStore
+"""A flat folder of small files."""
 
 
 def unwritable(address: str, error: OSError) -> InputError:

@@ -54,8 +54,6 @@ class Calibration:
         method: `temperature` (b is 0) or `platt`.
         a: slope, above 0.
         b: offset.
-        data_sha256: which data it was fitted on.
-        n: how many rows that data had.
     """
 
     method: str
@@ -106,7 +104,6 @@ class Manifest:
     """Everything that is known about an artifact.
 
     Attributes:
-        name: what people call it.
         model_type: the Hugging Face architecture, for example `mobilebert`.
         labels: class names in the order of the logits.
         limits: how much of a text is read.
@@ -117,7 +114,6 @@ class Manifest:
         default_variant: the variant that a router runs unless told otherwise.
         opsets: ONNX file to opset domains and versions, read back from the file.
         conversion: what was folded, fused, quantized and refused, with reasons.
-        parity: the summary of the parity report.
         provenance: checkpoint digest, package versions, time (UTC).
         files: file name to digest, for every file but the manifest itself.
         scripts: that the model reads, as Unicode names them (`LATIN`); a text mostly of others is unreadable.

@@ -210,7 +210,6 @@ def seal(stage: Path, target: Path, manifest: Manifest) -> Artifact:
 
     Args:
         stage: a directory from `staged`, holding every file but the manifest.
-        target: where the artifact shall be.
         manifest: what to write; its `files` are filled in here.
 
     Raises:

@@ -60,9 +60,7 @@ def make_plan(
     Args:
         artifact: the router to measure; its files are verified first.
         reference: the checkpoint that it was made from; None leaves out what needs one.
-        scenarios: what will be measured.
         folder: where files made for the comparison go.
-        leave_out: names of backends not to measure.
 
     Raises:
         IntegrityError: a file of the artifact is not what its manifest says.

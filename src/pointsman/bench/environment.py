@@ -32,15 +32,9 @@ class Environment:
     """One machine, as far as it matters to a figure.
 
     Attributes:
-        cpu: the processor's name.
-        architecture: for example `x86_64`.
         flags: those of `FLAGS` that the processor has.
-        processors: logical processors of the machine.
         usable: processors that this process may use, by affinity and cgroup quota.
         memory_bytes: physical memory; 0 where it cannot be read.
-        system: operating system and kernel release.
-        python: the interpreter's version.
-        packages: package name to version, of those that are installed.
         load: processes that wanted to run, averaged over the last minute, when the measurement began.
     """
 
@@ -82,7 +76,6 @@ def capture_environment(proc: Path = Path("/proc"), packages: Sequence[str] = PA
 
     Args:
         proc: where the kernel's files are.
-        packages: which packages' versions to note, where installed.
     """
     cpuinfo = _read(proc / "cpuinfo")
     has = set(_field(cpuinfo, "flags").split()) | set(_field(cpuinfo, "Features").split())

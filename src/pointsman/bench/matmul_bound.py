@@ -33,7 +33,6 @@ class Form:
         operands: indices of the inputs that the bare product takes, in its order, the left operand first;
             -1 for one that it goes without. Bias and residual are not among them.
         right: index of the right operand, which must be constant.
-        dtype: element type of the result.
         quantized: index of the zero point of a quantized result, which gives its type; -1 for none.
         bare: operator and domain of the bare product; None for the same operator.
     """
@@ -74,8 +73,6 @@ class Products:
     """What a graph of bare products holds.
 
     Attributes:
-        count: how many products.
-        operators: operator to how often.
         mega_operations: multiplications and additions of one call, in millions.
     """
 

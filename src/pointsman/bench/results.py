@@ -38,7 +38,6 @@ class Scenario:
     """What is measured.
 
     Attributes:
-        kind: what one call is.
         threads: threads of the model, at least 1.
         batch: rows of one call; texts of one call where `kind` is bulk; at least 1.
         lengths: tokens per row, at least 2; calls take them in turn. More than one is a mix. Empty unless
@@ -85,7 +84,6 @@ class Backend:
 
     Attributes:
         name: one word, for example `folded`.
-        title: what people call it.
         file_bytes: size of the model on disk; 0 where it has no file of its own.
         skipped: why it was not measured; empty where it was.
     """
@@ -101,10 +99,7 @@ class Run:
     """One backend in one scenario in one round.
 
     Attributes:
-        backend: the backend's name.
-        scenario: the scenario's name.
         round: which round, from 0; the backends of one round were measured one right after the other.
-        warmups_ns: timings before it counted, in nanoseconds.
         calls_ns: timings that count, in nanoseconds, at least one, each above 0.
         peak_rss_bytes: the most memory the process held until then; 0 where not known.
     """
@@ -130,12 +125,7 @@ class Benchmark:
     Attributes:
         subject: what was measured, in words.
         command: the command that measures it again.
-        created: when, ISO 8601 in UTC.
-        environment: on what.
-        scenarios: what was measured.
         backends: what was measured against each other, in the order of tables.
-        runs: every timing.
-        facts: anything else that a reader should know, name to value.
     """
 
     subject: str

@@ -36,8 +36,6 @@ class Effort:
         whole_rounds: rounds of scenarios that are whole processes or many texts, at least 1.
         whole_warmups: rounds of whole processes before it counts.
         warmups: calls before it counts, in every round.
-        min_calls: calls that count, at least.
-        max_calls: calls that count, about at most.
         min_time_s: calls that count take at least this many seconds together.
         timeout_s: one answer may take this many seconds.
     """
@@ -67,8 +65,6 @@ class Worker:
     """A backend in a worker process, for latency and for many texts.
 
     Attributes:
-        backend: its name.
-        module: the worker's module.
         settings: what the worker opens, as plain values.
         kinds: which kinds of scenarios it can take.
         scenarios: the names of those it takes; empty for all of its kinds.

@@ -21,7 +21,6 @@ class Preset:
     """A set of scenarios.
 
     Attributes:
-        effort: how thoroughly each is measured.
         leave_out: backends that are not worth their time here.
         scenarios: the scenarios as written: threads may be `all`, a `mix` says how many lengths to draw.
     """

@@ -17,17 +17,7 @@ FEW_CALLS = 3
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Figures of one series of timings, in nanoseconds.
-
-    Attributes:
-        n: how many calls.
-        p50: half of the calls took at most this.
-        p95: 95 of 100 calls took at most this.
-        p99: 99 of 100 calls took at most this.
-        mean: the arithmetic mean.
-        low: the shortest call.
-        high: the longest call.
-    """
+    """Figures of one series of timings, in nanoseconds."""
 
     n: int
     p50: float

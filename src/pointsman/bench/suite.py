@@ -38,9 +38,7 @@ class Request:
     """What to measure.
 
     Attributes:
-        artifact: the router.
         reference: the checkpoint that it was made from; None leaves out what needs one.
-        preset: scenarios and effort.
         queries: a file of queries, JSONL or one a line; None takes the ones that come with the package.
         threads: threads of every scenario; None leaves what the scenarios say.
         command: the command that measures this again, without paths.

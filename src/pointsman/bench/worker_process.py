@@ -50,8 +50,6 @@ class WorkerProcess:
 
         Args:
             module: run with `python -m`.
-            settings: what to open, as plain values.
-            threads: threads of the backend.
             timeout_s: an answer that takes longer than this many seconds is a failure.
 
         Raises:
@@ -136,7 +134,6 @@ class WholeProcess:
     """One process from its start to its end.
 
     Attributes:
-        wall_ns: how long, in nanoseconds.
         answer: the JSON object that it printed last.
     """
 

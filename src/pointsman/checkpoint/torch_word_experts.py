@@ -36,7 +36,6 @@ def attach_word_experts(model: Any, directory: Path, cloud_index: int) -> Any:
 
     Args:
         model: a sequence classifier of transformers, asked with `attention_mask` by its name.
-        directory: of its checkpoint.
         cloud_index: which logit speaks for `cloud`.
 
     Raises:

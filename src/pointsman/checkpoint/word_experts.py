@@ -125,7 +125,6 @@ def read_word_experts(directory: Path, vocabulary: int | None) -> WordExperts | 
     """The word experts beside a checkpoint's weights; None where there are none.
 
     Args:
-        directory: of the checkpoint.
         vocabulary: tokens that its network knows; None does not compare.
 
     Raises:

@@ -62,7 +62,6 @@ class Privacy:
         None, too, where something that is to be redacted can be found, but not cut out.
 
         Args:
-            messages: the whole chat.
             row: its columns; `tools`, `functions` and `tags` are read as the gateway reads them.
         """
         given = {name: row[name] for name in ("tools", "functions") if row.get(name)}

@@ -48,7 +48,6 @@ class MobileBertONNXConverter:
     """A trained query router to ONNX: convert, validate, benchmark, export for production.
 
     Attributes:
-        model_path: the checkpoint directory.
         output_dir: where the guide's files and the artifact go.
         model: the torch module, once `load_pytorch_model` was called.
         tokenizer: its transformers tokenizer, likewise.

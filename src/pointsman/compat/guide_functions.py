@@ -22,7 +22,6 @@ def batch_inference(
     """Classify many queries: (index of the class, its probability), in the order of the queries.
 
     Args:
-        queries: texts.
         batch_size: rows of one run of the model at most; batches are made by length, so this bounds memory
             and changes no answer.
         router: None opens the one that the environment names, or else the one that is shipped.
@@ -70,7 +69,6 @@ def inference_session(
     """A bare ONNX Runtime session with `sess_options` as a plain table; an absent provider is an error.
 
     Args:
-        model: the ONNX file.
         providers: in order of preference; all of them must be installed.
         sess_options: attributes of `onnxruntime.SessionOptions` by name, or such an object.
 

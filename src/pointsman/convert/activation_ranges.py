@@ -32,10 +32,7 @@ def row_extremes(
     """Smallest and largest value of every row (token) of every watched value.
 
     Args:
-        model: the folded float graph.
         watched: names of float values (rows, channels) in it.
-        sequences: token ids.
-        threads: intra-op threads.
 
     Returns:
         By name: float32 (tokens seen,) of minima and of maxima.
@@ -100,7 +97,6 @@ def ranges_at(extremes: Extremes, covered: float) -> dict[str, Range]:
     """Ranges that hold a share of all tokens whole; the rest saturates.
 
     Args:
-        extremes: from `row_extremes`.
         covered: 1.0 takes the smallest and the largest value; less cuts the tails of rare tokens.
     """
     return {

@@ -17,10 +17,8 @@ class CalibrationTexts:
     """The texts, and what the float graph answers to them.
 
     Attributes:
-        tokens: token ids of each text.
         wanted: p(cloud) of each by the float graph, float64 (texts,).
         cloud_index: which logit speaks for `cloud`.
-        threads: intra-op threads of every run.
     """
 
     tokens: Tokens

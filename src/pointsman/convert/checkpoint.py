@@ -52,8 +52,6 @@ class Checkpoint:
     """A checkpoint whose files were found and whose configuration was understood.
 
     Attributes:
-        path: the directory.
-        config: `config.json`.
         labels: `local` and `cloud`, in the order of the logits.
         calibration: from `calibration.json`, where there is one.
         curve: from the same file, what it was fitted on; None where that is not said.
@@ -195,7 +193,6 @@ def read_checkpoint(path: Path, names: Mapping[str, str] | None = None) -> Check
     """Find and check a checkpoint's files.
 
     Args:
-        path: the directory.
         names: which of its labels mean `local` and `cloud`, for example {"weak": "local", "strong": "cloud"}.
 
     Raises:

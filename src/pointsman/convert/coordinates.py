@@ -75,9 +75,7 @@ def plan_coordinates(
     """Coordinates in which the channels of every stream are as wide as each other.
 
     Args:
-        folded: whose streams.
         ranges: by the names of `stream_places`, from calibration texts.
-        style: see `Style`.
     """
     hidden, *inner = [
         _plan_stream([ranges[name] for name in names], style) for names in stream_places(folded)

@@ -47,7 +47,6 @@ class Heads:
 
     Attributes:
         maps: query, key and value stacked, (3 x inner, in).
-        count: how many heads.
         shape: name of the input's shape, (batch, sequence, in).
         mask: name of the mask, int32 (batch, sequence).
     """

@@ -55,7 +55,6 @@ class FoldedBlock:
         query_key_value: three stacked maps of the hidden stream, (3 x inner, hidden).
         entry: the inner stream's start from the hidden stream, (inner, hidden); None where it is the stream.
         attention_output: onto the inner stream, (inner, inner).
-        feed_forwards: in order.
         exit: back onto the hidden stream, (hidden, inner); None without bottleneck.
     """
 
@@ -71,15 +70,12 @@ class FoldedMobileBert:
     """A whole classifier in coordinates.
 
     Attributes:
-        heads: attention heads.
-        activation: the non-linearity of the feed-forward networks.
         trigram: whether a token is read with its two neighbours.
         words: float32 (vocabulary, embedding).
         mask_words: the padding row is not zero, so words must be masked before a neighbour reads them.
         transformation: (hidden, 3 x embedding or embedding), no bias; None where words are added as they are.
         word_scale: what words are multiplied by where there is no transformation, (hidden,); else None.
         positions: (positions, hidden): position, token type, bias and norm in one.
-        blocks: in order.
         pooler: before the tanh; None without.
         classifier: (labels, hidden).
         steps: what was folded, and what was refused.

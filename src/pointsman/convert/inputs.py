@@ -26,7 +26,6 @@ class ProofTexts:
 
     Attributes:
         texts: to prove on: real ones first, then one of every length.
-        tokens: of the texts.
         calibration_tokens: of other texts, to calibrate int8 on.
         pad_id: what fills a batch up.
         made: how many of the texts, at the end, are made of tokens of the others.

@@ -83,7 +83,6 @@ class Int8Products:
         """Take calibrated ranges by the names that the float graph gives its values.
 
         Args:
-            ranges: of every product's input.
             weight_limit: largest magnitude of a weight, 1..127.
             kept_float: names from `units` whose products stay in float32.
             words: from `quantize_words`; None quantizes them when they are asked for.

@@ -117,7 +117,6 @@ class Block:
         value: likewise.
         entry: the block's residual input from the hidden stream; None where it is the stream itself.
         attention_output: (inner, inner), and the norm after its residual.
-        feed_forwards: in order of execution.
         exit: back to the hidden stream, (hidden, inner), and the norm after its residual; or None.
     """
 
@@ -135,13 +134,11 @@ class MobileBert:
     """A whole classifier as the checkpoint has it, in float64.
 
     Attributes:
-        config: checked.
         word_embeddings: float32 (vocabulary, embedding).
         embedding_transformation: (hidden, 3 x embedding or embedding); None where the sizes agree.
         positions: (positions, hidden).
         token_type: row 0 of the token types, (hidden,): a single query has no other.
         embedding_norm: (hidden,).
-        blocks: in order of execution.
         pooler: before the tanh; None without `classifier_activation`.
         classifier: (labels, hidden).
     """

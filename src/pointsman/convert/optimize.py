@@ -45,9 +45,6 @@ def fuse(plain: onnx.ModelProto, heads: int, hidden_size: int, *, split: bool = 
     Attention keeps the two-dimensional mask: the optimizer's default counts padding from the right only.
 
     Args:
-        plain: the exported model.
-        heads: attention heads.
-        hidden_size: channels of the stream.
         split: leave the projections out of the fused attention, as products of their own.
 
     Raises:

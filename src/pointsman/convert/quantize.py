@@ -54,10 +54,8 @@ class QuantizationReport:
     """How the int8 file was made.
 
     Attributes:
-        nodes: of the graph.
         products: matrix products with weights in the graph, each in int8 or in float32.
         weight_limit: largest magnitude of a weight; up to 64 no product can saturate on any CPU.
-        texts: calibration texts.
         alpha: share of the channels' width that was moved into the weights, 0..1.
         centred: whether the middle of every channel's range became 0.
         gains: residual updates that change their coordinates, by one explicit product each.
@@ -67,7 +65,6 @@ class QuantizationReport:
         tried: mean_p by coverage.
         tried_coordinates: mean_p by alpha, best coverage, on a third of the texts.
         magnitudes: where the streams are largest, in the checkpoint's folded coordinates.
-        seconds: that all this took.
     """
 
     nodes: int
@@ -116,11 +113,8 @@ def quantize(
     """Write the int8 graph of a folded classifier.
 
     Args:
-        folded: what to write.
-        sequences: token ids of the calibration texts.
         cloud_index: which logit speaks for `cloud`.
         weight_limit: largest magnitude of a weight, 1..127.
-        threads: intra-op threads of the calibration.
     """
     began = time.perf_counter()
     float_model = emit(folded, FloatProducts())

@@ -30,10 +30,6 @@ class StaticReport:
     """How the int8 file was made.
 
     Attributes:
-        nodes: of the graph.
-        products: how many products with weights are in int8.
-        weight_limit: largest magnitude of a weight.
-        texts: calibration texts.
         covered: share of tokens whose values the ranges hold whole.
         mean_p: mean |difference of p(cloud)| to the float graph on the calibration texts.
         tried: mean_p by coverage.
@@ -71,10 +67,8 @@ def quantize_static(
 
     Args:
         model: float32, from `input_ids` and `attention_mask` to `logits`.
-        sequences: token ids of the calibration texts.
         cloud_index: which logit speaks for `cloud`.
         weight_limit: largest magnitude of a weight, 1..127.
-        threads: intra-op threads of the calibration.
     """
     products = _products(model)
     if not products:

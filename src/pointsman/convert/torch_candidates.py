@@ -23,7 +23,6 @@ def torch_candidates(inputs: ExportInputs, *, is_folded: bool) -> tuple[list[Can
     """Everything that needs torch, as far as the options ask for it; the reference only with validation.
 
     Args:
-        inputs: of the export.
         is_folded: whether the algebra made a folded file; otherwise ONNX Runtime's optimizer is asked, and
             int8 is made of the plain graph.
 

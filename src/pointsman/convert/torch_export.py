@@ -99,11 +99,6 @@ def _running(model: Any, checkpoint: Checkpoint) -> Any:
 def export_plain(model: Any, opset: int, shape: Shape) -> onnx.ModelProto:
     """Export with torch and read the result back.
 
-    Args:
-        model: from `load_network`.
-        opset: 14..23, as `ExportOptions` checks.
-        shape: dynamic axes, or a fixed shape.
-
     Raises:
         ConversionError: an exporter that fails, or a file of another opset than asked.
     """

@@ -35,7 +35,6 @@ class Chunk:
     Attributes:
         source: number of the file in the run.
         offset: records of the file before this chunk.
-        records: records in it, bad ones included.
         position: stored bytes of the file that were read until here.
         parse: the records as rows and bad rows; DataError where the file lacks the text's column.
     """
@@ -53,8 +52,6 @@ def read_chunks(
     """The chunks of one file, in order.
 
     Args:
-        columns: which column holds the text.
-        number: of the file in the run.
         size: records of a chunk, the last one aside.
 
     Raises:

@@ -30,13 +30,7 @@ _THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(,\d{3})+")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A row and what is known of it.
-
-    Attributes:
-        row: the row.
-        weak: quality of the weak model's answer.
-        strong: of the strong model's.
-    """
+    """A row, and the quality of the weak and of the strong model's answer."""
 
     row: Row
     weak: float
@@ -56,7 +50,6 @@ class Dataset:
     fails nothing; so "quality" is then the share of needs that were met.
 
     Attributes:
-        queries: the texts.
         group: what a row is counted under, for example its file.
         weak: quality of the weak model's answer, float64 (rows,).
         strong: of the strong model's, float64 (rows,).

@@ -21,10 +21,8 @@ class Row:
     """One row with a text.
 
     Attributes:
-        file: name of its file.
         line: its line, from 1; for Parquet, Arrow and JSON arrays the row, from 1.
         query: the text, without spaces around it; not empty.
-        values: all of its columns.
     """
 
     file: str
@@ -43,7 +41,6 @@ def read_rows(path: Path, columns: Columns, bad: list[str]) -> Iterator[Row]:
 
     Args:
         path: the file; its suffix says what it is, `.gz` after those of text.
-        columns: which column holds the text.
         bad: gets where and why for each record that is no row.
 
     Raises:

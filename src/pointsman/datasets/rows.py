@@ -24,8 +24,6 @@ class Columns:
     """Which columns of a file are read, and what they mean.
 
     Attributes:
-        query: the column of the text.
-        label: the column of the label.
         local_when: the label that means local, every other one cloud; None expects `local` and `cloud`.
         chat: how many earlier user messages of `messages` are read.
     """
@@ -45,9 +43,7 @@ class BadRow:
     """A record that cannot be used.
 
     Attributes:
-        file: its file.
         line: its line, from 1; for Parquet, Arrow and JSON arrays the row, from 1.
-        reason: why.
         record: the beginning of the record, for lines; None for tables.
     """
 
@@ -66,9 +62,7 @@ class Rows:
     """Rows with a text each.
 
     Attributes:
-        file: the input file.
         lines: place of each row in its file, from 1.
-        texts: the texts, as many.
         data: the rows: dicts for lines, a `pyarrow.Table` for tables.
     """
 

@@ -36,7 +36,6 @@ class Source:
     """One input file.
 
     Attributes:
-        address: the path or address.
         format: `jsonl`, `json`, `csv` (with any delimiter), `text` (a query a line), `parquet` or `arrow`.
         size: bytes, as stored.
         modified: what tells one content from another at the same address: SHA-256, or a remote's entity tag

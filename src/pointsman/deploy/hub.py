@@ -21,8 +21,6 @@ def push(artifact: Artifact, address: HubAddress, *, private: bool = False) -> H
     artifact's stay, and are not part of this one.
 
     Args:
-        artifact: what to push.
-        address: the repository, and the branch.
         private: of a repository that is made now.
 
     Raises:

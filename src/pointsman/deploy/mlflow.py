@@ -64,7 +64,6 @@ def register(artifact: Artifact, name: str, alias: str | None = None, flavor: st
     """Log an artifact and register it as a version of a model; returns the version.
 
     Args:
-        artifact: what to register.
         name: of the registered model; it is made where it is not.
         alias: pointed at the version when it is there, for example `stable`.
         flavor: `pyfunc` or `onnx`.

@@ -31,7 +31,6 @@ class Bootstrap:
     """The percentile method of Efron (1979).
 
     Attributes:
-        resamples: how many times rows are drawn.
         seed: of the draws; the same seed draws the same rows, so differences of figures are paired.
     """
 

@@ -38,7 +38,6 @@ def fit_calibration(
     Args:
         margin: logit of cloud less logit of local, float64 (rows,).
         target: whether the row was cloud, 0..1, float64 (rows,).
-        method: which of the two.
         data_sha256: digest of the data, kept with the result.
         weight: of each row, at least 0, float64 (rows,); None counts all alike.
 
@@ -85,7 +84,6 @@ def threshold_for_share(
 
     Args:
         score: p_cloud of queries like those to come, float64 (rows,); inf, -inf: moved by no threshold.
-        share: wanted, 0..1.
         at_most: never more than that, as far as a threshold can.
         weight: how many queries each row stands for, float64 (rows,); None counts all alike.
 

@@ -27,7 +27,6 @@ class Part:
     """A word, or some neighbouring words of a long text.
 
     Attributes:
-        text: as written.
         weight: how much higher the log-odds of cloud are with it than without it; under 0 for local.
     """
 
@@ -40,7 +39,6 @@ class Explanation:
     """A decision with its reasons.
 
     Attributes:
-        decision: what the router says.
         parts: the text in order; empty where there is nothing to leave out.
         thresholds: cloud threshold to the target that it gives, with the confidence rule off.
         turn: likewise where the target turns: the highest threshold that gives the cloud, and the next number

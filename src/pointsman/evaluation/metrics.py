@@ -18,7 +18,6 @@ class ReliabilityBin:
     Attributes:
         low: the bin holds probabilities from here on, 0..1.
         high: up to here (the last bin includes it), 0..1.
-        count: how many.
         predicted: their mean probability; 0 where the bin is empty.
         observed: the share of them that came true; 0 where the bin is empty.
     """

@@ -76,12 +76,9 @@ class Comparison:
     """One variant against the reference.
 
     Attributes:
-        variant: which.
-        texts: how many were compared.
         lengths: shortest and longest, in tokens.
         max_p: largest |difference of p(cloud)| to float64, or to float32 where there is no float64 reference.
         torch_max_p: the same of PyTorch in float32; 0 without a float64 reference.
-        mean_p: mean of it.
         max_logit: largest |difference of a logit|: information, not a gate.
         max_margin: largest |difference of logit_cloud - logit_local|: information, not a gate.
         relative_error: of the logits against float64, in the 2-norm; None without a float64 reference.
@@ -89,7 +86,6 @@ class Comparison:
         invariance: largest |difference of p(cloud)| of a text alone and in a padded, shuffled batch.
         verdict: `excellent`, `acceptable`, `warning` or `different`, by max_p and the guide's thresholds.
         failures: the gates that it did not hold, in words; empty when it may be published.
-        worst: the texts with the largest differences.
     """
 
     variant: str
@@ -122,8 +118,6 @@ class Reference:
     """The texts that models are compared on, and the answers to compare with.
 
     Attributes:
-        texts: for the report.
-        tokens: of every text, special tokens included.
         logits: float32 (texts, labels).
         exact: float64 (texts, labels), where they can be had.
         cloud_index: which logit speaks for `cloud`.
@@ -238,7 +232,6 @@ def spread_lengths(sequences: Tokens, max_tokens: int) -> list[list[int]]:
 
     Args:
         sequences: at least one, each with a first and a last special token.
-        max_tokens: the longest length.
     """
     first, last = sequences[0][0], sequences[0][-1]
     inside = [token for sequence in sequences for token in sequence[1:-1]] or [first]

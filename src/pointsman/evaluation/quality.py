@@ -31,12 +31,7 @@ Scorer = Callable[[Sequence[str]], Floats]
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What one query costs, in one unit of the reader's choice.
-
-    Attributes:
-        local: answered by the local model.
-        cloud: answered by the cloud model.
-    """
+    """What one query costs, in one unit of the reader's choice."""
 
     local: float = 0.0
     cloud: float = 1.0
@@ -47,9 +42,7 @@ class Slice:
     """Queries that all belong to one target, by a stated rule.
 
     Attributes:
-        name: of the slice.
         label: where they belong, `local` or `cloud`.
-        queries: the texts.
     """
 
     name: str
@@ -106,11 +99,7 @@ def assess_decisions(
     """Decisions of the policy, and the honesty of the probabilities, with intervals.
 
     Args:
-        data: queries and outcomes.
         score: from `served_scores`; honesty is measured where it is a probability.
-        policy: as it is served.
-        prices: of a query.
-        bootstrap: for the intervals.
     """
     calls, is_read = score >= policy.effective_threshold, np.isfinite(score)
 
@@ -199,8 +188,6 @@ def assess_flips(
     Args:
         before: of the queries as written, from `served_scores`, float64 (queries,).
         after: of the same queries, edited, by kind of edit.
-        threshold: the policy's effective one.
-        bootstrap: for the intervals.
     """
     flips = {name: (before >= threshold) != (edited >= threshold) for name, edited in after.items()}
     flips["all edits"] = np.mean(list(flips.values()), axis=0)

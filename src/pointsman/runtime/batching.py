@@ -52,7 +52,6 @@ def pad(sequences: Sequence[Sequence[int]], *, pad_id: int) -> tuple[NDArray[np.
 
     Args:
         sequences: token ids, one sequence a text, each at least 1 long.
-        pad_id: what is written on padding.
 
     Returns:
         input_ids       int64 (batch, length)

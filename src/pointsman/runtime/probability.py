@@ -17,7 +17,6 @@ def cloud_probability(
     Args:
         logits: float (batch, 2).
         cloud_index: which column speaks for `cloud`.
-        calibration: the artifact's, or None.
 
     Returns:
         float64 (batch,), 0..1.

@@ -33,12 +33,7 @@ def word_weights(vocabulary: Mapping[str, int], scripts: Sequence[str]) -> list[
 
 
 def is_unreadable(ids: Sequence[int], weights: Sequence[int]) -> bool:
-    """Whether most of a text's words are foreign or unknown.
-
-    Args:
-        ids: of its tokens.
-        weights: from `word_weights`.
-    """
+    """Whether most of a text's words are foreign or unknown."""
     return sum(map(weights.__getitem__, ids)) > 0
 
 

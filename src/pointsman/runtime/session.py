@@ -122,7 +122,6 @@ class Session:
         Args:
             model: the ONNX file's bytes (already verified) or its path. Bytes in blocks are given up, and the
                 list emptied, while they are read: half the memory.
-            config: how to run it.
             optimize: let ONNX Runtime rewrite the graph; a file that is written as it shall run opens faster
                 without.
 

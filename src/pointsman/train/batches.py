@@ -39,9 +39,7 @@ def epoch_order(lengths: Sequence[int], batch_tokens: int, seed: int) -> list[li
     """Indices of every text once, in batches of like length, the batches in random order.
 
     Args:
-        lengths: tokens per text.
         batch_tokens: rows x longest length of a batch stays within this.
-        seed: of the order.
     """
     rng = random.Random(seed)
     order = list(range(len(lengths)))

@@ -27,10 +27,8 @@ class Draw:
     """Which follow-ups are made.
 
     Attributes:
-        count: how many chats.
         chat: how a chat is read; at least one earlier turn.
         local: the target of a turn that asks for nothing, 0..1.
-        seed: of every draw.
     """
 
     count: int
@@ -64,7 +62,6 @@ def follow_ups(
     Args:
         examples: single requests; those whose target is a rule's alone are drawn, half of them hard.
         phrases: by kind, as `read_phrases` gives them.
-        draw: how many, how they are read, and the seed.
 
     Raises:
         DataError: there are no requests of both targets.

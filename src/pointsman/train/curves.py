@@ -18,7 +18,6 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
     Args:
         history: one mapping an evaluation, with `step`, and losses as `validation_..._entropy`, in nats, or
             `validation_..._distance`, as 1 - cosine. One that is 0 throughout was no part of the run.
-        path: where the PNG goes.
 
     Raises:
         TrainingError: the disk refused.

@@ -23,7 +23,6 @@ class Example:
     """One text to learn from.
 
     Attributes:
-        query: the text.
         p_cloud: what is known of its target: a probability of cloud, 0..1, or a gain, -1..1; None: nothing.
         source: where it comes from; the family of a measured one.
         is_measured: the label is a measured outcome, not a rule.
@@ -44,12 +43,9 @@ class Measured:
     """One row of outcomes: how two models answered a query.
 
     Attributes:
-        query: the text.
         source: its family: what the recipe calls it, or its file's name.
         subject: the row's own `source`, for example the exam's subject; its file's name where it has none.
         pair: names of the weak and the strong model; empty where the row does not say.
-        weak: score of the weak model's answer.
-        strong: of the strong one's.
     """
 
     query: str

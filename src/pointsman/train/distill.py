@@ -55,17 +55,12 @@ def distill(
     A recipe of word experts fits those alone. Called again after an interrupt, a run goes on.
 
     Args:
-        recipe: every setting.
         data: directory that the recipe's globs start from.
-        output: directory of the run.
         base: a hub name or directory to start from; None builds a new student.
-        threads: of torch.
-        progress: is told what happens.
         teacher: a classifier's checkpoint directory whose opinions are the soft labels, or half of each where
             the recipe has experts; None takes the experts, or a logistic regression on the encoder's vectors.
         encoders: directories or hub names of more sentence encoders that the experts read.
         cache: directory of the teacher's answers, shared between runs; None is `output`/cache.
-        columns: which columns of the data hold text and label.
 
     Raises:
         CheckpointError: base or teacher cannot be used.

@@ -32,9 +32,7 @@ def expert_opinions(examples: Sequence[Example], vectors: Sequence[NDArray[np.fl
     joint experts. An example that is repeated counts once.
 
     Args:
-        examples: texts with and without outcomes.
         vectors: of each sentence encoder, float16 (examples, width); none for words alone.
-        seed: of the folds.
     """
     measured = np.array([e.is_measured for e in examples])
     family = np.array([e.source if e.is_measured else "" for e in examples])

@@ -63,9 +63,6 @@ class Plan:
         word_experts: the base's word experts stay as they are; False leaves them out.
         balance: rows of the rarer class are repeated until both are as many.
         edit_share: share of texts that are edited as they are read (typos, politeness), 0..1.
-        columns: which columns hold text and label.
-        seed: of every draw.
-        schedule: how long, how fast.
     """
 
     files: tuple[Path, ...]

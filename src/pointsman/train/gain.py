@@ -67,11 +67,9 @@ def denoised(rows: Sequence[Measured], gains: Floats, scores: Scores, share: flo
     be the row's own gain again. Rows of questions without scores stay as they are.
 
     Args:
-        rows: measured rows.
         gains: float64 (rows,).
         scores: of many models, by query.
         share: 0..1.
-        seed: of the folds.
     """
     found = gains.copy()
     for pair in sorted({row.pair for row in rows}):

@@ -28,9 +28,7 @@ def new_student(depth: int, encoder: Path, seed: int) -> Any:
     The padding row is zero and stays zero, so that a neighbour never reads anything from padding.
 
     Args:
-        depth: blocks.
         encoder: directory of the teacher, with the same vocabulary.
-        seed: of the other weights.
     """
     from safetensors.numpy import load_file
 
@@ -67,7 +65,6 @@ def load_student(base: str, *, word_experts: bool = True) -> Any:
 
     Args:
         base: a hub name such as `google/mobilebert-uncased`, or a directory.
-        word_experts: take those that the base has.
 
     Raises:
         CheckpointError: it cannot be had, or its weights do not fit its configuration.

@@ -22,7 +22,6 @@ class Source:
     """Where targets come from.
 
     Attributes:
-        recipe: every setting.
         encoders: directories of sentence encoders; the first is the one that the student may imitate.
         classifier: a classifier's directory whose opinions are the soft labels, or None.
         cache: directory of their answers.

@@ -88,12 +88,7 @@ def opinions(
     """A sequence classifier's probability of cloud, float32 (texts,), cached like the vectors.
 
     Args:
-        texts: what is asked about.
         classifier: checkpoint directory whose labels are local and cloud, of any architecture.
-        cache: directory of the cached answers.
-        max_tokens: tokens read of a text.
-        batch_tokens: tokens (with padding) read at once.
-        progress: is told how far it is.
 
     Raises:
         CheckpointError: it cannot be loaded.
@@ -186,8 +181,6 @@ def share_regression(features: Any, share: NDArray[Any], strength: float) -> Log
     """A logistic regression on shares of cloud, 0..1: each row is two weighted ones, one of each class.
 
     Args:
-        features: (rows, width), dense or sparse.
-        share: (rows,).
         strength: inverse of the penalty.
     """
     rows = np.arange(len(share))

@@ -72,7 +72,6 @@ def fit_projection(trainee: Trainee, ids: list[list[int]], vectors: NDArray[np.f
 
     Args:
         trainee: its student is read as it is.
-        ids: token ids of each text.
         vectors: the teacher's, of the same texts, float16 (texts, 384).
     """
     pooled = torch.ones(len(ids), trainee.projection.in_features + 1)

@@ -42,8 +42,6 @@ class Words:
     """Texts as word pieces.
 
     Attributes:
-        ids: of each text, special ones included.
-        vocabulary: how many there are.
         special: ids that say nothing of a text; they count in its length.
     """
 
@@ -68,7 +66,6 @@ def fit_word_experts(
     """One expert for each family, and for everyday texts and for chats where there are some.
 
     Args:
-        words: the texts.
         gains: expected gain of each measured text, the rule's target of any other, float64 (texts,).
         family: of each text; `EVERYDAY` or `CHATS` for what was not measured.
         how: penalties, and what the experts count in log-odds.
@@ -105,9 +102,6 @@ def word_experts_from(
     Args:
         examples: to learn from. A measured one counts once, whatever its repeats; one that is ruled, and
             not by an opinion, is an everyday text.
-        tokenizer: of the student.
-        vocabulary: tokens that the student knows.
-        recipe: every setting.
     """
     how = recipe.word_experts
     measured = list({(e.query, e.source): e for e in examples if e.is_measured}.values())

@@ -22,8 +22,6 @@ class BatchRun:
     Attributes:
         sources: the inputs, in the order of their rows.
         output: a directory of parts, or one file by its suffix.
-        spec: the router.
-        options: how to read and to write.
     """
 
     sources: Sequence[Source]

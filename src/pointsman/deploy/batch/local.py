@@ -20,7 +20,6 @@ def route_local(
 
     Args:
         jobs: (key, texts).
-        spec: the router that answers.
         threads: runs of the model side by side, at least 1.
     """
     router = spec.open(threads)

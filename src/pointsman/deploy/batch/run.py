@@ -46,7 +46,6 @@ class Summary:
     """What a run did.
 
     Attributes:
-        routed: rows routed by this run.
         local: of these, rows for the local model.
         cloud: of these, rows for the cloud model.
         labelled: of these, rows with a label, where labels are compared.

@@ -21,10 +21,6 @@ class RouterSpec:
     """Which router a worker opens; small enough to be sent.
 
     Attributes:
-        path: directory of the artifact.
-        artifact_id: its identity.
-        variant: the file of it that runs.
-        policy: the thresholds.
         max_tokens: as in `Settings`; None is the artifact's own.
     """
 

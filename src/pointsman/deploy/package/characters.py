@@ -40,9 +40,6 @@ class Characters:
         classes: a character of the table to the many that are like it: ranges of code points, ends included.
         longest: characters of a word; a longer one is unknown as a whole.
         vocabulary: the pieces in the order of their ids.
-        unknown: the token of an unknown word.
-        start: the token before the text.
-        end: the token after the text.
     """
 
     table: Mapping[str, str]
@@ -56,9 +53,6 @@ class Characters:
 
 def read_characters(tokenizer_json: bytes) -> Characters:
     """Ask a WordPiece tokenizer of BERT's kind what it makes of every character.
-
-    Args:
-        tokenizer_json: the text of a `tokenizer.json`.
 
     Raises:
         ArtifactError: it is a tokenizer of another kind, which this cannot express.

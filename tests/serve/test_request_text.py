@@ -187,6 +187,27 @@ def test_headers_that_go_on_are_read_but_for_what_everybody_accepts() -> None:
         in_base64("the payroll" + " and so on" * 9)[:101],
         base64.b64encode(("the payroll" + " and so on" * 9 + "é").encode()[:-1]).decode(),
         r"sk\-proj",
+        "[pay](https://h.example/a_(b))[roll][1]",
+        "[![pay](x.png)](y)roll",
+        "[[money|pay]]roll",
+        'print("pay" + "roll")',
+        '"pay" \\\n    f"roll"',
+        json.dumps({"code": 'a = "pay" . "roll"'}),
+        "SELECT CONCAT('pay', 'roll'), 'x' || 'y'",
+        '"".join(["pay", "roll"])',
+        '["pay", "roll"].join("")',
+        "<p>pay{'roll'}</p>",
+        "pay''roll''",
+        "pay'''roll'''",
+        r"pay\ **roll**",
+        r"\textbf{pay}roll",
+        r"pay\hspace{0pt}roll",
+        "the \\emph{pay}% of a year\n  roll",
+        r"{\bf pay}roll",
+        r"p\'ay{\bf r}oll",
+        "{color:red}pay{color}roll",
+        "the s<b>k</b>-proj",
+        r"printf '\e[1mpay\e[0mroll'",
         "hi" + "".join(chr(0xE0000 + ord(char)) for char in "payroll"),
     ],
 )
@@ -199,6 +220,9 @@ def test_what_a_text_stands_for_is_read(text: str) -> None:
     "payload",
     [
         chat("risk-taking payrolls, annual, bonus"),
+        chat('He said "pay". "Roll it", she said; "pay", "roll" and \'pay\', \'roll\'.'),
+        chat('{"pay": "roll"} ["pay", "roll"] f(pay)[roll] pay[roll] f"{pay} {roll}" "pay"\t"roll"'),
+        chat(r"C:\pay\roll \d{3}pay[0-9]{2}roll \pay(roll) x = {pay} [roll]"),
         chat("annual", tools=[{"type": "function", "function": {"name": "bonus"}}]),
         chat(
             [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBOR/hr/HR+" * 2_000}}]
@@ -235,6 +259,22 @@ AROUND = {
 )
 def test_no_step_of_decoding_takes_from_another_what_it_would_find(text: str, step: str, around: str) -> None:
     assert matches(chat(AROUND[around].format(STEPS[step](text))), keywords=(text,))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "text"),
+    [
+        ("Müller", r"M\"uller, M\"{u}ller, M{\"u}ller"),
+        ("Müller", json.dumps({"a": r"Frau M\"uller"})),
+        ("Gonçalves", r"Gon\c{c}alves"),
+        ("Straße", r"Stra\ss e"),
+        ("Straße", r"Stra{\ss}e"),
+        ("Søren", r"S\o{}ren"),
+    ],
+)
+def test_letters_that_tex_writes_are_read(keyword: str, text: str) -> None:
+    for one in text.split(", "):
+        assert matches(chat(f"the {one} of"), keywords=(keyword,))
 
 
 @pytest.mark.parametrize("word", ["user", "content", "role", "text", "function", "stream"])

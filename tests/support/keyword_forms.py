@@ -89,6 +89,32 @@ def _lookalike(text: str) -> str:
     return text.translate(str.maketrans("aeopcyxi", "аеорсухі"))
 
 
+_OPERATORS = (
+    " + ",
+    "+",
+    " . ",
+    ".",
+    "..",
+    " || ",
+    " & ",
+    " <> ",
+    " ",
+    "",
+    "\n    ",
+    " \\\n  ",
+    " +\n",
+    ".concat(",
+)
+_COMMANDS = ("textbf", "emph", "textcolor[rgb]{1,0,0}", "allowbreak\\texttt")
+
+
+def _halves(text: str) -> tuple[str, str]:
+    """Where a writer may part it: between two letters; a text without such a place stays whole."""
+    places = [at for at in range(1, len(text)) if all(map(str.isalpha, text[at - 1 : at + 1]))]
+    at = places[len(places) // 2] if places else len(text)
+    return text[:at], text[at:]
+
+
 FORMS: dict[str, Form] = {
     "as it is": lambda text, rng: text,
     "capitals": lambda text, rng: text.upper() if text != "kimlik" else "KİMLİK",
@@ -129,6 +155,14 @@ FORMS: dict[str, Form] = {
         " " + "".join(chr(0xE0000 + ord(c)) for c in text) + " " if text.isascii() else text
     ),
     "a terminal's colour": lambda text, rng: f"\x1b[1;31m{text}\x1b[0m",
+    "a link": lambda text, rng: "{}[{}]({})".format(
+        *_halves(text), rng.choice(("https://h.example/?q=1", "x.md"))
+    ),
+    "a wiki's link": lambda text, rng: "{}[[{}]]".format(*_halves(text)),
+    "two strings": lambda text, rng: f"'{_halves(text)[0]}'{rng.choice(_OPERATORS)}'{_halves(text)[1]}'",
+    "a list that is joined": lambda text, rng: 'concat("{}", "{}")'.format(*_halves(text)),
+    "a constant in a string": lambda text, rng: "`{}${{'{}'}}`".format(*_halves(text)),
+    "TeX": lambda text, rng: f"{_halves(text)[0]}\\{rng.choice(_COMMANDS)}{{{_halves(text)[1]}}}",
     "a soft hyphen at a line's end": lambda text, rng: (
         text if " " in text or len(text) < 5 else f"{text[:3]}\u00ad\n{text[3:]}"
     ),
@@ -148,6 +182,9 @@ _OPAQUE = {
     "a query string",
     "quoted-printable",
     "the header of an e-mail",
+    "a list that is joined",
+    "two strings",
+    "a constant in a string",
 }
 """Forms that letters right beside them would make another text."""
 

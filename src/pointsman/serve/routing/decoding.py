@@ -18,6 +18,7 @@ import regex
 
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.routing.folding import JOINT, spans
+from pointsman.serve.routing.markup import put_together, shown
 
 _MOST_ROUNDS = 6
 """How deep encodings inside encodings are read; each round reads all of the text once."""
@@ -45,15 +46,7 @@ _REFERENCE = r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31})"
 _ENTITY, _OPEN_ENTITY = re.compile(f"{_REFERENCE};"), re.compile(_REFERENCE)
 _QUOTED = re.compile(r"=([0-9A-Fa-f]{2})")
 _ENCODED_WORD = re.compile(r"=\?[\w-]{1,40}+\?([bBqQ])\?([^?\s]*+)\?=(?:\s++(?==\?))?")
-_TERMINAL = re.compile(r"\x1b\[[0-?]*+[ -/]*+[@-~]")
-_ELEMENT = re.compile(
-    r"<!--[^<]*?-->|<!\[CDATA\[|\]\]>"
-    r"|<[/!]?[A-Za-z-](?:(?:[^<>\"']|\"[^\"<]*+\"|'[^'<]*+')*+|[^<>]*+)>"
-    r"|\[/?(?:b|i|u|s|code|color|font|quote|size|url)(?:=[^\[\]]{0,99}+)?\]"
-)
-"""Of HTML and XML, with comments, and of forums."""
 _SOFT_BREAK = re.compile(r"=\r?\n")
-_SOFT_HYPHEN = re.compile("\u00ad[ \t]*+\r?\n[ \t]*+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{10,}+={0,2}+")
 _BASE64_LINE = re.compile(r"(?<=[A-Za-z0-9+/]{60})\r?\n(?=[A-Za-z0-9+/=])")
 _DIGITS = string.ascii_letters + string.digits + "+/_-"
@@ -106,6 +99,9 @@ def decoded(text: str) -> Iterator[str]:
     for piece in _pieces(text):
         layer, read = [piece], {piece}
         for _ in range(_MOST_ROUNDS):
+            if passages := [one for text in layer for one in put_together(text, known)]:
+                size += sum(map(len, passages))
+                yield APART.join(passages)
             found = dict.fromkeys(itertools.chain.from_iterable(_readings(one, known) for one in layer))
             layer = [one for one in found if one not in read]
             if not layer:
@@ -156,7 +152,7 @@ def _without_escapes(text: str) -> str:
     """Each kind of escape in one call: a call for each escape would take a second for each megabyte."""
     if "\\" not in text:
         return text
-    text = text.replace("\\\\", _HELD)
+    text = text.replace("\\\\", _HELD).replace("\\e[", "\x1b[")
     for name, sign in _SIGNS.items():
         text = text.replace(f"\\{name}", sign)
     text = _SIGN.sub(r"\1", text)
@@ -181,14 +177,10 @@ def _of_mail(text: str) -> str:
 
 
 def _without_markup(text: str) -> str:
-    """Without what HTML and terminals do not show; last, for it takes most away."""
+    """Without what is not shown; last, for it takes most away."""
     if "&" in text:
         text = _sub(_OPEN_ENTITY, _of_entity, text)
-    if "\x1b" in text:
-        text = _TERMINAL.sub(JOINT, text)
-    if "<" in text or "[" in text:
-        text = _ELEMENT.sub(JOINT, text)
-    return _SOFT_HYPHEN.sub("", text) if "\u00ad" in text else text
+    return shown(text)
 
 
 def _held(text: str, known: set[str]) -> Iterator[str]:

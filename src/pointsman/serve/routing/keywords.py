@@ -132,7 +132,7 @@ def _rest(tokens: list[str]) -> Iterator[str]:
             is_grouped = is_long and (before[0].isdigit() or after[0].isdigit())
             yield _GROUPED if is_grouped else _BETWEEN + ("*+" if may_join else "++")
         elif _is_gap(token):
-            yield r"\s++" if token.isspace() else _spelling(token)
+            yield r"\s++" if token.isspace() else f"{JOINT}*+{_spelling(token)}{JOINT}*+"
         else:
             if not _is_gap(before):
                 yield _within(before, token, is_long)

@@ -11,6 +11,7 @@ from pointsman.train.state import (
     content_of,
     content_of_model,
     load_state,
+    replaced,
     save_state,
     write_json,
 )
@@ -98,3 +99,19 @@ def test_a_model_of_the_same_name_is_told_by_its_files(tmp_path):
         (tmp_path / name / "model" / "config.json").write_text(f'"{name}"')
     assert content_of_model(tmp_path / "a" / "model") != content_of_model(tmp_path / "b" / "model")
     assert content_of_model("owner/name") is content_of_model(None) is None
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_directory_is_replaced_whole_or_not_at_all(tmp_path, error):
+    place = tmp_path / "checkpoint"
+    with replaced(place) as partial:
+        (partial / "a").write_text("first")
+    expected = TrainingError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(expected), replaced(place) as partial:
+        (partial / "a").write_text("second")
+        raise error
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+    assert (place / "a").read_text() == "first"
+    with replaced(place) as partial:
+        (partial / "b").write_text("third")
+    assert [path.name for path in place.iterdir()] == ["b"]

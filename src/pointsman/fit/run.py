@@ -125,11 +125,11 @@ def _fit(plan: FitPlan, work: Work, progress: Progress) -> Fitted:
     rows = _usable(rows, plan.seed, progress)
     base = Base(plan.base)
     learned = learn(base, Router.open(plan.router), rows, plan.seed)
-    # Refuses before the export takes its minute.
-    calibration_of(learned)
+    # Before the export, which takes its minute: it may refuse.
+    calibration = calibration_of(learned)
     progress(f"fit: {learned.fit.from_words:.0%} of the router is words, the rest the base")
     recommended, sentence = verdict(learned.compared)
-    record = {
+    record: dict[str, Any] = {
         **_record(learned),
         "group": plan.group,
         "recommended": recommended,
@@ -141,7 +141,14 @@ def _fit(plan: FitPlan, work: Work, progress: Progress) -> Fitted:
         checkpoint = base.changed(learned.fit.change, Path(scratch) / "checkpoint", rows.queries)
         options = ExportOptions(plain=False, measure=False, threads=plan.threads, name=plan.output.name)
         artifact = export(checkpoint, Path(scratch) / "exported", options, progress).artifact
-        artifact, p_cloud = _calibrated(artifact, plan.output, learned, record, work)
+        p_cloud = _served(artifact, learned, calibration)
+        record[UNSEEN] = unseen_key(p_cloud)
+        provenance = {**artifact.manifest.provenance, "fit": record}
+        artifact = replace(artifact, manifest=replace(artifact.manifest, provenance=provenance))
+        # First, because `choose` needs it, and a fit that is interrupted here leaves no router without it.
+        keep_unseen(work, rows, p_cloud)
+        curve = held_out_curve(p_cloud, rows.dataset, rows.dataset.sha256, rows.queries)
+        artifact = store(artifact, plan.output, calibration, None, curve)
     return Fitted(artifact, learned, p_cloud, recommended, sentence, facts, agreed)
 
 
@@ -200,17 +207,8 @@ def calibration_of(learned: Learned) -> Calibration:
         ) from None
 
 
-def _calibrated(
-    artifact: Artifact, output: Path, learned: Learned, record: dict[str, Any], work: Work
-) -> tuple[Artifact, Floats]:
-    """The artifact at the output, and p_cloud of every row from before it was learned."""
-    rows, data, calibration = learned.rows, learned.rows.dataset, calibration_of(learned)
-    served = router_scores(Router.open(artifact), rows.queries)
+def _served(artifact: Artifact, learned: Learned, calibration: Calibration) -> Floats:
+    """p_cloud of every row from before it was learned, as the router would have served it."""
+    served = router_scores(Router.open(artifact), learned.rows.queries)
     p_cloud = 1.0 / (1.0 + np.exp(-(calibration.a * learned.fit.margins + calibration.b)))
-    p_cloud = np.where(np.isfinite(served), p_cloud, np.clip(served, 0.0, 1.0))
-    curve = held_out_curve(p_cloud, data, data.sha256, rows.queries)
-    provenance = {**artifact.manifest.provenance, "fit": {**record, UNSEEN: unseen_key(p_cloud)}}
-    artifact = replace(artifact, manifest=replace(artifact.manifest, provenance=provenance))
-    # First, because `choose` needs it, and a fit that is interrupted here leaves no router without it.
-    keep_unseen(work, rows, p_cloud)
-    return store(artifact, output, calibration, None, curve), p_cloud
+    return np.where(np.isfinite(served), p_cloud, np.clip(served, 0.0, 1.0))

@@ -18,7 +18,7 @@ from pointsman.checkpoint.torch_word_experts import word_experts_of
 from pointsman.datasets.duplicates import SKETCH, row_sketch
 from pointsman.datasets.outcomes import check_count
 from pointsman.datasets.rows import COLUMNS, Columns
-from pointsman.errors import CheckpointError, TrainingError
+from pointsman.errors import CheckpointError
 from pointsman.progress import Progress
 from pointsman.train.batches import encode
 from pointsman.train.curves import draw_curves
@@ -26,7 +26,7 @@ from pointsman.train.loop import Loop, Outcome
 from pointsman.train.precision import tiny_as_zero
 from pointsman.train.recipe import Recipe
 from pointsman.train.split import Split, load_split
-from pointsman.train.state import claim_directory, content_of, content_of_model, write_json
+from pointsman.train.state import claim_directory, content_of, content_of_model, replaced, write_json
 from pointsman.train.student import load_student, new_student, resized
 from pointsman.train.targets import Source, held_out_targets, training_targets
 from pointsman.train.teacher import EMBEDDING_SIZE, encoder_directory, shipped_encoder
@@ -135,22 +135,19 @@ def save_checkpoint(
     Raises:
         TrainingError: the disk refused.
     """
-    partial = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        # The base's path belongs to this machine alone. The weights are rounded to float16 on disk, and are
-        # float32 wherever they are computed with: what transformers loads is what was exported.
-        own = {"_name_or_path": "", "architectures": [type(student).__name__], "dtype": "float32"}
-        config = {**student.config.to_dict(), **own}
+    # The base's path belongs to this machine alone. The weights are rounded to float16 on disk, and are
+    # float32 wherever they are computed with: what transformers loads is what was exported.
+    own = {"_name_or_path": "", "architectures": [type(student).__name__], "dtype": "float32"}
+    config = {**student.config.to_dict(), **own}
+    weights = {
+        name.removeprefix("student."): value.to(torch.float16).contiguous()
+        for name, value in outcome.weights.items()
+        if name.startswith("student.")
+    }
+    with replaced(directory) as partial:
         (partial / "config.json").write_text(
             json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8"
         )
-        weights = {
-            name.removeprefix("student."): value.to(torch.float16).contiguous()
-            for name, value in outcome.weights.items()
-            if name.startswith("student.")
-        }
         save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
         if experts := word_experts_of(student):
             experts.write(partial)
@@ -158,11 +155,6 @@ def save_checkpoint(
             if (tokenizer_from / name).is_file():
                 shutil.copyfile(tokenizer_from / name, partial / name)
         write_json(partial / "training.json", record)
-        shutil.rmtree(directory, ignore_errors=True)
-        partial.rename(directory)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise TrainingError(f"cannot write {directory}: {error.strerror}. The run's state is kept.") from None
     return directory
 
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,26 @@ def claim_directory(directory: Path, settings: Mapping[str, Any]) -> None:
         write_json(marker, wanted)
     except (OSError, ValueError) as error:
         raise TrainingError(f"cannot use {directory} for a run: {error}.") from None
+
+
+@contextmanager
+def replaced(directory: Path) -> Iterator[Path]:
+    """A directory to fill, which takes the place of `directory` when the block ends; whole or not at all.
+
+    Raises:
+        TrainingError: the disk refused; `directory` is as it was.
+    """
+    partial = directory.with_name(f".{directory.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        shutil.rmtree(directory, ignore_errors=True)
+        partial.rename(directory)
+    except OSError as error:
+        raise TrainingError(f"cannot write {directory}: {error.strerror}. What was there stays.") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:

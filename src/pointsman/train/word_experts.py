@@ -20,14 +20,14 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from transformers import AutoTokenizer
 
 from pointsman.checkpoint.word_experts import TABLE_LIMIT, UNIT, WordExperts
-from pointsman.errors import CheckpointError, TrainingError
+from pointsman.errors import CheckpointError
 from pointsman.runtime.chat import MARK
 from pointsman.train.batches import encode
 from pointsman.train.data import Example
 from pointsman.train.experts import balanced_weights
 from pointsman.train.recipe import Recipe, WordExpertSettings
 from pointsman.train.split import Split
-from pointsman.train.state import write_json
+from pointsman.train.state import replaced, write_json
 
 EVERYDAY = ""
 """The family of what was not measured."""
@@ -131,19 +131,12 @@ def put_beside(base: str | None, recipe: Recipe, split: Split, output: Path) -> 
     known = (
         json.loads((source / "training.json").read_bytes()) if (source / "training.json").is_file() else {}
     )
-    directory, partial = output / "checkpoint", output / ".checkpoint.partial"
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(source, partial, ignore=shutil.ignore_patterns("README.md"))
+    with replaced(output / "checkpoint") as partial:
+        shutil.copytree(source, partial, ignore=shutil.ignore_patterns("README.md"), dirs_exist_ok=True)
         experts.write(partial)
         facts = {"recipe": recipe.name, "experts": experts.count, **asdict(recipe.word_experts)}
         write_json(partial / "training.json", {**known, "word_experts": facts})
-        shutil.rmtree(directory, ignore_errors=True)
-        partial.rename(directory)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise TrainingError(f"cannot write {directory}: {error.strerror}.") from None
-    return directory
+    return output / "checkpoint"
 
 
 def _ridge(features: csr_matrix, wanted: Floats, penalty: float, weights: Any) -> tuple[Floats, float]:

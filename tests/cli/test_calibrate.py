@@ -118,7 +118,8 @@ def test_one_label_is_refused(artifact, labelled, tmp_path):
         run(artifact, labelled, "--output", tmp_path / "new")
 
 
-def test_a_row_that_the_judge_weighed_counts_as_that_many(artifact, tmp_path, capsys):
+@pytest.mark.parametrize("wish", [("--quality", 0.9), ("--share", 0.3), ("--budget", 0.4)])
+def test_a_row_that_the_judge_weighed_counts_as_that_many(artifact, tmp_path, capsys, wish):
     """The share of the log, not that of the sample; another file's column of this name weighs nothing."""
     told = {}
     for name, judged in (("weighed", True), ("repeated", True), ("foreign", False)):
@@ -131,12 +132,13 @@ def test_a_row_that_the_judge_weighed_counts_as_that_many(artifact, tmp_path, ca
             rows += [row] * (copies if name == "repeated" else 1)
         path = tmp_path / f"{name}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        words = ["--method", "none", "--quality", 0.9, "--output", tmp_path / name, "--json"]
+        words = ["--method", "none", *wish, "--output", tmp_path / name, "--json"]
         assert run(artifact, path, *words) == 0
         told[name] = json.loads(capsys.readouterr().out)
         curve = Artifact.open(tmp_path / name).manifest.provenance["curve"]["points"]
-        told[name] = [told[name]["cloud_threshold"], told[name]["share"], told[name]["quality"], curve]
+        figures = [told[name].get(figure, 0.0) for figure in ("cloud_threshold", "share", "quality")]
+        told[name] = [*figures, curve]
     assert told["weighed"][:3] == pytest.approx(told["repeated"][:3])
     for one, other in zip(told["weighed"][3], told["repeated"][3], strict=True):
         assert one == pytest.approx(other)
-    assert told["foreign"][1] != pytest.approx(told["weighed"][1])
+    assert told["foreign"][3] != told["weighed"][3]

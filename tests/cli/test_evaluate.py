@@ -45,6 +45,27 @@ def test_file(tmp_path):
     return write(tmp_path / "mine.jsonl", easy + hard)
 
 
+def test_rows_that_the_judge_weighed_speak_for_the_log(artifact, test_file, tmp_path, capsys):
+    rows = [json.loads(line) for line in test_file.read_text().splitlines()]
+    rows = [{**row, "weight": 1.0 + at % 4, "judgement": {"by": "judge"}} for at, row in enumerate(rows)]
+    told = {}
+    for name, kept in (
+        ("weighed", rows),
+        ("repeated", [{**row, "weight": 1.0} for row in rows for _ in range(int(row["weight"]))]),
+    ):
+        path, output = write(tmp_path / name / "mine.jsonl", kept), tmp_path / f"{name}-report"
+        assert run(artifact, "--test", path, "--output", output, "--resamples", 5, "--edits", 0) == 0
+        found = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))
+        part = found["sets"]["mine"]
+        figures = {**part["ranking"]["query length"]["figures"], **part["decisions"]["figures"]}
+        told[name] = {key: one["value"] for key, one in figures.items()}
+        told[name] |= {"better": part["cloud_is_better"]}
+        told[name] |= {"kind": found["kinds"]["measured"]["calibration_error"]["value"]}
+        notes = " ".join(found["notes"])
+        assert ("40 rows count as 100 queries" in notes) == (name == "weighed")
+    assert told["weighed"] == pytest.approx(told["repeated"])
+
+
 def test_a_report_of_my_own_file(artifact, test_file, tmp_path, capsys):
     output = tmp_path / "report"
     assert run(artifact, "--test", test_file, "--output", output, "--resamples", 20, "--edits", 30) == 0

@@ -165,20 +165,22 @@ def _checkpoint(args: argparse.Namespace, goal: "ThresholdGoal | None") -> dict[
 
 
 def _fitted(
-    args: argparse.Namespace, margin: "NDArray[np.float64]", data: "Dataset | None", sha256: str
+    args: argparse.Namespace, margin: "NDArray[np.float64]", data: "Dataset", sha256: str
 ) -> "Calibration":
     from pointsman.errors import DataError
     from pointsman.evaluation.calibration import fit_calibration
 
-    if data is None:
+    if not data.has_outcomes:
         raise DataError("p_cloud is fitted on labels, and there are none: add them, or say --method none.")
     weight = None if data.weight is None else data.weight / data.weight.mean()
     return fit_calibration(margin, data.is_cloud.astype(float), args.method, sha256, weight)
 
 
-def _read(args: argparse.Namespace, chat: "Chat") -> "tuple[tuple[str, ...], Dataset | None, str]":
+def _read(args: argparse.Namespace, chat: "Chat") -> "tuple[tuple[str, ...], Dataset, str]":
     """Queries, their outcomes where every row could have one, and a digest of both."""
-    from pointsman.datasets.outcomes import read_dataset
+    import numpy as np
+
+    from pointsman.datasets.outcomes import Dataset, read_dataset, weights_of
     from pointsman.datasets.reading import read_queries
     from pointsman.errors import SettingsError
 
@@ -193,9 +195,11 @@ def _read(args: argparse.Namespace, chat: "Chat") -> "tuple[tuple[str, ...], Dat
         data = validation_dataset(args.recipe, args.recipe_data, columns)
         return data.queries, data, data.sha256
     if args.method == "none" and (args.share is not None or args.budget is not None):
-        queries, sha256 = read_queries(args.data, columns)
+        queries, sha256, rows = read_queries(args.data, columns)
         _warn_few(len(queries))
-        return queries, None, sha256
+        nothing = np.full(len(queries), np.nan)
+        group, weight = np.zeros(len(queries), np.str_), weights_of(rows)
+        return queries, Dataset(queries, group, nothing, nothing, weight=weight), sha256
     data = read_dataset(args.data, columns)
     for bad in data.bad[:20]:
         print(f"bad row {bad}", file=sys.stderr)

@@ -51,8 +51,8 @@ class Dataset:
 
     Attributes:
         group: what a row is counted under, for example its file.
-        weak: quality of the weak model's answer, float64 (rows,).
-        strong: of the strong model's, float64 (rows,).
+        weak: quality of the weak model's answer, float64 (rows,); NaN in all rows where nothing is known.
+        strong: of the strong model's, float64 (rows,); the same.
         bad: rows that could not be used, each with where and why.
         weight: how many queries each row stands for, above 0, float64 (rows,); None counts all alike.
     """
@@ -68,6 +68,15 @@ class Dataset:
     def is_cloud(self) -> NDArray[np.bool_]:
         """Whether the strong answer was better, bool (rows,)."""
         return self.strong > self.weak
+
+    @property
+    def has_outcomes(self) -> bool:
+        """Whether anything is known of the rows but their texts and weights."""
+        return not np.isnan(self.weak).any()
+
+    def weight_of(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """The weights of drawn rows, int64 (drawn,)."""
+        return None if self.weight is None else self.weight[rows]
 
     @property
     def sha256(self) -> str:
@@ -98,11 +107,11 @@ def read_dataset(paths: Sequence[Path], columns: Columns) -> Dataset:
         np.array([one.weak for one in found], np.float64),
         np.array([one.strong for one in found], np.float64),
         tuple(bad),
-        _weights([one.row.values for one in found]),
+        weights_of([one.row.values for one in found]),
     )
 
 
-def _weights(rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64] | None:
+def weights_of(rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64] | None:
     """The weights of rows that `pointsman judge` wrote, where they are not all alike."""
     if not all(JUDGEMENT in row and isinstance(row.get("weight"), int | float) for row in rows):
         return None

@@ -70,17 +70,21 @@ def values_of(data: Any, file: str) -> list[dict[str, Any]]:
         raise DataError(f"{file} holds strings that are not UTF-8.") from None
 
 
-def read_queries(paths: Sequence[Path], columns: Columns) -> tuple[tuple[str, ...], str]:
-    """The texts of files, and the digest of them; bad rows are left out.
+def read_queries(
+    paths: Sequence[Path], columns: Columns
+) -> tuple[tuple[str, ...], str, list[Mapping[str, Any]]]:
+    """The texts of files, the digest of them, and the values of their rows; bad rows are left out.
 
     Raises:
         DataError: a file cannot be read, or there is no text at all.
     """
     bad: list[str] = []
-    queries = tuple(row.query for path in paths for row in read_rows(path, columns, bad))
-    if not queries:
+    rows = [row for path in paths for row in read_rows(path, columns, bad)]
+    if not rows:
         raise no_rows(paths, bad)
-    return queries, hashlib.sha256("\0".join(queries).encode("utf-8", "replace")).hexdigest()
+    queries = tuple(row.query for row in rows)
+    sha256 = hashlib.sha256("\0".join(queries).encode("utf-8", "replace")).hexdigest()
+    return queries, sha256, [row.values for row in rows]
 
 
 def read_texts(path: Path) -> list[str]:

@@ -32,8 +32,8 @@ def fit_calibration(
     """Fit `p_cloud = sigmoid(a * margin + b)` by maximum likelihood, with Newton's method.
 
     `temperature` keeps b = 0 (Guo et al. 2017, a = 1/T); `platt` fits both. The targets are Platt's (1999),
-    (n + 1) / (n + 2) for the n rows of cloud, 1 / (n + 2) for those of local: few rows that happen to be
-    told apart without an error do not make the router sure of everything.
+    (n + 1) / (n + 2) for the n rows of cloud, 1 / (n + 2) for those of local, by weight: few rows that
+    happen to be told apart without an error do not make the router sure of everything.
 
     Args:
         margin: logit of cloud less logit of local, float64 (rows,).
@@ -46,11 +46,12 @@ def fit_calibration(
     """
     if not len(margin) or target.min() == target.max():
         raise DataError("calibration needs rows of both labels, local and cloud.")
-    positives = float(target.sum())
-    high, low = (positives + 1.0) / (positives + 2.0), 1.0 / (len(target) - positives + 2.0)
+    weight = np.ones_like(margin) if weight is None else weight
+    positives, negatives = float(weight @ target), float(weight @ (1.0 - target))
+    high, low = (positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0)
     target = low + (high - low) * target
     columns = [margin] if method == "temperature" else [margin, np.ones_like(margin)]
-    beta = _logistic(np.stack(columns, axis=1), target, np.ones_like(margin) if weight is None else weight)
+    beta = _logistic(np.stack(columns, axis=1), target, weight)
     if beta[0] < _SMALLEST_SLOPE:
         raise DataError(
             f"the router's margins do not point towards the labels (slope {beta[0]:.4f}): "

@@ -14,7 +14,8 @@ names for each here:
 * `cpt_code`: linear interpolation of the share over the quality of the eleven points, as the code does; it
   takes the quality for rising, which it need not be.
 
-Queries of equal score are indistinguishable: the curve is straight across them.
+Queries of equal score are indistinguishable: the curve is straight across them. `weight` says how many
+queries each row stands for, above 0, float64 (rows,); None counts all alike.
 """
 
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def cost_quality_curve(
         score: float64 (rows,), finite.
         weak: quality of the weak model's answers, float64 (rows,).
         strong: of the strong model's, float64 (rows,).
-        weight: how many queries each row stands for, above 0, float64 (rows,); None counts all alike.
+        weight: see the module.
     """
     order = np.argsort(-score, kind="stable")
     ranked = score[order]
@@ -111,11 +112,12 @@ def apgr_paper(curve: Curve) -> float:
     return float(np.mean(np.interp(middles, curve.share, curve.recovered)))
 
 
-def apgr_code(score: _Floats, weak: _Floats, strong: _Floats) -> float:
+def apgr_code(score: _Floats, weak: _Floats, strong: _Floats, weight: _Floats | None = None) -> float:
     """Trapezoid area over eleven thresholds, divided by that of the strong model's lead over them."""
-    share, quality = _decile_points(score, weak, strong)
-    area = np.trapezoid(quality - weak.mean(), share)
-    lead = (strong.mean() - weak.mean()) * (share[-1] - share[0])
+    share, quality = _decile_points(score, weak, strong, weight)
+    low, high = np.average(weak, weights=weight), np.average(strong, weights=weight)
+    area = np.trapezoid(quality - low, share)
+    lead = (high - low) * (share[-1] - share[0])
     return float(area / lead) if lead else float("nan")
 
 
@@ -132,35 +134,58 @@ def cpt(curve: Curve, recovered: float) -> float:
     return float(curve.share[last - 1] + rise * (curve.share[last] - curve.share[last - 1]))
 
 
-def cpt_code(score: _Floats, weak: _Floats, strong: _Floats, recovered: float) -> float:
+def cpt_code(
+    score: _Floats, weak: _Floats, strong: _Floats, recovered: float, weight: _Floats | None = None
+) -> float:
     """The share at which the eleven points reach this share of the gap (0..1), by linear interpolation."""
-    share, quality = _decile_points(score, weak, strong)
-    wanted = weak.mean() + recovered * (strong.mean() - weak.mean())
+    share, quality = _decile_points(score, weak, strong, weight)
+    low, high = np.average(weak, weights=weight), np.average(strong, weights=weight)
+    wanted = low + recovered * (high - low)
     return float(np.interp(wanted, quality, share))
 
 
-def curve_figures(score: _Floats, weak: _Floats, strong: _Floats) -> CurveFigures:
+def curve_figures(
+    score: _Floats, weak: _Floats, strong: _Floats, weight: _Floats | None = None
+) -> CurveFigures:
     """Every figure of the curve of a score; arguments as for `cost_quality_curve`."""
-    curve = cost_quality_curve(score, weak, strong)
+    curve = cost_quality_curve(score, weak, strong, weight)
     return CurveFigures(
         weak=curve.weak,
         strong=curve.strong,
         apgr=apgr(curve),
         apgr_paper=apgr_paper(curve),
-        apgr_code=apgr_code(score, weak, strong),
+        apgr_code=apgr_code(score, weak, strong, weight),
         cpt50=cpt(curve, 0.5),
         cpt80=cpt(curve, 0.8),
-        cpt50_code=cpt_code(score, weak, strong, 0.5),
-        cpt80_code=cpt_code(score, weak, strong, 0.8),
+        cpt50_code=cpt_code(score, weak, strong, 0.5, weight),
+        cpt80_code=cpt_code(score, weak, strong, 0.8, weight),
     )
 
 
-def _decile_points(score: _Floats, weak: _Floats, strong: _Floats) -> tuple[_Floats, _Floats]:
+def _decile_points(
+    score: _Floats, weak: _Floats, strong: _Floats, weight: _Floats | None
+) -> tuple[_Floats, _Floats]:
     """Share and quality, by rising share, at the deciles of the score; the last threshold is exclusive."""
-    thresholds = np.quantile(score, np.linspace(0.0, 1.0, _DECILES + 1))
     points = []
-    for index, threshold in enumerate(thresholds):
+    for index, threshold in enumerate(_deciles(score, weight)):
         calls = score > threshold if index == _DECILES else score >= threshold
-        points.append((float(calls.mean()), float(np.where(calls, strong, weak).mean())))
+        share = np.average(calls, weights=weight)
+        points.append((float(share), float(np.average(np.where(calls, strong, weak), weights=weight))))
     share, quality = zip(*sorted(points), strict=True)
     return np.array(share), np.array(quality)
+
+
+def _deciles(score: _Floats, weight: _Floats | None) -> _Floats:
+    """The eleven deciles, between two rows on the line between them; a row of weight n is n rows."""
+    at = np.linspace(0.0, 1.0, _DECILES + 1)
+    if weight is None:
+        return np.quantile(score, at)
+    order = np.argsort(score, kind="stable")
+    ends, last = np.cumsum(weight[order]), len(score) - 1
+    place = at * max(0.0, ends[-1] - 1.0)
+    low, high = (
+        score[order][np.minimum(np.searchsorted(ends, np.floor(place) + step, side="right"), last)]
+        for step in (0.0, 1.0)
+    )
+    found: _Floats = low + (place - np.floor(place)) * (high - low)
+    return found

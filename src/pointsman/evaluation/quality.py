@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pointsman.datasets.outcomes import Dataset
 from pointsman.evaluation.bootstrap import Bootstrap, Rows
 from pointsman.evaluation.calibration import threshold_for_share
-from pointsman.evaluation.curve import cost_quality_curve, curve_figures
+from pointsman.evaluation.curve import apgr, cost_quality_curve, curve_figures
 from pointsman.evaluation.metrics import accuracy, brier, calibration_error, f1, reliability, roc_auc
 from pointsman.labels import CLOUD, LOCAL
 from pointsman.policy import Policy
@@ -60,14 +60,15 @@ def assess_ranking(data: Dataset, score: Floats, bootstrap: Bootstrap) -> dict[s
     """AUC and the cost-quality figures of any scorer, with intervals, and its curve at every percent."""
 
     def figures(rows: Rows) -> dict[str, float]:
-        curve = asdict(curve_figures(score[rows], data.weak[rows], data.strong[rows]))
-        return {"auc": roc_auc(data.is_cloud[rows], score[rows]), **curve}
+        weight = data.weight_of(rows)
+        curve = asdict(curve_figures(score[rows], data.weak[rows], data.strong[rows], weight))
+        return {"auc": roc_auc(data.is_cloud[rows], score[rows], weight), **curve}
 
-    curve = cost_quality_curve(score, data.weak, data.strong)
+    curve = cost_quality_curve(score, data.weak, data.strong, data.weight)
     shares = np.linspace(0.0, 1.0, CURVE_POINTS)
     return {
         "rows": len(data.queries),
-        "cloud_is_better": float(data.is_cloud.mean()),
+        "cloud_is_better": float(np.average(data.is_cloud, weights=data.weight)),
         "figures": _plain(bootstrap.intervals(figures, len(data.queries))),
         "curve": np.interp(shares, curve.share, curve.quality).tolist(),
     }
@@ -104,24 +105,26 @@ def assess_decisions(
     calls, is_read = score >= policy.effective_threshold, np.isfinite(score)
 
     def figures(rows: Rows) -> dict[str, float]:
-        called, is_cloud = calls[rows], data.is_cloud[rows]
+        called, is_cloud, weight = calls[rows], data.is_cloud[rows], data.weight_of(rows)
         read = rows[is_read[rows]]
-        share = float(called.mean())
+        given = np.where(called, data.strong[rows], data.weak[rows])
+        share = float(np.average(called, weights=weight))
         cost = share * prices.cloud + (1.0 - share) * prices.local
         return {
-            "accuracy": accuracy(is_cloud, called),
-            "f1": f1(is_cloud, called),
+            "accuracy": accuracy(is_cloud, called, weight),
+            "f1": f1(is_cloud, called, weight),
             "cloud_share": share,
-            "quality": float(np.where(called, data.strong[rows], data.weak[rows]).mean()),
+            "quality": float(np.average(given, weights=weight)),
             "cost": cost,
             "saved": 1.0 - cost / prices.cloud,
-            "brier": brier(data.is_cloud[read], score[read]),
-            "calibration_error": calibration_error(data.is_cloud[read], score[read]),
+            "brier": brier(data.is_cloud[read], score[read], data.weight_of(read)),
+            "calibration_error": calibration_error(data.is_cloud[read], score[read], data.weight_of(read)),
         }
 
+    read = data.subset(is_read)
     return {
         "figures": _plain(bootstrap.intervals(figures, len(score))),
-        "reliability": [asdict(b) for b in reliability(data.is_cloud[is_read], score[is_read])],
+        "reliability": [asdict(b) for b in reliability(read.is_cloud, score[is_read], read.weight)],
     }
 
 
@@ -129,8 +132,9 @@ def assess_difference(data: Dataset, score: Floats, other: Floats, bootstrap: Bo
     """APGR of a score less that of another, on the same resampled rows."""
 
     def figure(rows: Rows) -> float:
-        weak, strong = data.weak[rows], data.strong[rows]
-        return curve_figures(score[rows], weak, strong).apgr - curve_figures(other[rows], weak, strong).apgr
+        outcomes = data.weak[rows], data.strong[rows], data.weight_of(rows)
+        ours, theirs = (apgr(cost_quality_curve(s[rows], *outcomes)) for s in (score, other))
+        return ours - theirs
 
     return asdict(bootstrap.interval(figure, len(score)))
 
@@ -155,13 +159,15 @@ def assess_slice(part: Slice, score: Floats, policy: Policy, bootstrap: Bootstra
     }
 
 
-def assess_calibration(is_cloud: Floats, p_cloud: Floats, bootstrap: Bootstrap) -> dict[str, Any]:
+def assess_calibration(
+    is_cloud: Floats, p_cloud: Floats, weight: Floats, bootstrap: Bootstrap
+) -> dict[str, Any]:
     """The calibration error of one kind of traffic, over the texts that are read, with its interval."""
     read = np.isfinite(p_cloud)
-    is_true, p = is_cloud[read] > 0.5, p_cloud[read]
+    is_true, p, weight = is_cloud[read] > 0.5, p_cloud[read], weight[read]
 
     def figure(rows: Rows) -> float:
-        return calibration_error(is_true[rows], p[rows])
+        return calibration_error(is_true[rows], p[rows], weight[rows])
 
     error = bootstrap.interval(figure, len(p))
     return {"rows": len(p), "calibration_error": asdict(error)}
@@ -199,14 +205,15 @@ def assess_flips(
     return {"queries": len(before), "figures": _plain(found)}
 
 
-def assess_shares(score: Floats, seed: int) -> list[Any]:
+def assess_shares(score: Floats, seed: int, weight: Floats | None = None) -> list[Any]:
     """Share of cloud calls asked for on one half of the queries, and the share got on the other half."""
     order = np.random.default_rng(seed).permutation(len(score))
-    seen, unseen = score[order[::2]], score[order[1::2]]
+    seen, unseen = order[::2], order[1::2]
+    weights = [None if weight is None else weight[half] for half in (seen, unseen)]
     made = []
     for share in (0.1, 0.2, 0.3, 0.5):
-        threshold = threshold_for_share(seen, share)
-        got = float((unseen >= threshold).mean())
+        threshold = threshold_for_share(score[seen], share, weight=weights[0])
+        got = float(np.average(score[unseen] >= threshold, weights=weights[1]))
         made.append({"asked": share, "threshold": threshold, "got": got})
     return made
 

@@ -90,15 +90,14 @@ def choose(
     Args:
         goal: what is asked for; a quality needs outcomes.
         score: of the queries, float64 (queries,): p_cloud, or what `served_scores` makes of it.
-        data: their outcomes; None without any.
+        data: their outcomes and weights; None without any.
         data_sha256: digest of the queries (and outcomes).
         policy: whose safe target stays; None is the default policy.
 
     Raises:
         DataError: no outcomes for a quality, or a goal that cannot be had.
     """
-    weight = None if data is None else data.weight
-    curve = None if data is None else cost_quality_curve(score, data.weak, data.strong, weight)
+    weight, curve = _weight_and_curve(score, data)
     if goal.share is not None:
         threshold = threshold_for_share(score, goal.share, weight=weight)
     elif goal.budget is not None:
@@ -111,8 +110,9 @@ def choose(
         cloud_threshold=threshold, confidence_threshold=goal.confidence_threshold
     )
     calls = score >= policy.effective_threshold
-    share, quality = float(np.average(calls, weights=weight)), None
-    if data is not None:
+    share = float(np.average(calls, weights=weight))
+    quality = None
+    if data is not None and curve is not None:
         quality = float(np.average(np.where(calls, data.strong, data.weak), weights=weight))
     record = {
         "asked": goal.asked(),
@@ -139,14 +139,19 @@ def held_out_curve(
         data_sha256: digest of the queries (and outcomes).
         queries: their texts, kept as a sketch of digests, so that `evaluate` knows them again.
     """
-    weight = None if data is None else data.weight
-    curve = None if data is None else cost_quality_curve(score, data.weak, data.strong, weight)
+    weight, curve = _weight_and_curve(score, data)
     return {
         "queries": len(score),
         "data_sha256": data_sha256,
         "points": _points(score, curve, weight),
         SKETCH: row_sketch(queries),
     }
+
+
+def _weight_and_curve(score: Floats, data: Dataset | None) -> tuple[Floats | None, Curve | None]:
+    if data is None or not data.has_outcomes:
+        return (None if data is None else data.weight), None
+    return data.weight, cost_quality_curve(score, data.weak, data.strong, data.weight)
 
 
 def store(

@@ -91,9 +91,9 @@ def _thresholds(rows: Rows, p_cloud: Floats, costs: Costs, currency: str) -> str
 
 
 def _reliability(rows: Rows, p_cloud: Floats) -> str:
-    bins = [b for b in reliability(rows.gain > 0, p_cloud) if b.count]
+    bins = [b for b in reliability(rows.gain > 0, p_cloud, rows.weight) if b.count]
     found = [
-        (f"{b.low:.1f} to {b.high:.1f}", f"{b.count:,}", f"{b.predicted:.2f}", f"{b.observed:.2f}")
+        (f"{b.low:.2f} to {b.high:.2f}", f"{b.count:,}", f"{b.predicted:.2f}", f"{b.observed:.2f}")
         for b in bins
     ]
     return _table(("p_cloud", "rows", "predicted", "cloud was better"), found)

@@ -105,7 +105,8 @@ def evaluate(plan: EvaluationPlan, progress: Progress) -> Path:
         few = check_count(len(data.queries), "evaluate on") if plan.test else None
         notes += [*([few] if few else []), *seen_before(plan.router, data)]
         if data.weight is not None:
-            notes.append("warning: rows of different weight count once each here; `choose` counts weights.")
+            count = f"{len(data.queries):,} rows count as {data.weight.sum():,.0f} queries of the log"
+            notes.append(f"{count}, each by its weight; intervals are over the rows.")
         for note in notes:
             progress(note)
     plan.output.mkdir(parents=True, exist_ok=True)  # before minutes are spent
@@ -158,21 +159,18 @@ def _kinds(
     plan: EvaluationPlan, data: Dataset | None, slices: Sequence[Slice], scorer: Scorer
 ) -> dict[str, Any]:
     """Calibration of each kind of traffic, and of both as one."""
-    kinds: dict[str, tuple[Floats, Floats]] = {}
+    kinds: dict[str, tuple[Floats, Floats, Floats]] = {}
     if data is not None:
-        kinds["measured"] = (data.is_cloud.astype(np.float64), scorer(data.queries))
+        weight = np.ones(len(data.queries)) if data.weight is None else data.weight
+        kinds["measured"] = (data.is_cloud.astype(np.float64), scorer(data.queries), weight)
     ruled = [part for part in slices if part.name != GUIDE]
     if ruled:
         belongs = [np.full(len(part.queries), float(part.label == CLOUD)) for part in ruled]
-        kinds["everyday"] = (np.concatenate(belongs), np.concatenate([scorer(p.queries) for p in ruled]))
+        p_cloud = np.concatenate([scorer(part.queries) for part in ruled])
+        kinds["everyday"] = (np.concatenate(belongs), p_cloud, np.ones(len(p_cloud)))
     if len(kinds) == 2:
         kinds["both"] = tuple(map(np.concatenate, zip(*kinds.values(), strict=True)))  # type: ignore[assignment]
-    return {
-        "kinds": {
-            name: assess_calibration(is_cloud, p_cloud, plan.bootstrap)
-            for name, (is_cloud, p_cloud) in kinds.items()
-        }
-    }
+    return {"kinds": {name: assess_calibration(*kind, plan.bootstrap) for name, kind in kinds.items()}}
 
 
 def _tests(plan: EvaluationPlan, chat: Chat) -> tuple[Dataset | None, list[Slice]]:
@@ -194,7 +192,7 @@ def _measured(
         part, p_cloud = data.subset(rows), scores[ROUTER][rows]
         sets[name] = {
             "rows": int(rows.sum()),
-            "cloud_is_better": float(part.is_cloud.mean()),
+            "cloud_is_better": float(np.average(part.is_cloud, weights=part.weight)),
             "ranking": {k: assess_ranking(part, s[rows], plan.bootstrap) for k, s in scores.items()},
             "decisions": assess_decisions(part, p_cloud, policy, prices, plan.bootstrap),
         }
@@ -206,7 +204,7 @@ def _measured(
     return {
         "sets": sets,
         "differences": differences,
-        "shares": assess_shares(scores[ROUTER], plan.seed),
+        "shares": assess_shares(scores[ROUTER], plan.seed, data.weight),
         "data_sha256": data.sha256,
     }
 

@@ -49,7 +49,7 @@ from pointsman.runtime.router import Router
 from pointsman.traffic.log import query_id
 from pointsman.traffic.sampling import inclusion, spread_sample
 from pointsman.traffic.work import Query, Work
-from pointsman.train.teacher import embed, shipped_encoder
+from pointsman.train.teacher import Reading, embed, shipped_encoder
 
 Row = dict[str, Any]
 LABELLED, LOG, MOST_TESTED, POOL = 400, 1400, 2000, 2400
@@ -195,9 +195,8 @@ def margins_of(router: Any, texts: Sequence[str]) -> NDArray[Any]:
 
 def vectors_of(rows: list[Row], cache: Path) -> NDArray[np.float32]:
     """The sentence encoder's vectors, float32 (rows, width)."""
-    limits = {"max_tokens": 128, "batch_tokens": 8192}
-    texts = [row["query"] for row in rows]
-    return embed(texts, shipped_encoder(), cache, **limits, progress=lambda line: None).astype(np.float32)
+    reading = Reading(cache, 128, lambda line: None)
+    return embed([row["query"] for row in rows], shipped_encoder(), reading).astype(np.float32)
 
 
 def ridges(known: list[Row], tested: list[Row], cache: Path) -> dict[str, NDArray[Any]]:

@@ -13,13 +13,12 @@ import numpy as np
 from transformers import AutoTokenizer
 
 from pointsman.evaluation.curve import apgr, cost_quality_curve
-from pointsman.train.baselines import vectors_of
 from pointsman.train.batches import encode
 from pointsman.train.data import Example, Measured
 from pointsman.train.experts import all_features, balanced_weights, ridge_opinion
 from pointsman.train.recipe import Recipe, Target, load_recipe
 from pointsman.train.split import held_out_rows, learned_examples, load_split, training_rows
-from pointsman.train.teacher import shipped_encoder
+from pointsman.train.teacher import Reading, embed, shipped_encoder
 from pointsman.train.word_experts import word_experts_from
 from tools.left_out_families import MEAN, distinct, leave_one_out
 
@@ -67,7 +66,7 @@ def _opinions(
     family = np.array([*(e.source for e in known), *(name for _, name in asked)])
     learn = np.arange(len(texts)) < len(known)
     gains = np.array([*(e.p_cloud for e in known), *np.zeros(len(asked))], np.float64)
-    features = all_features(texts, learn, [vectors_of(texts, cache, 128, _untold)] if cache else [])
+    features = all_features(texts, learn, [_vectors(texts, cache)] if cache else [])
     if not by_family:
         return ridge_opinion(features, gains, balanced_weights(family, learn), learn, ~learn)
     said = np.zeros(len(texts))
@@ -77,8 +76,8 @@ def _opinions(
     return said[~learn]
 
 
-def _untold(line: str) -> None:
-    """The table alone is printed."""
+def _vectors(texts: Sequence[str], cache: Path) -> np.ndarray:
+    return embed(texts, shipped_encoder(), Reading(cache, 128, lambda line: None))
 
 
 def _figures(rows: Sequence[Measured], score: np.ndarray) -> dict[str, float]:
@@ -95,7 +94,7 @@ def print_tables(recipe: Recipe, data: Path, cache: Path) -> None:
     for lever, figures in ablation(recipe, data, cache).items():
         print(f"| {lever} | {' | '.join(f'{value:.3f}' for value in figures.values())} |")
     rows = training_rows(recipe, data)
-    vectors = vectors_of(distinct(rows), cache, 128, _untold)
+    vectors = _vectors(distinct(rows), cache)
     for by_subject in ([], ["llmrouter"]):
         found = leave_one_out(rows, vectors, by_subject)
         print(f"\n| left out | {' | '.join(found[MEAN])} |\n| --- | --- | --- | --- |")

@@ -18,7 +18,7 @@ from pointsman.train.recipe import Recipe, load_recipe
 from pointsman.train.split import load_split
 from pointsman.train.student import new_student
 from pointsman.train.targets import Source, training_targets
-from pointsman.train.teacher import embed, shipped_encoder
+from pointsman.train.teacher import Reading, embed, shipped_encoder
 from pointsman.train.trainee import Trainee, fit_projection
 
 pytestmark = pytest.mark.torch
@@ -206,7 +206,7 @@ def test_the_subject_of_a_measured_row_is_learned_and_its_head_is_not_saved(data
 def test_a_run_that_goes_on_starts_from_the_projection_that_fits(queries, tmp_path):
     texts = [text for text, _ in queries(40)]
     encoder = shipped_encoder()
-    vectors = embed(texts, encoder, tmp_path, max_tokens=24, batch_tokens=256, progress=len)
+    vectors = embed(texts, encoder, Reading(tmp_path, 24, len))
     trainee = Trainee(new_student(1, encoder, 0), vectors.shape[1])
     ids = encode(AutoTokenizer.from_pretrained(encoder), texts, 24)
 

@@ -27,6 +27,7 @@ from pointsman.train.suite import (
     validation_dataset,
     without_known,
 )
+from pointsman.train.teacher import Reading
 
 pytestmark = pytest.mark.torch
 
@@ -122,7 +123,7 @@ def test_shares_between_the_labels_are_weights():
 def test_a_classifier_of_another_kind_is_asked_once_a_text(router_checkpoint, queries, tmp_path):
     texts = [text for text, _ in queries(20)]
     asked = [*texts, texts[0]]
-    found = classifier_scores(router_checkpoint, asked, tmp_path, 32, len)
+    found = classifier_scores(router_checkpoint, asked, Reading(tmp_path, 32, len))
     assert found[0] == found[-1]
     assert found == pytest.approx(CheckpointScorer(router_checkpoint, 32)(asked), abs=0.02)
     assert len(list(tmp_path.glob("opinions-*/part-*.npz"))) == 1

@@ -3,19 +3,14 @@ import pytest
 
 from pointsman.errors import CheckpointError
 from pointsman.train.data import Example
-from pointsman.train.teacher import EMBEDDING_SIZE, embed, opinions, shipped_encoder, soft_labels
+from pointsman.train.teacher import EMBEDDING_SIZE, Reading, embed, opinions, shipped_encoder, soft_labels
 
 pytestmark = pytest.mark.torch
 
 
 def read(texts, cache, lines=None):
     return embed(
-        texts,
-        shipped_encoder(),
-        cache,
-        max_tokens=32,
-        batch_tokens=256,
-        progress=(lines if lines is not None else []).append,
+        texts, shipped_encoder(), Reading(cache, 32, (lines if lines is not None else []).append, 256)
     )
 
 
@@ -38,8 +33,8 @@ def test_a_classifiers_opinions_are_probabilities_and_cached(tiny_base, tmp_path
     lines = []
 
     def ask():
-        limits = {"max_tokens": 16, "batch_tokens": 64}
-        return opinions(["prove the", "play", "hello"], tiny_base, tmp_path, **limits, progress=lines.append)
+        reading = Reading(tmp_path, 16, lines.append, 64)
+        return opinions(["prove the", "play", "hello"], tiny_base, reading)
 
     first = ask()
     asked = len(lines)
@@ -52,7 +47,7 @@ def test_a_classifiers_opinions_are_probabilities_and_cached(tiny_base, tmp_path
 
 def test_a_teacher_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be loaded"):
-        opinions(["a"], tmp_path / "none", tmp_path, max_tokens=16, batch_tokens=64, progress=print)
+        opinions(["a"], tmp_path / "none", Reading(tmp_path, 16, print))
 
 
 def examples(count):

@@ -218,7 +218,7 @@ def _sampled(
 
     from pointsman.runtime.probability import cloud_probability
     from pointsman.traffic.sampling import inclusion, spread_sample
-    from pointsman.train.teacher import embed, shipped_encoder
+    from pointsman.train.teacher import Reading, embed, shipped_encoder
 
     rng = np.random.default_rng(args.seed)
     order = rng.permutation(len(log.queries))
@@ -226,10 +226,8 @@ def _sampled(
     texts = [q.text for q in candidates]
     router = _router(args, settings)
     p_cloud = cloud_probability(router.logits(texts), router.labels.cloud_index, router.manifest.calibration)
-    reading = {"max_tokens": 128, "batch_tokens": 8192}
-    vectors = embed(texts, shipped_encoder(), args.output / "cache", **reading, progress=tell).astype(
-        np.float32
-    )
+    reading = Reading(args.output / "cache", 128, tell)
+    vectors = embed(texts, shipped_encoder(), reading).astype(np.float32)
     space = PCA(min(32, len(texts), vectors.shape[1]), random_state=args.seed).fit_transform(vectors)
     occurrences = np.array([q.occurrences for q in candidates], np.float64)
     probability = inclusion(p_cloud, router.policy.cloud_threshold, occurrences, size)

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.neighbors import KNeighborsRegressor
 
-from pointsman.progress import Progress
 from pointsman.train.data import Example, Measured, merged
 from pointsman.train.experts import all_features, ridge_opinion
-from pointsman.train.teacher import embed, opinions, share_regression, shipped_encoder
+from pointsman.train.teacher import Reading, embed, opinions, share_regression, shipped_encoder
 
-_BATCH_TOKENS = 8192
 _NEIGHBOURS = 50
 
 Floats = NDArray[np.float64]
@@ -41,22 +39,10 @@ def tfidf_scores(train: Sequence[Example], texts: Sequence[str]) -> Floats:
     return _regression(features, train, 1.0, words.transform(texts))
 
 
-def encoder_scores(
-    train: Sequence[Example], texts: Sequence[str], cache: Path, max_tokens: int, progress: Progress
-) -> Floats:
+def encoder_scores(train: Sequence[Example], texts: Sequence[str], reading: Reading) -> Floats:
     """Logistic regression on frozen all-MiniLM-L6-v2 sentence vectors; p_cloud, float64 (texts,)."""
-
-    known, asked = (
-        vectors_of(of, cache, max_tokens, progress).astype(np.float32)
-        for of in ([e.query for e in train], texts)
-    )
+    known, asked = _vectors([e.query for e in train], reading), _vectors(texts, reading)
     return _regression(known, train, 3.0, asked)
-
-
-def vectors_of(texts: Sequence[str], cache: Path, max_tokens: int, progress: Progress) -> NDArray[np.float16]:
-    """Frozen all-MiniLM-L6-v2 sentence vectors, float16 (texts, 384)."""
-    reading = {"max_tokens": max_tokens, "batch_tokens": _BATCH_TOKENS}
-    return embed(texts, shipped_encoder(), cache, **reading, progress=progress)
 
 
 def ridge_scores(train: Sequence[Measured], texts: Sequence[str]) -> Floats:
@@ -68,17 +54,13 @@ def ridge_scores(train: Sequence[Measured], texts: Sequence[str]) -> Floats:
     return ridge_opinion(words, gains, np.ones(len(gains)), learn, ~learn)
 
 
-def nearest_scores(
-    train: Sequence[Measured], texts: Sequence[str], cache: Path, max_tokens: int, progress: Progress
-) -> Floats:
+def nearest_scores(train: Sequence[Measured], texts: Sequence[str], reading: Reading) -> Floats:
     """The mean gain of the 50 training queries with the nearest MiniLM vectors, float64 (texts,)."""
     examples = merged(train, [row.gain for row in train])
-    known, asked = (
-        vectors_of(of, cache, max_tokens, progress) for of in ([e.query for e in examples], texts)
-    )
+    known, asked = _vectors([e.query for e in examples], reading), _vectors(texts, reading)
     model = KNeighborsRegressor(n_neighbors=min(_NEIGHBOURS, len(examples)), algorithm="brute")
-    model.fit(known.astype(np.float32), [e.p_cloud for e in examples])
-    found: Floats = np.concatenate([model.predict(part) for part in _parts(asked.astype(np.float32))])
+    model.fit(known, [e.p_cloud for e in examples])
+    found: Floats = np.concatenate([model.predict(part) for part in _parts(asked)])
     return found
 
 
@@ -92,30 +74,29 @@ def subject_scores(train: Sequence[Measured], texts: Sequence[str], subjects: Ma
     return np.array([table.get(subjects.get(text, ""), mean) for text in texts])
 
 
-def trained_scores(
-    train: Sequence[Measured], texts: Sequence[str], cache: Path, max_tokens: int, progress: Progress
-) -> dict[str, Floats]:
+def trained_scores(train: Sequence[Measured], texts: Sequence[str], reading: Reading) -> dict[str, Floats]:
     """What is learned from the router's own training rows, by name; see each."""
     examples = merged(train, [row.is_cloud for row in train])
     return {
         "TF-IDF + LR": tfidf_scores(examples, texts),
-        "MiniLM + LR": encoder_scores(examples, texts, cache, max_tokens, progress),
+        "MiniLM + LR": encoder_scores(examples, texts, reading),
         "word ridge on the gain": ridge_scores(train, texts),
-        "MiniLM, 50 nearest": nearest_scores(train, texts, cache, max_tokens, progress),
+        "MiniLM, 50 nearest": nearest_scores(train, texts, reading),
     }
 
 
-def classifier_scores(
-    checkpoint: Path, texts: Sequence[str], cache: Path, max_tokens: int, progress: Progress
-) -> Floats:
+def classifier_scores(checkpoint: Path, texts: Sequence[str], reading: Reading) -> Floats:
     """Any two-way classifier's p_cloud, float64 (texts,); in bfloat16, which ranks as well as float32.
 
     Raises:
         CheckpointError: it cannot be loaded.
     """
-    reading = {"max_tokens": max_tokens, "batch_tokens": _BATCH_TOKENS}
-    found: Floats = opinions(texts, checkpoint, cache, **reading, progress=progress).astype(np.float64)
+    found: Floats = opinions(texts, checkpoint, reading).astype(np.float64)
     return found
+
+
+def _vectors(texts: Sequence[str], reading: Reading) -> NDArray[np.float32]:
+    return embed(texts, shipped_encoder(), reading).astype(np.float32)
 
 
 def _parts(vectors: NDArray[np.float32]) -> list[NDArray[np.float32]]:

@@ -49,6 +49,7 @@ from pointsman.train.scoring import is_checkpoint, open_scorer
 from pointsman.train.seen import seen_before
 from pointsman.train.split import load_split, training_rows
 from pointsman.train.suite import GUIDE, suite_dataset, suite_slices, suite_subjects, without_known
+from pointsman.train.teacher import Reading
 
 ROUTER = "router"
 _MAX_TOKENS = 128
@@ -212,18 +213,19 @@ def _measured(
 def _others(plan: EvaluationPlan, texts: Sequence[str], progress: Progress) -> dict[str, Floats]:
     """The scores of what the router is compared with."""
     found: dict[str, Floats] = {}
+    reading = Reading(plan.answers, _MAX_TOKENS, progress)
     for other in plan.compare:
         progress(f"comparing with {other}")
         name, _, directory = other.partition("=")
         if directory and is_checkpoint(Path(directory)):
-            found[name] = classifier_scores(Path(directory), texts, plan.answers, _MAX_TOKENS, progress)
+            found[name] = classifier_scores(Path(directory), texts, reading)
         else:
             path, variant = (Path(directory), None) if directory else (plan.router, name)
             found[name] = open_scorer(path, variant)[0](texts)
     found |= {"random": random_scores(texts, plan.seed), "query length": length_scores(texts)}
     if train := _training_rows(plan):
         progress("baselines: TF-IDF + LR, MiniLM + LR, a ridge on the gain, nearest neighbours, subjects")
-        found |= trained_scores(train, texts, plan.answers, _MAX_TOKENS, progress)
+        found |= trained_scores(train, texts, reading)
         if plan.suite is not None and plan.data is not None:
             subjects = suite_subjects(load_recipe(plan.suite), plan.data)
             found["table of subjects"] = subject_scores(train, texts, subjects)

@@ -11,10 +11,8 @@ from pointsman.progress import Progress
 from pointsman.train.data import Example
 from pointsman.train.experts import balanced_weights, expert_opinions
 from pointsman.train.recipe import Recipe
-from pointsman.train.teacher import EMBEDDING_SIZE, embed, opinions, soft_labels
+from pointsman.train.teacher import EMBEDDING_SIZE, Reading, embed, opinions, soft_labels
 from pointsman.train.trainee import Targets
-
-_TEACHER_BATCH_TOKENS = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +30,9 @@ class Source:
     classifier: Path | None
     cache: Path
 
-    @property
-    def limits(self) -> dict[str, int]:
-        """How much of a text is read, and how many tokens at once."""
-        return {"max_tokens": self.recipe.student.max_tokens, "batch_tokens": _TEACHER_BATCH_TOKENS}
+    def reading(self, progress: Progress) -> Reading:
+        """How the teachers read: as much of a text as the student."""
+        return Reading(self.cache, self.recipe.student.max_tokens, progress)
 
 
 def held_out_targets(examples: Sequence[Example], source: Source, progress: Progress) -> Targets:
@@ -67,7 +64,7 @@ def _is_open(example: Example) -> bool:
 def _embedded(
     examples: Sequence[Example], source: Source, encoder: Path, progress: Progress
 ) -> NDArray[np.float16]:
-    return embed([e.query for e in examples], encoder, source.cache, **source.limits, progress=progress)
+    return embed([e.query for e in examples], encoder, source.reading(progress))
 
 
 def training_targets(examples: Sequence[Example], source: Source, progress: Progress) -> Targets:
@@ -120,7 +117,7 @@ def _classified(
 ) -> NDArray[np.float32]:
     """The classifier's opinion of every measured text, float32 (examples,); .5 of any other."""
     asked = list(dict.fromkeys(e.query for e in examples if e.is_measured))
-    said = opinions(asked, classifier, source.cache, **source.limits, progress=progress)
+    said = opinions(asked, classifier, source.reading(progress))
     opinion = dict(zip(asked, said, strict=True))
     return np.array([opinion.get(e.query, 0.5) for e in examples], np.float32)
 

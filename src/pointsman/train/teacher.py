@@ -58,33 +58,27 @@ def encoder_directory(name: str) -> Path:
         ) from None
 
 
-def embed(
-    texts: Sequence[str],
-    encoder: Path,
-    cache: Path,
-    *,
-    max_tokens: int,
-    batch_tokens: int,
-    progress: Progress,
-) -> NDArray[np.float16]:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a teacher reads texts, and where its answers are kept."""
+
+    cache: Path
+    max_tokens: int
+    progress: Progress
+    batch_tokens: int = 8192
+
+
+def embed(texts: Sequence[str], encoder: Path, reading: Reading) -> NDArray[np.float16]:
     """Sentence vectors of unit length, float16 (texts, width), cached text by text."""
 
     def load() -> Any:
         return AutoModel.from_pretrained(encoder, attn_implementation="eager")
 
-    reading = _Reading(encoder, cache, "embeddings", max_tokens, batch_tokens, progress)
-    return _cached(texts, reading, load, _mean_pooled)
+    read = _reader(encoder, reading, load, _mean_pooled)
+    return remembered(texts, _answers_of(encoder, "embeddings", reading), read)
 
 
-def opinions(
-    texts: Sequence[str],
-    classifier: Path,
-    cache: Path,
-    *,
-    max_tokens: int,
-    batch_tokens: int,
-    progress: Progress,
-) -> NDArray[np.float32]:
+def opinions(texts: Sequence[str], classifier: Path, reading: Reading) -> NDArray[np.float32]:
     """A sequence classifier's probability of cloud, float32 (texts,), cached like the vectors.
 
     Args:
@@ -93,37 +87,31 @@ def opinions(
     Raises:
         CheckpointError: it cannot be loaded.
     """
-    reading = _Reading(classifier, cache, "opinions", max_tokens, batch_tokens, progress)
-    answers = _cached(texts, reading, lambda: load_student(str(classifier)), _cloud_share)
+    read = _reader(classifier, reading, lambda: load_student(str(classifier)), _cloud_share)
+    answers = remembered(texts, _answers_of(classifier, "opinions", reading), read)
     return answers[:, 0].astype(np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """How a model reads texts: whose directory, where the answers are kept, how much at once."""
-
-    directory: Path
-    cache: Path
-    what: str
-    max_tokens: int
-    batch_tokens: int
-    progress: Progress
+def _answers_of(model: Path, what: str, reading: Reading) -> Path:
+    """Where the answers of one model's weights are kept."""
+    weights = model / "model.safetensors"
+    identity = digest_file(weights).sha256[:16] if weights.is_file() else model.name
+    if (experts := model / WORD_EXPERTS).is_file():
+        identity += f"-{digest_file(experts).sha256[:16]}"
+    return reading.cache / f"{what}-{identity}-{reading.max_tokens}"
 
 
-def _cached(
-    texts: Sequence[str],
-    reading: _Reading,
+def _reader(
+    directory: Path,
+    reading: Reading,
     load: Callable[[], Any],
     answer: Callable[[Any, Batch], NDArray[np.float16]],
-) -> NDArray[np.float16]:
-    weights = reading.directory / "model.safetensors"
-    identity = digest_file(weights).sha256[:16] if weights.is_file() else reading.directory.name
-    if (experts := reading.directory / WORD_EXPERTS).is_file():
-        identity += f"-{digest_file(experts).sha256[:16]}"
+) -> Callable[[Sequence[str]], NDArray[np.float16]]:
+    """What answers texts in batches of like length; the model is loaded when it is first asked."""
 
     @functools.cache
     def loaded() -> tuple[Any, Any]:
-        return load().eval().to(reading_dtype()), AutoTokenizer.from_pretrained(reading.directory)
+        return load().eval().to(reading_dtype()), AutoTokenizer.from_pretrained(directory)
 
     def read(asked: Sequence[str]) -> NDArray[np.float16]:
         model, tokenizer = loaded()
@@ -138,7 +126,7 @@ def _cached(
             reading.progress(f"teacher: {done:,} of {len(order):,} texts read")
         return np.concatenate(answers)[np.argsort(order)]
 
-    return remembered(texts, reading.cache / f"{reading.what}-{identity}-{reading.max_tokens}", read)
+    return read
 
 
 def _mean_pooled(model: Any, batch: Batch) -> NDArray[np.float16]:

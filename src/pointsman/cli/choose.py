@@ -95,6 +95,8 @@ def _picture(
     chosen: "ThresholdRow | None",
     args: argparse.Namespace,
 ) -> str:
+    from pointsman.fit.thresholds import NO_PRICES
+
     wide = max(0, shutil.get_terminal_size((100, 24)).columns - 86)
     unit = f"{found['currency']} a month"
     lines = [
@@ -113,10 +115,7 @@ def _picture(
     if chosen is None:
         lines += ["", "no row is recommended: `fit` did not find this router better than simpler rankings"]
     if any(row.month is None for row in table):
-        said = (
-            "the money is unknown: set price_in and price_out in the configuration and run the same `collect`"
-        )
-        lines += ["", f"{said} again; nothing is paid twice"]
+        lines += ["", NO_PRICES]
     for kind, queries in found["wrong"].items():
         lines += ["", f"{kind}:"] + [f"  {' '.join(q.split())[:100]}" for q in queries or ["none"]]
     if chosen is not None and args.output is not None:

@@ -12,9 +12,9 @@ from pointsman.evaluation.metrics import reliability
 from pointsman.fit.comparison import FITTED
 from pointsman.fit.rows import Floats, Rows
 from pointsman.fit.run import Fitted
-from pointsman.fit.thresholds import Costs, costs_of, pick, threshold_table, wrong_decisions
+from pointsman.fit.thresholds import NO_PRICES, Costs, costs_of, pick, threshold_table, wrong_decisions
 
-_WIDTH, _HEIGHT, _MARGIN = 560, 300, 48
+_WIDTH, _HEIGHT, _MARGIN = 560, 300, 56
 _COLOURS = ("var(--ours)", "var(--other)", "var(--aim)", "var(--bad)")
 _PER = 1000.0
 """Number of queries that amounts of money are shown for."""
@@ -28,7 +28,7 @@ def render_report(fitted: Fitted) -> str:
     currency = str(pair.get("currency", "USD"))
     sections = [
         ("Beside simpler rankings", _comparison(fitted)),
-        ("Quality against money", _curves(fitted, rows, costs, currency)),
+        ("Cost and quality", _curves(fitted, rows, costs, currency)),
         ("Thresholds", _thresholds(rows, p_cloud, costs, currency)),
         ("Are its probabilities honest?", _reliability(rows, p_cloud)),
         ("What it gets wrong", _wrong(rows, p_cloud)),
@@ -76,17 +76,15 @@ def _curves(fitted: Fitted, rows: Rows, costs: Costs, currency: str) -> str:
 
 
 def _thresholds(rows: Rows, p_cloud: Floats, costs: Costs, currency: str) -> str:
-    found = [
-        (
-            f"{row.threshold:.3f}",
-            f"{row.share:.0%}",
-            _interval(row.quality),
-            "-" if row.month is None else f"{row.month:,.3f}",
-            "-" if row.saved is None else f"{row.saved:.0%}",
-        )
-        for row in threshold_table(rows, p_cloud, costs, _PER)
-    ]
-    heads = ("threshold", "to the cloud", "quality", f"{currency} per {_PER:,.0f} queries", "saved")
+    heads = ["threshold", "to the cloud", "quality", f"{currency} per {_PER:,.0f} queries", "saved"]
+    found = []
+    for row in threshold_table(rows, p_cloud, costs, _PER):
+        cells = [f"{row.threshold:.3f}", f"{row.share:.0%}", _interval(row.quality)]
+        if row.month is not None:
+            cells += [f"{row.month:,.3f}", "" if row.saved is None else f"{row.saved:.0%}"]
+        found.append(cells)
+    if costs.month(1.0, _PER) is None:
+        return _table(heads[:3], found) + _note(f"{NO_PRICES}.")
     return _table(heads, found)
 
 
@@ -120,7 +118,7 @@ def _origin(fitted: Fitted, pair: Mapping[str, object]) -> str:
             "not measured: label some rows" if fitted.agreement is None else fitted.agreement.sentence,
         ),
     ]
-    return _table(("fact", ""), facts)
+    return _table(("", ""), facts)
 
 
 def _next(fitted: Fitted) -> str:
@@ -172,7 +170,16 @@ def _interval(found: Interval, sign: str = "") -> str:
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join(
+        "<tr>"
+        + "".join(
+            # A narrow screen shows each row as lines, each with its own head.
+            f'<td data-head="{escape(name)}">{escape(cell)}</td>'
+            for name, cell in zip(heads, row, strict=True)
+        )
+        + "</tr>"
+        for row in rows
+    )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

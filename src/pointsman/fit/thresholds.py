@@ -16,6 +16,10 @@ from pointsman.runtime.router import Router
 from pointsman.traffic.work import Work
 
 UNSEEN = "unseen"
+NO_PRICES = (
+    "No prices given, so the money is unknown: set price_in and price_out in the configuration and run the "
+    "same `collect` again; nothing is paid twice"
+)
 _SHARES = np.linspace(0.0, 1.0, 11)
 KEPT_QUALITY = 0.95
 """Without a wish, the recommended row keeps so much of the cloud's lead at the smallest share."""

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,22 @@ CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "default-router"
 
 _AT_AN_IMPORT = """
 import os, runpy, signal, sys
-name = sys.argv.pop(1)
-# Python runs the handler soon after, in the middle of the import.
-sys.addaudithook(lambda event, facts: event == "import" and facts[0] == name and os.kill(os.getpid(), 2))
+signals = dict(pair.split("=") for pair in sys.argv.pop(1).split(","))
+
+def strike(event, facts):
+    name = os.path.basename(str(facts[0])) if event in ("import", "open") else ""
+    if name in signals:
+        # Python runs the handler soon after, in the middle of the import.
+        os.kill(os.getpid(), int(signals.pop(name)))
+
+sys.addaudithook(strike)
 runpy.run_module("pointsman", run_name="__main__", alter_sys=True)
 """
 
 
 def interrupted(name: str, *words: str, **how: object) -> subprocess.CompletedProcess[str]:
     """`pointsman WORDS`, with Ctrl-C where it imports this module."""
-    command = [sys.executable, "-c", _AT_AN_IMPORT, name, *words]
+    command = [sys.executable, "-c", _AT_AN_IMPORT, f"{name}={int(signal.SIGINT)}", *words]
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment(), **how
     )
@@ -55,3 +62,36 @@ def test_a_process_that_was_started_to_ignore_ctrl_c_ignores_it(tmp_path) -> Non
     done = interrupted("argparse", "--version", cwd=tmp_path, **ignore)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("pointsman ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGHUP there")
+def test_until_the_gateway_serves_sigterm_ends_it_and_sighup_does_not(tmp_path) -> None:
+    signals = f"uvicorn={int(signal.SIGHUP)},onnxruntime={int(signal.SIGTERM)}"
+    command = [sys.executable, "-c", _AT_AN_IMPORT, signals, "serve", "--demo", "--port", "0"]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment(), cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGHUP there")
+def test_a_reload_that_is_asked_for_while_the_artifact_is_loaded_comes_after(tmp_path) -> None:
+    signals = f"manifest.json={int(signal.SIGHUP)}"
+    command = [sys.executable, "-c", _AT_AN_IMPORT, signals, "serve", "--demo", "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--admin-port", "none"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), cwd=tmp_path,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        # Only a gateway that never reloads is still there then.
+        limit = threading.Timer(60, process.kill)
+        limit.start()
+        try:
+            assert process.stdout.readline().startswith("pointsman listens on ")
+            assert any("reload done" in line for line in process.stderr)
+            process.terminate()
+            assert process.wait() == 0
+        finally:
+            limit.cancel()
+            process.kill()

@@ -1,6 +1,7 @@
 """Long bodies are read in threads, and none of them keeps the others waiting."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 
@@ -76,3 +77,28 @@ def test_a_failure_gives_the_turn_back() -> None:
                     await readers.run(LONG, "a", lambda: 1 // 0)
 
     asyncio.run(run())
+
+
+def test_a_thread_that_outlives_the_loop_ends_without_a_word(
+    held: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended: list[threading.Thread] = []
+
+    async def run() -> None:
+        begun = threading.Event()
+
+        def work() -> None:
+            ended.append(threading.current_thread())
+            begun.set()
+            assert held.wait(LIMIT_S)
+
+        first = asyncio.create_task(Readers().run(LONG, "a", work))
+        assert await asyncio.to_thread(begun.wait, LIMIT_S)
+        first.cancel()
+
+    asyncio.run(run())
+    held.set()
+    gc.collect()  # With the readers, their idle threads end.
+    ended[0].join(LIMIT_S)
+    assert not ended[0].is_alive()
+    assert not caplog.records

@@ -1,8 +1,9 @@
 """Threads in which long bodies are read: the shortest of them wait for no other, and no client holds all."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -28,6 +29,12 @@ class Readers:
         turn = self._turns.setdefault(client, asyncio.Lock())
         await turn.acquire()
         future = self._long.submit(work, *given)
+
+        def give_back(_: Future[T]) -> None:
+            # A closed loop refuses: no request is left.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(turn.release)
+
         # A client that leaves does not stop the thread, and its turn ends with that.
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(turn.release))
+        future.add_done_callback(give_back)
         return await asyncio.wrap_future(future)

@@ -128,6 +128,9 @@ class Service:
             ports = {name: echo.port for name, echo in demo.items()}
             self.settings = with_demo_upstreams(self.settings, ports)
         gateway = build(self.settings)
+        if self._takes_signals and hasattr(signal, "SIGHUP"):
+            # What comes while the artifact is loaded may be about a newer one.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload, gateway)
         gateway.engine.open()
         public = Application(gateway, Table(PUBLIC), server.cors_origins)
         if self._shared is None:
@@ -139,7 +142,8 @@ class Service:
         for listener in (*demo.values(), *self.servers):
             await listener.start()
         if self._takes_signals:
-            self._handle_signals(gateway)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, self.stop)
         keeping = asyncio.create_task(gateway.keep_history())
         # What is loaded stays: the collector need not look through it again at every turn.
         gc.collect()
@@ -153,13 +157,6 @@ class Service:
         with contextlib.suppress(sqlite3.Error):
             await asyncio.to_thread(gateway.history.close)
         await asyncio.gather(*(echo.close() for echo in demo.values()))
-
-    def _handle_signals(self, gateway: Gateway) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        if hasattr(signal, "SIGHUP"):
-            loop.add_signal_handler(signal.SIGHUP, self._reload, gateway)
 
     def greeting(self) -> str:
         """The line that says where it listens."""

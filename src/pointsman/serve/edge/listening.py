@@ -147,8 +147,8 @@ class Listener:
     async def close(self) -> None:
         """Close everything."""
         if self._ticks is not None:
-            self._server.should_exit = True
-            await self._ticks
+            self._ticks.cancel()
+            await asyncio.gather(self._ticks, return_exceptions=True)
         if self._socket.fileno() >= 0:
             await self.stop_accepting()
         for connection in list(self._server.server_state.connections):

@@ -21,7 +21,7 @@ class Fake(Subject):
         if self.mode == "noisy":
             print("noise on standard output", flush=True)
         if self.mode == "slow":
-            time.sleep(60)
+            time.sleep(600)
         if self.mode == "dies at 16" and input_ids.shape[1] == 16:
             raise ValueError("sixteen is too much")
         return input_ids

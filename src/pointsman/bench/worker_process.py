@@ -87,19 +87,24 @@ class WorkerProcess:
             WorkerError: the process died, took too long, or did not answer with an object.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
-        alarm = threading.Timer(self._timeout_s, self._process.kill)
+        is_late = threading.Event()
+
+        def end() -> None:
+            is_late.set()
+            self._process.kill()
+
+        alarm = threading.Timer(self._timeout_s, end)
         alarm.start()
         try:
             self._process.stdin.write(json.dumps(question) + "\n")
             self._process.stdin.flush()
             answer = json.loads(self._process.stdout.readline())
         except (OSError, ValueError):
-            took_too_long = not alarm.is_alive()
             self._process.kill()
             self._process.wait()
             why = (
                 f"no answer within {self._timeout_s:g} s"
-                if took_too_long
+                if is_late.is_set()
                 else last_line(self._said())[:_LONGEST]
             )
             raise WorkerError(why) from None

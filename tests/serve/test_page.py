@@ -1,118 +1,25 @@
 """The page in a real browser, where a chromium is installed; its files and headers everywhere."""
 
-import base64
 import contextlib
 import hashlib
 import json
-import os
 import re
-import shutil
-import socket
-import struct
-import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
+from tests.support import browser as driven
+from tests.support.browser import CHROMIUM, Browser
 from tests.support.running import Running, settings_for
 from tests.support.tiny_artifact import CLOUD_TEXT
 
 from pointsman.serve.inference.drift import Drift
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+browser, chromium = driven.browser, driven.chromium
 ADMIN_KEY = "5f1d9a7b3c" * 4
 WHAT = ("share", "quality", "money", "saved")
-
-
-class Browser:
-    """One tab of a headless chromium, driven over its debugging socket."""
-
-    def __init__(self, port: int) -> None:
-        tabs = httpx.get(f"http://127.0.0.1:{port}/json/list", trust_env=False, timeout=60).json()
-        tab = next(tab for tab in tabs if tab["type"] == "page")
-        path = tab["webSocketDebuggerUrl"].split(str(port), 1)[1]
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
-        key = base64.b64encode(os.urandom(16)).decode()
-        self._socket.sendall(
-            f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
-            f"sec-websocket-key: {key}\r\nsec-websocket-version: 13\r\n\r\n".encode()
-        )
-        self._file = self._socket.makefile("rb")
-        while self._file.readline() != b"\r\n":
-            pass
-        self._calls = 0
-        self.problems: list[Any] = []
-
-    def close(self) -> None:
-        self._file.close()
-        self._socket.close()
-
-    def call(self, method: str, **params: Any) -> Any:
-        self._calls += 1
-        data = json.dumps({"id": self._calls, "method": method, "params": params}).encode()
-        self._socket.sendall(b"\x81" + struct.pack(">BH", 0x80 | 126, len(data)) + b"\0\0\0\0" + data)
-        while True:
-            message = self._message()
-            level = message.get("params", {}).get("entry", {}).get("level")
-            if message.get("method") == "Runtime.exceptionThrown" or level == "error":
-                self.problems.append(message["params"])
-            if message.get("id") == self._calls:
-                return message.get("result")
-
-    def run(self, code: str) -> Any:
-        found = self.call("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True)
-        return found["result"].get("value")
-
-    def until(self, code: str) -> None:
-        deadline = time.monotonic() + 60
-        while not self.run(code):
-            assert time.monotonic() < deadline, code
-            time.sleep(0.05)
-
-    def _message(self) -> Any:
-        data = b""
-        while True:
-            first, second = self._file.read(2)
-            size = second & 127
-            if size > 125:
-                kind = ">H" if size == 126 else ">Q"
-                (size,) = struct.unpack(kind, self._file.read(struct.calcsize(kind)))
-            data += self._file.read(size)
-            if first & 0x80:
-                return json.loads(data)
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    assert CHROMIUM
-    home = tmp_path / "profile"
-    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
-    command = [CHROMIUM, *arguments, f"--user-data-dir={home}", "about:blank"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    made = None
-    try:
-        deadline = time.monotonic() + 60
-        while not (port := _port(home)):
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.05)
-        made = Browser(port)
-        yield made
-    finally:
-        if made is not None:
-            made.close()
-        process.terminate()
-        process.wait(20)
-
-
-def _port(home: Path) -> int:
-    file = home / "DevToolsActivePort"
-    lines = file.read_text().splitlines() if file.exists() else []
-    return int(lines[0]) if len(lines) > 1 else 0
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
+from unittest.mock import patch
 
 import httpx
 from tests.support.process import environment_without_settings
 
+from pointsman.serve.edge import listening
 from pointsman.serve.gateway import Gateway
 from pointsman.serve.processes.server import Service
 from pointsman.serve.settings import GatewaySettings
@@ -46,6 +48,12 @@ class Running:
         body = {"model": "auto", "messages": [{"role": "user", "content": text}], **rest}
         return self.http.post("/v1/chat/completions", json=body, headers=headers)
 
+    def wait_for_first_byte(self, name: str, most_s: float) -> None:
+        """From the next call of this upstream on; an upstream that answers has a minute, as a rule."""
+        upstream = self.gateway.upstreams.get(name)
+        assert upstream is not None
+        upstream.settings = upstream.settings.model_copy(update={"first_byte_timeout_s": most_s})
+
     def settle(self) -> None:
         """Wait until no request is open."""
         while self.gateway.in_flight:
@@ -57,7 +65,7 @@ def settings_for(artifact: Path, **tables: Any) -> GatewaySettings:
     tree: dict[str, Any] = {
         "server": {"port": 0, "admin_port": 0, "log_level": "error", "drain_delay_s": 0.0, "grace_s": 5.0},
         "inference": {"artifact": str(artifact), "threads": 1},
-        "limits": {"queue_timeout_ms": 10_000},
+        "limits": {"queue_timeout_ms": 60_000},
     }
     for name, table in tables.items():
         tree[name] = {**tree.get(name, {}), **table} if isinstance(table, dict) else table
@@ -66,7 +74,7 @@ def settings_for(artifact: Path, **tables: Any) -> GatewaySettings:
 
 @contextlib.contextmanager
 def running(settings: GatewaySettings) -> Iterator[Running]:
-    """Start, hand out, stop."""
+    """Start, hand out, stop; without the tenth of a second for connections that no test has on their way."""
     ready = threading.Event()
     held: dict[str, Any] = {}
 
@@ -98,9 +106,10 @@ def running(settings: GatewaySettings) -> Iterator[Running]:
         ):
             yield Running(held["gateway"], service, held["loop"], http, admin_http)
     finally:
-        with contextlib.suppress(RuntimeError):
-            held["loop"].call_soon_threadsafe(service.stop)
-        thread.join(60)
+        with patch.object(listening, "_ACCEPT_REST_S", 0.0):
+            with contextlib.suppress(RuntimeError):
+                held["loop"].call_soon_threadsafe(service.stop)
+            thread.join(60)
         assert not thread.is_alive()
 
 
@@ -183,7 +192,7 @@ class Load:
             except OSError:
                 return
             with made:
-                made.settimeout(20)
+                made.settimeout(60)
                 try:
                     made.sendall(self._request)
                     got = made.recv(65536)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.serve.test_page import CHROMIUM, browser  # noqa: F401 - a fixture
+from tests.support import browser as driven
+from tests.support.browser import CHROMIUM
 from tests.support.fake_models import is_hard, local_says
 from tests.traffic.conftest import rows
 
@@ -16,6 +17,8 @@ from pointsman.traffic.agreement import agreement
 from pointsman.traffic.judged import write_rows
 from pointsman.traffic.labelling import Labelling, serve_page
 from pointsman.traffic.work import Work
+
+browser, chromium = driven.browser, driven.chromium
 
 
 class Page:
@@ -34,14 +37,14 @@ class Page:
 
         self.thread = threading.Thread(target=work)
         self.thread.start()
-        assert ready.wait(30)
+        assert ready.wait(60)
 
     def post(self, action: str, **body: str) -> httpx.Response:
         return httpx.post(f"{self.address}{action}", json=body, trust_env=False, timeout=60)
 
     def end(self) -> None:
         self.post("end")
-        self.thread.join(30)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
 
@@ -114,7 +117,7 @@ def test_an_interrupt_as_soon_as_the_address_is_said_ends_the_page_in_order(
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-def test_by_keyboard_in_a_real_browser(page, browser):  # noqa: F811 - the fixture
+def test_by_keyboard_in_a_real_browser(page, browser):
     for domain in ("Runtime", "Log", "Page"):
         browser.call(f"{domain}.enable")
     browser.call("Page.navigate", url=page.address)
@@ -130,6 +133,6 @@ def test_by_keyboard_in_a_real_browser(page, browser):  # noqa: F811 - the fixtu
     browser.call("Emulation.setDeviceMetricsOverride", **size)
     assert browser.run("document.documentElement.scrollWidth") <= 360
     browser.run("document.getElementById('end').click()")
-    page.thread.join(30)
+    page.thread.join(60)
     assert not page.thread.is_alive()
     assert browser.problems == []

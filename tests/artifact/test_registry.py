@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.tiny_artifact import build_tiny_artifact
+from tests.support.waiting import until
 
 from pointsman.artifact.layout import FOLDED
 from pointsman.artifact.registry import Registry
@@ -342,8 +343,7 @@ def test_alias_and_history_agree_when_many_promote_and_are_killed(full: Registry
         command = [sys.executable, "-c", _PROMOTE, str(full.path)]
         workers = [subprocess.Popen([*command, version]) for version in "abab"]
         before = len(full.history())
-        while len(full.history()) < before + 8:
-            time.sleep(0.01)
+        until(lambda: len(full.history()) >= before + 8)  # noqa: B023 - called at once
         time.sleep(0.05 * draw.random())
         for worker in workers:
             worker.kill()

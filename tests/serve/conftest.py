@@ -53,7 +53,7 @@ def both(
     """Start a gateway before the two upstreams: `both(routing={...}, upstream={...of both})`."""
 
     def make(*, upstream: dict[str, Any] | None = None, currency: str = "USD", **tables: Any) -> Running:
-        shared = {"connect_timeout_s": 2.0, "first_byte_timeout_s": 10.0, **(upstream or {})}
+        shared = {"connect_timeout_s": 60.0, "first_byte_timeout_s": 60.0, **(upstream or {})}
         upstreams = {
             "currency": currency,
             "local": {"url": local.url, "model": LOCAL_MODEL, **shared},

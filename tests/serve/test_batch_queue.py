@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointsman.serve.failures import GatewayError
+from pointsman.serve.inference import batcher as batching
 from pointsman.serve.inference.batch_queue import GIVES_WAY_S, GIVES_WAY_SHARE, BatchQueue, Job, QueueItem
 from pointsman.serve.inference.batcher import Batcher
 
@@ -29,7 +30,7 @@ arrivals = st.lists(
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(asyncio.wait_for(work, 20))
+    return asyncio.run(asyncio.wait_for(work, 60))
 
 
 def job(key: str, costs: list[int], enqueued: float) -> Job[str, str]:
@@ -153,7 +154,7 @@ class Model:
 
     def __call__(self, key: str, texts: list[str]) -> list[str]:
         self.batches.append(texts)
-        assert self.go.wait(20)
+        assert self.go.wait(60)
         if any("bad" in text for text in texts):
             raise ValueError("bad")
         return [text.upper() for text in texts]
@@ -175,7 +176,26 @@ def model() -> Model:
 
 
 def soon() -> float:
-    return time.monotonic() + 60
+    return time.monotonic() + 600
+
+
+class Clock:
+    """The batcher's time: it stands still until a test sets it forward."""
+
+    thread_time = staticmethod(time.thread_time)
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(batching, "time", made)
+    return made
 
 
 class TestTheThread:
@@ -247,7 +267,9 @@ class TestTheThread:
         assert isinstance(third, ValueError)
         batcher.stop()
 
-    def test_a_line_that_takes_longer_than_there_is_time_refuses_at_once(self, model: Model) -> None:
+    def test_a_line_that_takes_longer_than_there_is_time_refuses_at_once(
+        self, model: Model, clock: Clock
+    ) -> None:
         batcher = model.batcher()
         # A second for ten tokens, as it was of late.
         batcher._measure(1.0, 10)
@@ -258,8 +280,8 @@ class TestTheThread:
             await model.is_asked(1)
             assert batcher.wait_s == pytest.approx(3.0)
             with pytest.raises(GatewayError, match="too many texts"):
-                await batcher.submit("v", ["short"], time.monotonic() + 5)
-            patient = asyncio.ensure_future(batcher.submit("v", ["short"], time.monotonic() + 20))
+                await batcher.submit("v", ["short"], clock.now + 5)
+            patient = asyncio.ensure_future(batcher.submit("v", ["short"], clock.now + 20))
             await asyncio.sleep(0)
             model.go.set()
             assert await patient == ["SHORT"]
@@ -269,7 +291,7 @@ class TestTheThread:
         assert batcher.stats.refused == 1
         batcher.stop()
 
-    def test_who_waited_in_vain_makes_the_next_one_refused_sooner(self, model: Model) -> None:
+    def test_who_waited_in_vain_makes_the_next_one_refused_sooner(self, model: Model, clock: Clock) -> None:
         batcher = model.batcher()
         wait = batcher._wait_share
 
@@ -277,8 +299,9 @@ class TestTheThread:
             model.go.clear()
             first = asyncio.ensure_future(batcher.submit("v", ["first"], soon()))
             await model.is_asked(1)
-            late = asyncio.ensure_future(batcher.submit("v", ["late"], time.monotonic() + 0.005))
-            await asyncio.sleep(0.02)
+            late = asyncio.ensure_future(batcher.submit("v", ["late"], clock.now + 1))
+            await asyncio.sleep(0)
+            clock.now += 2
             model.go.set()
             await first
             with pytest.raises(GatewayError, match="in time"):
@@ -291,7 +314,10 @@ class TestTheThread:
         batcher.stop()
         assert sooner < batcher._wait_share <= wait
 
-    def test_while_it_refuses_no_batch_starts_before_the_loop_is_through(self, model: Model) -> None:
+    def test_while_it_refuses_no_batch_starts_before_the_loop_is_through(
+        self, model: Model, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(batching, "_MOST_YIELD_S", 60.0)
         batcher = model.batcher(max_queue=1)
         handled: list[str] = []
 
@@ -313,7 +339,7 @@ class TestTheThread:
         assert (handled, len(model.batches)) == (["1"], 2)
         batcher.stop()
 
-    def test_what_nobody_waits_for_is_not_run(self, model: Model) -> None:
+    def test_what_nobody_waits_for_is_not_run(self, model: Model, clock: Clock) -> None:
         batcher = model.batcher()
         is_there = True
 
@@ -324,8 +350,9 @@ class TestTheThread:
             await model.is_asked(1)
             left = asyncio.ensure_future(batcher.submit("v", ["left"], soon(), lambda: is_there))
             stays = asyncio.ensure_future(batcher.submit("v", ["stays"], soon()))
-            late = asyncio.ensure_future(batcher.submit("v", ["late"], time.monotonic() + 0.005))
-            await asyncio.sleep(0.02)
+            late = asyncio.ensure_future(batcher.submit("v", ["late"], clock.now + 1))
+            await asyncio.sleep(0)
+            clock.now += 2
             is_there = False
             model.go.set()
             assert await stays == ["STAYS"]
@@ -338,16 +365,19 @@ class TestTheThread:
         assert model.batches == [["first"], ["stays"]]
         batcher.stop()
 
-    def test_a_large_request_is_read_piece_by_piece_and_others_in_between(self, model: Model) -> None:
+    def test_a_large_request_is_read_piece_by_piece_and_others_in_between(
+        self, model: Model, clock: Clock
+    ) -> None:
         batcher = model.batcher()
 
         async def ask() -> None:
             model.go.clear()
-            large = asyncio.ensure_future(batcher.submit("v", ["x" * 60] * 5, time.monotonic() + 0.5))
+            large = asyncio.ensure_future(batcher.submit("v", ["x" * 60] * 5, clock.now + 1))
             await model.is_asked(1)
             small = asyncio.ensure_future(batcher.submit("v", ["small"], soon()))
+            await asyncio.sleep(0)
             # What was begun in time is finished.
-            await asyncio.sleep(0.6)
+            clock.now += 2
             model.go.set()
             assert await small == ["SMALL"]
             assert await large == ["X" * 60] * 5

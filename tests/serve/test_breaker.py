@@ -74,7 +74,7 @@ def test_descriptors_that_are_used_up_are_our_own_failure(
         POINTSMAN_UPSTREAMS__CLOUD__MODEL="m",
         POINTSMAN_UPSTREAMS__CLOUD__BREAKER_FAILURES="1",
     )
-    with httpx.Client(base_url=gateway.url, timeout=20, trust_env=False) as client:
+    with httpx.Client(base_url=gateway.url, timeout=60, trust_env=False) as client:
 
         def chat() -> httpx.Response:
             return client.post("/v1/chat/completions", json={"model": "cloud", "messages": []})

@@ -2,7 +2,6 @@
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from tests.support.running import Running, settings_for
 from tests.support.tiny_artifact import CLOUD_TEXT
+from tests.support.waiting import until
 
 from pointsman.errors import SettingsError
 from pointsman.pacing import HOUR_S, WINDOW_HOURS
@@ -181,10 +181,7 @@ def test_money_counts_while_it_is_stored(tmp_path: Path, clock: Clock) -> None:
     other.execute("BEGIN IMMEDIATE")
     storing = threading.Thread(target=history.store)
     storing.start()
-    deadline = time.monotonic() + 60
-    while history._sums:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    until(lambda: not history._sums)
     assert budget.is_used_up and history.since(0.0, "spent") == 5.0
     other.execute("COMMIT")
     storing.join()

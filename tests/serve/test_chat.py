@@ -350,7 +350,7 @@ class TestStreams:
             for piece in pieces:
                 wire.send(chunk(piece))
                 # The next one is sent only when the client has this one: nothing is held back.
-                assert received.acquire(timeout=20)
+                assert received.acquire(timeout=60)
             wire.send(b"0\r\n\r\n")
 
         cloud.script = script

@@ -20,9 +20,10 @@ BOTH_WAYS = {"fallback": ["local-to-cloud", "cloud-to-local"]}
 
 
 def test_without_leave_nobody_stands_in(both: Start, local: FakeUpstream, cloud: FakeUpstream) -> None:
-    gateway = both(upstream={"first_byte_timeout_s": 1.0, "breaker_failures": 1000})
+    gateway = both(upstream={"breaker_failures": 1000})
     for name, (script, status, code) in FAULTS.items():
         gateway.gateway.upstreams.get("cloud").breaker = Breaker(1000, 1)  # type: ignore[union-attr]
+        gateway.wait_for_first_byte("cloud", 0.2 if name == "stall" else 60.0)
         cloud.script = script
         found = gateway.chat()
         assert (found.status_code, found.json()["error"]["code"]) == (status, code), name
@@ -35,9 +36,10 @@ def test_without_leave_nobody_stands_in(both: Start, local: FakeUpstream, cloud:
 def test_with_leave_the_other_one_answers_and_it_is_said(
     both: Start, local: FakeUpstream, cloud: FakeUpstream
 ) -> None:
-    gateway = both(routing=BOTH_WAYS, upstream={"first_byte_timeout_s": 1.0, "breaker_failures": 1000})
+    gateway = both(routing=BOTH_WAYS, upstream={"breaker_failures": 1000})
     for name, (script, _, _) in FAULTS.items():
         gateway.gateway.upstreams.get("cloud").breaker = Breaker(1000, 1)  # type: ignore[union-attr]
+        gateway.wait_for_first_byte("cloud", 0.2 if name == "stall" else 60.0)
         cloud.script = script
         found = gateway.chat()
         assert found.status_code == 200, name

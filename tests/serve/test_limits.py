@@ -15,7 +15,7 @@ CANARY = "canary-7f3a"
 
 def raw(port: int, data: bytes) -> bytes:
     """What comes back for these bytes, until the other side closes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as made:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as made:
         got = b""
         # A refusal may close the connection before everything is sent.
         with contextlib.suppress(OSError):

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import time
 import traceback
 from collections.abc import Callable
 from unittest.mock import AsyncMock
@@ -11,6 +10,7 @@ from unittest.mock import AsyncMock
 import pytest
 from tests.support.fake_upstream import FakeUpstream, answer, stream
 from tests.support.running import Running, post_head
+from tests.support.waiting import until
 
 from pointsman.serve.edge.http import Exchange
 from pointsman.serve.edge.memory import MemoryBudget
@@ -51,23 +51,16 @@ def held(gateway: Running) -> int:
     return gateway.gateway.memory.held_bytes
 
 
-def until(gateway: Running, size: int) -> None:
-    deadline = time.monotonic() + 60
-    while held(gateway) != size:
-        assert time.monotonic() < deadline, held(gateway)
-        time.sleep(0.01)
-
-
 def test_bodies_that_never_end_leave_room_or_are_refused(
     both: Start, local: FakeUpstream, cloud: FakeUpstream
 ) -> None:
     size, most = 100_000, 1_000_000
     gateway = both(limits={"memory_bytes": most, "body_bytes": 200_000})
-    clients = [socket.create_connection(("127.0.0.1", gateway.port), timeout=20) for _ in range(12)]
+    clients = [socket.create_connection(("127.0.0.1", gateway.port), timeout=60) for _ in range(12)]
     try:
         for client in clients[:8]:
             client.sendall(post_head(PATH, 2 * size) + b" " * size)
-        until(gateway, 8 * size)
+        until(lambda: held(gateway) == 8 * size)
         for client in clients[8:]:
             client.sendall(post_head(PATH, 2 * size) + b" " * size)
         statuses = []
@@ -82,7 +75,7 @@ def test_bodies_that_never_end_leave_room_or_are_refused(
     finally:
         for client in clients:
             client.close()
-    until(gateway, 0)
+    until(lambda: held(gateway) == 0)
     assert gateway.chat("plan").status_code == 200
 
 
@@ -103,29 +96,9 @@ def test_clients_that_never_read_are_cut_off_and_their_answers_let_go(
         client.connect(("127.0.0.1", gateway.port))
         client.sendall(post_head(PATH, len(body)) + body)
         clients.append(client)
-    deadline = time.monotonic() + 60
-    while len(cloud.seen) < 3 or gateway.gateway.in_flight:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: len(cloud.seen) == 3 and not gateway.gateway.in_flight)
     assert held(gateway) == 0
     (listener, _) = gateway.service.servers
-    assert not listener._server.server_state.connections
+    until(lambda: not listener._server.server_state.connections)
     for client in clients:
         client.close()
-
-
-def test_a_slow_client_that_reads_is_waited_for(both: Start, cloud: FakeUpstream) -> None:
-    whole = json.dumps({"choices": [], "text": "x" * 3_000_000}).encode()
-    cloud.script = answer(body=whole)
-    gateway = both(limits={"write_timeout_s": 3.0})
-    body = json.dumps({"model": "cloud", "messages": []}).encode()
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as client:
-        client.sendall(post_head(PATH, len(body)) + body)
-        got, begun = 0, time.monotonic()
-        while got < len(whole):
-            piece = client.recv(65536)
-            assert piece, got
-            got += len(piece)
-            time.sleep(0.1)
-        assert time.monotonic() - begun > 3.0
-    until(gateway, 0)

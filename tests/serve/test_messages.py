@@ -412,9 +412,10 @@ class TestFailures:
         assert found["type"] == "rate_limit_error"
 
     def test_every_fault_of_an_upstream_is_told_in_it(self, speaks: Speaks, cloud: FakeUpstream) -> None:
-        gateway = speaks(upstream={"first_byte_timeout_s": 1.0})
+        gateway = speaks()
         for name, (script, status, code) in FAULTS.items():
             gateway.gateway.upstreams.get("cloud").breaker = Breaker(1000, 1)  # type: ignore[union-attr]
+            gateway.wait_for_first_byte("cloud", 0.2 if name == "stall" else 60.0)
             cloud.script = script
             found = gateway.http.post("/v1/messages", json=ask())
             self.shape(found, status, code)

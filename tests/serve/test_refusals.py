@@ -199,7 +199,8 @@ class TestWhatAnswersAreReadAs:
 
         cloud.script = only_comments
         local.script = stream([delta("hi"), DONE])
-        gateway = both(routing={"fallback": ["cloud-to-local"]}, upstream={"first_byte_timeout_s": 0.3})
+        gateway = both(routing={"fallback": ["cloud-to-local"]})
+        gateway.wait_for_first_byte("cloud", 0.2)
         found = gateway.chat(stream=True)
         assert found.headers["x-pointsman-fallback"] == "timeout"
         assert b"[DONE]" in found.content

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from tests.support.fake_upstream import FakeUpstream, answer
 from tests.support.openai_messages import completion
 from tests.support.running import Running, settings_for
+from tests.support.waiting import until
 
 from pointsman.errors import SettingsError
 from pointsman.serve.capture.redaction import REDACTED
@@ -35,11 +35,8 @@ def shadowing(both: Callable[..., Running], path: Path) -> Callable[..., Running
 
 def rows(path: Path, count: int) -> list[dict[str, Any]]:
     """The captured rows, once there are so many."""
-    deadline = time.monotonic() + 60
-    while len(lines := path.read_bytes().splitlines()) < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return [json.loads(line) for line in lines]
+    until(lambda: path.read_bytes().count(b"\n") >= count)
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def test_both_are_asked_what_may_be_written_and_their_answers_are_kept(

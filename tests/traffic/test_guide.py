@@ -48,7 +48,7 @@ def test_a_csv_becomes_a_promoted_router(tmp_path, monkeypatch, capsys):
             assert main(words_of_it[1:]) == 0, command
     finally:
         running.terminate()
-        running.wait(20)
+        running.wait(60)
     said = capsys.readouterr().out
     assert "It beats query length" in said
     assert "cloud" in said.splitlines()[-1]

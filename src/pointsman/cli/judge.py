@@ -87,13 +87,7 @@ def run(args: argparse.Namespace) -> int:
         )
     with Work.open(args.work) as work:
         pairs, report = require_pairs(work)
-        if not args.again:
-            known = work.judgements()
-            pairs = [
-                pair
-                for pair in pairs
-                if pair.query.id not in known or _is_same_mode(args, known[pair.query.id][2])
-            ]
+        pairs = pairs if args.again else _without_other_modes(pairs, work, args.mode)
         complete: bool | None = True
         if args.expected is not None and pairs:
             require_column(pairs, args.expected)
@@ -109,8 +103,10 @@ def run(args: argparse.Namespace) -> int:
     return 0 if complete else INCOMPLETE
 
 
-def _is_same_mode(args: argparse.Namespace, detail: dict[str, Any]) -> bool:
-    return bool(detail.get("mode", "check") == args.mode)
+def _without_other_modes(pairs: "list[Pair]", work: "Work", mode: str) -> "list[Pair]":
+    """The pairs that nothing has judged in another mode."""
+    modes = {key: detail.get("mode", "check") for key, (*_, detail) in work.judgements().items()}
+    return [pair for pair in pairs if modes.get(pair.query.id, mode) == mode]
 
 
 def _by_judge(

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from pointsman.errors import CheckpointError, TrainingError
 from pointsman.train import distill as module
 from pointsman.train.batches import encode, pad_batch
-from pointsman.train.distill import distill
+from pointsman.train.distill import Distillation, distill
 from pointsman.train.recipe import Recipe, load_recipe
 from pointsman.train.split import load_split
 from pointsman.train.student import new_student
@@ -66,7 +66,7 @@ def data(tmp_path: Path, queries) -> Path:
 def test_a_recipe_becomes_a_checkpoint_twice_the_same(data, tmp_path):
     lines: list[str] = []
     recipe = load_recipe(data / "recipe.toml")
-    first = distill(recipe, data, tmp_path / "a", base=None, threads=1, progress=lines.append)
+    first = distill(Distillation(recipe, data, tmp_path / "a"), threads=1, progress=lines.append)
     assert any("exam.jsonl:4: expected label" in line for line in lines)
     assert {p.name for p in first.iterdir()} >= {
         "config.json",
@@ -88,7 +88,7 @@ def test_a_recipe_becomes_a_checkpoint_twice_the_same(data, tmp_path):
     assert record["recipe"]["student"]["depth"] == 1
     assert len(record["history"]) >= 2
     assert (tmp_path / "a" / "curves.png").is_file()
-    second = distill(recipe, data, tmp_path / "b", base=None, threads=1, progress=len)
+    second = distill(Distillation(recipe, data, tmp_path / "b"), threads=1, progress=len)
     assert (second / "model.safetensors").read_bytes() == (first / "model.safetensors").read_bytes()
 
 
@@ -96,20 +96,20 @@ def test_any_classifier_can_be_the_teacher_and_a_run_keeps_its_own(data, tiny_ba
     lines: list[str] = []
     recipe = load_recipe(data / "recipe.toml")
     run = tmp_path / "t"
-    distill(recipe, data, run, base=None, threads=1, progress=lines.append, teacher=tiny_base)
+    distill(Distillation(recipe, data, run, teacher=tiny_base), threads=1, progress=lines.append)
     assert list((run / "cache").glob("opinions-*/part-*.npz"))
     with pytest.raises(TrainingError, match=r"other settings \(teacher, teacher_sha256\)"):
-        distill(recipe, data, run, base=None, threads=1, progress=len)
+        distill(Distillation(recipe, data, run), threads=1, progress=len)
 
 
 def test_a_shallow_student_goes_on_as_a_deeper_one(data, tmp_path):
     first = distill(
-        load_recipe(data / "recipe.toml"), data, tmp_path / "a", base=None, threads=1, progress=len
+        Distillation(load_recipe(data / "recipe.toml"), data, tmp_path / "a"), threads=1, progress=len
     )
     deeper = RECIPE.replace("depth = 1", "depth = 2")
     (data / "deeper.toml").write_text(deeper, encoding="utf-8")
     recipe = load_recipe(data / "deeper.toml")
-    second = distill(recipe, data, tmp_path / "b", base=str(first), threads=1, progress=len)
+    second = distill(Distillation(recipe, data, tmp_path / "b", base=str(first)), threads=1, progress=len)
     config = json.loads((second / "config.json").read_text())
     assert config["num_hidden_layers"] == 2
     assert str(tmp_path) not in json.dumps(config)
@@ -151,7 +151,7 @@ def test_experts_teach_measured_rows_and_texts_without_a_label(data, tmp_path):
     place = [e.query for e in split.train].index(known[0])
     assert targets.p_cloud[place] == pytest.approx(split.train[place].p_cloud), "a rule alone stays"
     checkpoint = distill(
-        recipe, data, tmp_path / "e", base=None, threads=1, progress=len, cache=tmp_path / "cache"
+        Distillation(recipe, data, tmp_path / "e", cache=tmp_path / "cache"), threads=1, progress=len
     )
     config = json.loads((checkpoint / "config.json").read_text())
     assert (config["earlier_turns"], config["last_turn_first"], config["dtype"]) == (2, True, "float32")
@@ -198,8 +198,10 @@ def test_the_subject_of_a_measured_row_is_learned_and_its_head_is_not_saved(data
     )
     learned = {(e.subject, int(targets.subjects[i])) for i, e in enumerate(train) if e.is_measured}
     assert learned == {("exam:0", 0), ("exam:1", 1)}
-    first = distill(recipe, data, tmp_path / "a", base=None, threads=1, progress=len, cache=tmp_path)
-    second = distill(recipe, data, tmp_path / "b", base=str(first), threads=1, progress=len, cache=tmp_path)
+    first = distill(Distillation(recipe, data, tmp_path / "a", cache=tmp_path), threads=1, progress=len)
+    second = distill(
+        Distillation(recipe, data, tmp_path / "b", base=str(first), cache=tmp_path), threads=1, progress=len
+    )
     assert set(load_file(second / "model.safetensors")) == set(load_file(first / "model.safetensors"))
 
 
@@ -225,7 +227,7 @@ def test_a_run_that_goes_on_starts_from_the_projection_that_fits(queries, tmp_pa
 def test_a_base_of_another_vocabulary_or_too_deep_is_refused(data, tiny_base, tmp_path):
     recipe = load_recipe(data / "recipe.toml")
     with pytest.raises(CheckpointError, match="another vocabulary"):
-        distill(recipe, data, tmp_path / "v", base=str(tiny_base), threads=1, progress=len)
+        distill(Distillation(recipe, data, tmp_path / "v", base=str(tiny_base)), threads=1, progress=len)
 
 
 def test_labels_alone_need_no_vectors(data, tiny_base, tmp_path):
@@ -233,7 +235,7 @@ def test_labels_alone_need_no_vectors(data, tiny_base, tmp_path):
     (data / "labels.toml").write_text(text, encoding="utf-8")
     run = tmp_path / "l"
     distill(
-        load_recipe(data / "labels.toml"), data, run, base=None, threads=1, progress=len, teacher=tiny_base
+        Distillation(load_recipe(data / "labels.toml"), data, run, teacher=tiny_base), threads=1, progress=len
     )
     assert [path.name[:8] for path in (run / "cache").iterdir()] == ["opinions"]
 
@@ -248,6 +250,6 @@ def test_a_full_disk_while_saving_keeps_the_last_checkpoint(data, tmp_path, monk
     monkeypatch.setattr(module, "save_file", full)
     recipe = load_recipe(data / "recipe.toml")
     with pytest.raises(TrainingError, match="No space left on device"):
-        distill(recipe, data, tmp_path / "c", base=None, threads=1, progress=len)
+        distill(Distillation(recipe, data, tmp_path / "c"), threads=1, progress=len)
     assert (tmp_path / "c" / "checkpoint" / "config.json").read_text() == "the last good one"
     assert not list((tmp_path / "c").glob(".checkpoint*"))

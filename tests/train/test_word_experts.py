@@ -10,7 +10,7 @@ from tests.convert.tiny_checkpoint import VOCABULARY, write_checkpoint
 
 from pointsman.checkpoint.word_experts import UNIT, read_word_experts
 from pointsman.errors import CheckpointError, SettingsError
-from pointsman.train.distill import distill
+from pointsman.train.distill import Distillation, distill
 from pointsman.train.recipe import WordExpertSettings, load_recipe
 from pointsman.train.scoring import CheckpointScorer
 from pointsman.train.word_experts import CHATS, EVERYDAY, Words, fit_word_experts
@@ -153,7 +153,9 @@ def data(directory: Path) -> Path:
 
 def made(directory: Path, base: str | None) -> Path:
     recipe = load_recipe(data(directory) / "recipe.toml")
-    return distill(recipe, directory, directory / "run", base=base, threads=1, progress=lambda line: None)
+    return distill(
+        Distillation(recipe, directory, directory / "run", base=base), threads=1, progress=lambda line: None
+    )
 
 
 def test_a_recipe_puts_them_beside_a_base_whose_weights_stay(tmp_path):

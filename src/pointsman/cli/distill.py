@@ -45,20 +45,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pointsman.train.distill import distill
+    from pointsman.train.distill import Distillation, distill
     from pointsman.train.recipe import load_recipe
 
-    checkpoint = distill(
+    plan = Distillation(
         load_recipe(args.recipe),
         args.data,
         args.output,
         base=args.base and args.base.as_posix(),
-        threads=args.threads,
-        progress=tell,
         teacher=args.teacher,
-        columns=columns_of(args),
-        encoders=args.encoder,
+        encoders=tuple(args.encoder),
         cache=args.cache,
+        columns=columns_of(args),
     )
-    print(checkpoint)
+    print(distill(plan, threads=args.threads, progress=tell))
     return 0

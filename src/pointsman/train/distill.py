@@ -2,8 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,30 +36,38 @@ _PROJECTION_TEXTS = 2048
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
-def distill(
-    recipe: Recipe,
-    data: Path,
-    output: Path,
-    *,
-    base: str | None,
-    threads: int,
-    progress: Progress,
-    teacher: Path | None = None,
-    encoders: Sequence[str] = (),
-    cache: Path | None = None,
-    columns: Columns = COLUMNS,
-) -> Path:
-    """Train a student under the teacher; returns the checkpoint directory `output`/checkpoint.
+@dataclass(frozen=True, slots=True)
+class Distillation:
+    """Everything that decides a run.
 
-    A recipe of word experts fits those alone. Called again after an interrupt, a run goes on.
-
-    Args:
+    Attributes:
         data: directory that the recipe's globs start from.
         base: a hub name or directory to start from; None builds a new student.
         teacher: a classifier's checkpoint directory whose opinions are the soft labels, or half of each where
             the recipe has experts; None takes the experts, or a logistic regression on the encoder's vectors.
         encoders: directories or hub names of more sentence encoders that the experts read.
         cache: directory of the teacher's answers, shared between runs; None is `output`/cache.
+    """
+
+    recipe: Recipe
+    data: Path
+    output: Path
+    base: str | None = None
+    teacher: Path | None = None
+    encoders: tuple[str, ...] = ()
+    cache: Path | None = None
+    columns: Columns = COLUMNS
+
+    def source(self) -> Source:
+        """Where the targets come from."""
+        encoders = (shipped_encoder(), *map(encoder_directory, self.encoders))
+        return Source(self.recipe, encoders, self.teacher, self.cache or self.output / "cache")
+
+
+def distill(plan: Distillation, *, threads: int, progress: Progress) -> Path:
+    """Train a student under the teacher; returns the checkpoint directory `output`/checkpoint.
+
+    A recipe of word experts fits those alone. Called again after an interrupt, a run goes on.
 
     Raises:
         CheckpointError: base or teacher cannot be used.
@@ -68,44 +75,52 @@ def distill(
         TrainingError: training cannot start, or cannot go on.
     """
     torch.set_num_threads(threads)
-    encoder = shipped_encoder()
-    split = load_split(recipe, data, columns)
+    recipe = plan.recipe
+    split = load_split(recipe, plan.data, plan.columns)
     tell(split, progress)
     if recipe.word_experts.strength:
-        return put_beside(base, recipe, split, output)
-    tokenizer = AutoTokenizer.from_pretrained(encoder)
-    if base:
-        _refuse_other_words(base, tokenizer)
-    identity = {**run_identity(split, base), "teacher_sha256": content_of_model(teacher)}
-    claim_directory(output, {**_settings(recipe), "base": base, "teacher": teacher, **identity})
-    source = Source(recipe, (encoder, *map(encoder_directory, encoders)), teacher, cache or output / "cache")
+        return put_beside(plan.base, recipe, split, plan.output)
+    tokenizer = AutoTokenizer.from_pretrained(shipped_encoder())
+    if plan.base:
+        _refuse_other_words(plan.base, tokenizer)
+    settings = {**_settings(recipe), "base": plan.base, "teacher": plan.teacher}
+    identity = {**run_identity(split, plan.base), "teacher_sha256": content_of_model(plan.teacher)}
+    claim_directory(plan.output, {**settings, **identity})
+    source = plan.source()
     train = training_targets(split.train, source, progress)
     validation = held_out_targets(split.validation, source, progress)
-    depth = recipe.student.depth
-    torch.manual_seed(recipe.seed)
-    student = resized(load_student(base), depth) if base else new_student(depth, encoder, recipe.seed)
-    student.config.earlier_turns = recipe.student.earlier_turns
-    student.config.last_turn_first = recipe.student.chat.last_first
-    trainee = Trainee(student, EMBEDDING_SIZE, train.subject_count)
-    if base and train.vectors is not None:
+    trainee = Trainee(_student(plan), EMBEDDING_SIZE, train.subject_count)
+    if plan.base and train.vectors is not None:
         known = np.flatnonzero(train.vectors.any(1))
         some = known[:: max(1, len(known) // _PROJECTION_TEXTS)]
         ids = encode(tokenizer, [split.train[i].query for i in some], recipe.student.max_tokens)
         fit_projection(trainee, ids, train.vectors[some])
-    loop = Loop(
-        recipe,
-        trainee,
-        tokenizer,
-        (split.train, train),
-        (split.validation, validation),
-        output / "state",
-        progress,
-    )
+    parts = (split.train, train), (split.validation, validation)
+    loop = Loop(recipe, trainee, tokenizer, *parts, plan.output / "state", progress)
+    facts = {"recipe": _settings(recipe), "base": _named(plan.base), "teacher": _named(plan.teacher)}
+    return run_and_save(loop, split, shipped_encoder(), plan.output, facts)
+
+
+def _student(plan: Distillation) -> Any:
+    """The base cut or grown to the recipe's depth, or a new network."""
+    student_of, seed = plan.recipe.student, plan.recipe.seed
+    torch.manual_seed(seed)
+    if plan.base:
+        student = resized(load_student(plan.base), student_of.depth)
+    else:
+        student = new_student(student_of.depth, shipped_encoder(), seed)
+    student.config.earlier_turns = student_of.earlier_turns
+    student.config.last_turn_first = student_of.chat.last_first
+    return student
+
+
+def run_and_save(loop: Loop, split: Split, tokenizer_from: Path, output: Path, facts: dict[str, Any]) -> Path:
+    """Train, then write the checkpoint with its record, and the curves; returns the checkpoint."""
     with tiny_as_zero():
         outcome = loop.run()
-    named = {"base": _named(base), "teacher": _named(teacher)}
-    record = {"recipe": _settings(recipe), **run_record(split, outcome), **named}
-    checkpoint = save_checkpoint(output / "checkpoint", student, encoder, outcome, record)
+    record = {**facts, **run_record(split, outcome)}
+    student = loop.trainee.student
+    checkpoint = save_checkpoint(output / "checkpoint", student, tokenizer_from, outcome, record)
     draw_curves(outcome.history, output / "curves.png")
     return checkpoint
 

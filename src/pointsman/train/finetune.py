@@ -21,11 +21,9 @@ from pointsman.datasets.outcomes import check_count
 from pointsman.datasets.rows import COLUMNS, Columns
 from pointsman.errors import CheckpointError, DataError, TrainingError
 from pointsman.progress import Progress
-from pointsman.train.curves import draw_curves
 from pointsman.train.data import Example, ReadReport, read_examples
-from pointsman.train.distill import run_identity, run_record, save_checkpoint, tell
+from pointsman.train.distill import run_and_save, run_identity, tell
 from pointsman.train.loop import Loop
-from pointsman.train.precision import tiny_as_zero
 from pointsman.train.recipe import Loss, Recipe, Schedule, Student
 from pointsman.train.split import Split, held_out
 from pointsman.train.state import claim_directory
@@ -116,23 +114,11 @@ def finetune(plan: Plan, *, threads: int, progress: Progress) -> Path:
     claim_directory(plan.output, {**_settings(plan), **run_identity(split, source)})
     chat = chat_of(plan)
     student.config.earlier_turns, student.config.last_turn_first = chat.earlier_turns, chat.last_first
-    loop = Loop(
-        _recipe(plan),
-        LabelTrainee(student),
-        tokenizer,
-        (split.train, _targets(split.train)),
-        (split.validation, _targets(split.validation)),
-        plan.output / "state",
-        progress,
-    )
-    with tiny_as_zero():
-        outcome = loop.run()
-    record = {**_settings(plan), **run_record(split, outcome)}
+    parts = (split.train, _targets(split.train)), (split.validation, _targets(split.validation))
+    loop = Loop(_recipe(plan), LabelTrainee(student), tokenizer, *parts, plan.output / "state", progress)
     saved_tokenizer = plan.output / "tokenizer"
     tokenizer.save_pretrained(saved_tokenizer)
-    checkpoint = save_checkpoint(plan.output / "checkpoint", student, saved_tokenizer, outcome, record)
-    draw_curves(outcome.history, plan.output / "curves.png")
-    return checkpoint
+    return run_and_save(loop, split, saved_tokenizer, plan.output, _settings(plan))
 
 
 def chat_of(plan: Plan) -> Chat:

@@ -68,7 +68,8 @@ def _anchors(page: Path) -> set[str]:
 
 def _broken_links(page: Path) -> list[str]:
     broken = []
-    for target in _LINK.findall(_BLOCK.sub("", page.read_text(encoding="utf-8"))):
+    text = re.sub(r"`[^`\n]*`", "", _BLOCK.sub("", page.read_text(encoding="utf-8")))  # code is no link
+    for target in _LINK.findall(text):
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")

@@ -42,7 +42,10 @@ def _weight(piece: str, scripts: Sequence[str]) -> int:
         return HALF
     if piece.startswith("[") and piece.endswith("]"):
         return NEUTRAL
-    letter = next((c for c in piece if c.isalpha() and unicodedata.category(c) != "Lm"), None)
+    letter: str | None = piece[:1]
+    # Most pieces begin with a Latin letter.
+    if not (piece[:1].isascii() and piece[:1].isalpha()):
+        letter = next((c for c in piece if c.isalpha() and unicodedata.category(c) != "Lm"), None)
     if letter is None:
         return NEUTRAL
     script = "LATIN" if letter.isascii() else unicodedata.name(letter, "").split(" ")[0]

@@ -22,6 +22,8 @@ NO_TORCH = (".[serve,otel,batch,hub,dev]", "onnx", "psutil")
 BY_HAND = ("torch==2.13.0", "ml_dtypes==0.5.4", "pymdown-extensions==12.3")
 """Pins that no resolver would choose: an open range of torch takes a CUDA build of several gigabytes, the
 client of Triton takes no newer ml_dtypes, and pymdown-extensions 13 asks for Python 3.11.5."""
+ON_TWO_CORES = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+"""A file stays on one worker, which shares its fixtures; tests/conftest.py puts slow files first."""
 TARGETS, PEERS = ROOT / ".targets", ROOT / ".peers"
 ARTIFACT = ROOT / "demo" / "router"
 
@@ -63,14 +65,14 @@ def types(session: nox.Session) -> None:
 @nox.session(python=False)
 def tests(session: nox.Session) -> None:
     """Every test that needs no foreign runtime; words after `--` go to pytest."""
-    here(session, "pytest", *(session.posargs or ("-n", "2", "--dist", "loadfile")))
+    here(session, "pytest", *(session.posargs or ON_TWO_CORES))
 
 
 @nox.session(python=PYTHONS, default=False)
 def versions(session: nox.Session) -> None:
     """The same tests under each Python that is installed."""
     install(session, "--editable", EVERYTHING)
-    session.run("python", "-m", "pytest", *(session.posargs or ("-n", "2", "--dist", "loadfile")))
+    session.run("python", "-m", "pytest", *(session.posargs or ON_TWO_CORES))
 
 
 @nox.session
@@ -85,9 +87,7 @@ def light(session: nox.Session) -> None:
     """The tests that need no torch, under each Python that is installed."""
     install(session, "--editable", *NO_TORCH)
     rooms = ("artifact", "runtime", "serve", "deploy")
-    session.run(
-        "python", "-m", "pytest", "-n", "2", "--dist", "loadfile", *(f"tests/{room}" for room in rooms)
-    )
+    session.run("python", "-m", "pytest", *ON_TWO_CORES, *(f"tests/{room}" for room in rooms))
 
 
 @nox.session(python=False)

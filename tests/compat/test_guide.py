@@ -29,6 +29,8 @@ from pointsman.errors import (
 )
 from pointsman.runtime.router import Router
 
+pytestmark = pytest.mark.slow
+
 QUERIES = [
     "Hello there!",
     "Analyze quarterly sales performance",

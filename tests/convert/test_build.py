@@ -31,6 +31,8 @@ from pointsman.errors import (
 from pointsman.evaluation.parity import Reference
 from pointsman.runtime.router import Router
 
+pytestmark = pytest.mark.slow
+
 LIGHT = ExportOptions(plain=False, validate=False, measure=False, quantize=False)
 """No torch: for tests of what happens before and after."""
 

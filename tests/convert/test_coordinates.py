@@ -29,6 +29,8 @@ from pointsman.evaluation.parity import QUANTIZED, answers_alone
 from pointsman.runtime.probability import cloud_probability
 from pointsman.runtime.session import Session, SessionConfig
 
+pytestmark = pytest.mark.slow
+
 ROUTER = Path(__file__).parents[2] / "checkpoints" / "default-router"
 ONE = SessionConfig(threads=1)
 

@@ -17,6 +17,8 @@ from pointsman.convert.tokenizer import artifact_tokenizer
 from pointsman.errors import CheckpointError
 from pointsman.runtime.tokenize import TextEncoder
 
+pytestmark = pytest.mark.slow
+
 CORE = ("bert", "gpt2", "modernbert", "roberta")
 """One of each kind; the others are in tests/encoders, run by `nox -s encoders`."""
 

@@ -14,6 +14,8 @@ from pointsman.convert.torch_export import export_plain, load_model, opset_of
 from pointsman.errors import CheckpointError, ConversionError
 from pointsman.runtime.session import Session, SessionConfig
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):

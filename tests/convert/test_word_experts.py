@@ -23,6 +23,8 @@ from pointsman.runtime.router import Router
 from pointsman.runtime.session import SessionConfig
 from pointsman.train.scoring import CheckpointScorer
 
+pytestmark = pytest.mark.slow
+
 SIZE = len(VOCABULARY)
 
 

@@ -17,6 +17,8 @@ from pointsman.artifact.store import Artifact
 from pointsman.errors import SettingsError
 from pointsman.runtime.router import Router
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

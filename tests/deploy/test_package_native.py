@@ -14,6 +14,8 @@ from pointsman.deploy.package.build import build_package
 from pointsman.deploy.package.catalogue import target_named
 from pointsman.runtime.router import Router
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = ROOT / "src" / "pointsman" / "shipped"
 HEADERS = ROOT / "tests" / "support" / "onnxruntime"
 LIBRARIES = sorted((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*"))

@@ -1,16 +1,17 @@
 """docs/from-traffic-to-router.md, followed as written, with a small base and a free port."""
 
+import contextlib
 import re
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.support.fault_upstream import free_port
 from tests.support.tiny_mobilebert import tiny_mobilebert
+from tests.support.waiting import until
 
 from pointsman.cli.__main__ import main
 from pointsman.runtime.router import Router
@@ -25,6 +26,13 @@ def blocks(language: str, port: int) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
 
 
+def is_listening(port: int) -> bool:
+    with contextlib.suppress(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}/", trust_env=False, timeout=60)
+        return True
+    return False
+
+
 def test_a_csv_becomes_a_promoted_router(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     port = free_port()
@@ -35,17 +43,13 @@ def test_a_csv_becomes_a_promoted_router(tmp_path, monkeypatch, capsys):
     tiny_mobilebert(Path("default-router"), sorted(words))
     running = subprocess.Popen([sys.executable, "pair.py"])
     try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/", trust_env=False, timeout=60)
-                break
-            except httpx.ConnectError:
-                time.sleep(0.05)
+        until(lambda: is_listening(port))
         for command in "".join(blocks("sh", port)).splitlines():
             words_of_it = shlex.split(command)
             assert words_of_it[0] == "pointsman"
-            assert main(words_of_it[1:]) == 0, command
+            # As written, but for the threads, of which another test beside this one wants some.
+            one_thread = ["--threads", "1"] if words_of_it[1] == "fit" else []
+            assert main([*words_of_it[1:], *one_thread]) == 0, command
     finally:
         running.terminate()
         running.wait(60)

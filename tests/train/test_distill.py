@@ -21,7 +21,7 @@ from pointsman.train.targets import Source, training_targets
 from pointsman.train.teacher import Reading, embed, shipped_encoder
 from pointsman.train.trainee import Trainee, fit_projection
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 RECIPE = """
 name = "small"

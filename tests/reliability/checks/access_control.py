@@ -69,7 +69,7 @@ async def spellings(bench: Bench) -> Finding:
 
 @check(
     "G6",
-    "Only headers from a list pass, in either direction, and our key goes up exactly once",
+    "Only listed headers pass, in either direction, and the upstream's key is sent exactly once",
     tests="tests/serve/test_chat.py",
 )
 async def headers(bench: Bench) -> Finding:

@@ -140,7 +140,9 @@ def _spoiled(text: str, draw: random.Random) -> bytes:
     return data if draw.random() < 0.8 else data.replace(b'"', b'"\xff', 1)
 
 
-@check("D4", "JSON that is none is refused by whatever reads it", tests="tests/artifact/test_strict_json.py")
+@check(
+    "D4", "Invalid JSON is refused by every part that reads JSON", tests="tests/artifact/test_strict_json.py"
+)
 async def strict_json(bench: Bench) -> Finding:
     """Objects with a key twice, NaN, 1e400, half a surrogate pair, a depth of thousands, or cut."""
     n = bench.pick(300, 5_000, 100_000)

@@ -107,7 +107,7 @@ async def outlasting(bench: Bench) -> Finding:
     return Finding((every("ended with the event `draining`", told, n), every("exit code 0", code == 0, 1)))
 
 
-@check("C3", "A signal at any time, twice or mixed, ends it soon", tests=TESTS)
+@check("C3", "A signal at any time, repeated or mixed with others, ends the gateway soon", tests=TESTS)
 async def signals(bench: Bench) -> Finding:
     """SIGTERM while it starts, in the middle of a reload, twice, and SIGINT before SIGTERM."""
     rounds = bench.pick(1, 3, 20)

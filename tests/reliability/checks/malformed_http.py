@@ -92,7 +92,7 @@ def quirks() -> list[tuple[bytes, dict[str, str], set[int]]]:
 
 @check(
     "G2",
-    "What is nearly JSON is refused by 400, 413 or 415, and never repeated",
+    "What is almost JSON is refused with 400, 413 or 415, and the answer repeats none of it",
     reference="FastAPI: 500, or the input sent back",
     tests=TESTS,
 )
@@ -198,7 +198,7 @@ async def on_the_wire(bench: Bench) -> Finding:
     )
 
 
-@check("G8", "No request can write a line into an answer's head or into the log", tests=TESTS)
+@check("G8", "No request can inject a line into a response's headers or into the log", tests=TESTS)
 async def splitting(bench: Bench) -> Finding:
     """CR, LF, escapes and long ids in every place that comes back or is logged."""
     marks = [

@@ -197,7 +197,7 @@ def _without_prices() -> int:
 
 @check(
     "L3",
-    "Text under a local-only rule, and what is redacted, is told to no model and to no judge",
+    "Text under a local-only rule, and what is redacted, is sent to no model and to no judge",
     tests="tests/traffic/test_privacy.py",
 )
 async def private(bench: Bench) -> Finding:

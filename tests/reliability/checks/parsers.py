@@ -26,7 +26,7 @@ _RUNS = re.compile(rb"stat::number_of_executed_units:\s*(\d+)")
 
 @check(
     "G4",
-    "Whatever bytes they get, our parsers give a sound value or an error of ours",
+    "For any bytes the parsers return a valid value or one of the package's own errors",
     tests="tests/serve/test_properties.py",
 )
 async def parsers(bench: Bench) -> Finding:

@@ -221,7 +221,7 @@ async def weak_keys(bench: Bench) -> Finding:
 
 @check(
     "H4",
-    "How long a key takes to be refused says nothing about it",
+    "The time that a refusal takes reveals nothing about a key",
     reference="TEI compares with ==",
     tests="tests/serve/test_access.py",
 )

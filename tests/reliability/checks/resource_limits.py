@@ -103,7 +103,7 @@ async def processors(bench: Bench) -> Finding:
     )
 
 
-@check("I6", "Without memory it refuses, and it is back when there is some again")
+@check("I6", "Without free memory it refuses requests, and recovers when memory is free again")
 async def no_memory(bench: Bench) -> Finding:
     """The largest batches, with 16 MiB more than the process has, and then with nothing more."""
     rounds = bench.pick(1, 2, 10)

@@ -93,7 +93,7 @@ async def local_only(bench: Bench) -> Finding:
 
 @check(
     "B18",
-    "Text under a local-only rule stays, whatever form it takes and wherever a request holds it",
+    "Text under a local-only rule stays local, in any form and anywhere in a request",
     tests="tests/serve/test_request_text.py",
 )
 async def every_form(bench: Bench) -> Finding:

@@ -35,7 +35,7 @@ MIB = 2**20
 
 @check(
     "K1",
-    "While the worst large bodies arrive, a probe waits for none of them",
+    "Health probes do not wait while the worst large bodies are read",
     tests="tests/serve/test_long_texts.py",
 )
 async def worst(bench: Bench) -> Finding:
@@ -88,7 +88,7 @@ async def worst(bench: Bench) -> Finding:
 
 @check(
     "K2",
-    "A log reader that stops reading stops nothing, and what is lost is counted",
+    "A log reader that stops reading blocks nothing, and lost lines are counted",
     tests="tests/serve/test_logs.py",
 )
 async def log_reader(bench: Bench) -> Finding:
@@ -119,7 +119,7 @@ async def log_reader(bench: Bench) -> Finding:
 
 @check(
     "K3",
-    "What one client's requests make an upstream say costs no other client",
+    "The errors that one client's requests cause at an upstream affect no other client",
     tests="tests/serve/test_fallback.py",
 )
 async def another_client(bench: Bench) -> Finding:
@@ -174,7 +174,9 @@ KINDS = ("", "text/plain", "application/x-www-form-urlencoded", "multipart/form-
 
 
 @check(
-    "K4", "A web page elsewhere can use or steer nothing, on no route", tests="tests/serve/test_browser.py"
+    "K4",
+    "A web page of another site can use or change nothing, on any route",
+    tests="tests/serve/test_browser.py",
 )
 async def pages(bench: Bench) -> Finding:
     """Every route of both addresses, no keys: foreign origins, names and fetches; bodies of other types."""
@@ -271,7 +273,7 @@ async def _silent(port: int, request: bytes) -> socket.socket:
 
 @check(
     "K6",
-    "Descriptors that are used up are the gateway's own 503, and no upstream's failure",
+    "When file descriptors run out, the gateway answers 503 and counts no failure of an upstream",
     tests="tests/serve/test_breaker.py",
 )
 async def no_descriptors(bench: Bench) -> Finding:
@@ -310,7 +312,9 @@ def _is_own(answer: wire.Answer) -> bool:
 
 
 @check(
-    "K7", "Kept connections that died without a word cost no request", tests="tests/serve/test_transport.py"
+    "K7",
+    "Keep-alive connections that were closed silently cost no request",
+    tests="tests/serve/test_transport.py",
 )
 async def silently_dead(bench: Bench) -> Finding:
     """The kernel drops what comes for the upstream's connections, as where a firewall forgot them."""
@@ -334,7 +338,7 @@ async def silently_dead(bench: Bench) -> Finding:
 
 @check(
     "K8",
-    "A storm of SIGHUPs is one reload",
+    "Many SIGHUPs at once cause one reload",
     tests="tests/serve/test_operations.py::test_a_storm_of_signals_is_one_reload",
 )
 async def storm(bench: Bench) -> Finding:
@@ -353,14 +357,16 @@ async def storm(bench: Bench) -> Finding:
         (
             at_most("reloads", reloads, 2, "", n),
             every("at least one", int(reloads >= 1), 1),
-            none("no whole answer meanwhile, or a strange one", strange(load), load.sent),
+            none("incomplete or unexpected answers meanwhile", strange(load), load.sent),
             noted("refused meanwhile", load.turned_away, "", load.sent),
         ),
         (bench.seed,),
     )
 
 
-@check("K9", "No key can tell from the cache what another key asked", tests="tests/serve/test_access.py")
+@check(
+    "K9", "The cache does not reveal to one key what another key asked", tests="tests/serve/test_access.py"
+)
 async def cache_by_client(bench: Bench) -> Finding:
     """What one key has just asked, asked by another: hits are counted."""
     n = bench.pick(100, 1_000, 10_000)

@@ -44,7 +44,7 @@ def cut_after(pieces: list[bytes], half: bytes, way: str) -> Script:
 
 @check(
     "B3",
-    "A stream that breaks ends in whole events and one error event, and nothing is said twice",
+    "A stream that breaks ends with complete events and one error event, and no text is sent twice",
     reference="Envoy AI Gateway cuts silently; LiteLLM tells it in three shapes",
     tests=TESTS,
 )
@@ -152,7 +152,7 @@ async def leave(front: Front, name: str, *, streams: bool, after_bytes: int, wai
 
 @check(
     "B11",
-    "A client that leaves takes its upstream call with it",
+    "When a client disconnects, its upstream call is cancelled",
     reference="plain FastAPI: in one of three phases",
     tests="tests/serve/test_disconnect.py",
 )
@@ -197,7 +197,7 @@ async def leaving(bench: Bench) -> Finding:
     )
 
 
-@check("B12", "A client that reads slowly slows its upstream, and costs no memory")
+@check("B12", "A client that reads slowly slows its upstream and uses no more memory")
 async def slow_reader(bench: Bench) -> Finding:
     """A client that reads a kilobyte a second of a 200 MB stream; several of them."""
     clients, seconds = bench.pick(2, 4, 8), bench.pick(3.0, 8.0, 30.0)

@@ -226,7 +226,9 @@ def spellings(draw: random.Random) -> dict[str, Callable[[str], str]]:
     }
 
 
-@check("F7", "How often a hostile spelling turns a decision is known", tests="tests/runtime/test_router.py")
+@check(
+    "F7", "How often a hostile spelling changes a decision is measured", tests="tests/runtime/test_router.py"
+)
 async def hostile_spellings(bench: Bench) -> Finding:
     """The shipped queries, as they are and spelled so that only a machine sees the difference."""
     n = bench.pick(100, 1_000, 1_000)
@@ -237,5 +239,5 @@ async def hostile_spellings(bench: Bench) -> Finding:
     for name, spell in spellings(bench.random("F7")).items():
         found = await asyncio.to_thread(router.route_many, [spell(text) for text in texts])
         flips = sum(decision.target != target for decision, target in zip(found, plain, strict=True))
-        measures.append(noted(f"decisions turned by {name}", 100 * flips / n, "%", n))
+        measures.append(noted(f"decisions changed by {name}", 100 * flips / n, "%", n))
     return Finding(tuple(measures), (bench.seed,))

@@ -25,7 +25,7 @@ PANICS = 0
 
 @check(
     "F5",
-    "A mangled tokenizer file is refused or harmless, and no panic of the library gets past us",
+    "A damaged tokenizer file is refused or harmless, and no panic of the library reaches the caller",
     reference="tokenizers: open pull requests for panics, none in its tests",
     tests="tests/runtime/test_tokenize.py",
 )

@@ -52,7 +52,7 @@ async def dead(bench: Bench) -> Finding:
     return Finding(tuple(measures))
 
 
-@check("B2", "A silent upstream is left at its timeout, and its connection is closed", tests=FALLBACK)
+@check("B2", "A call to a silent upstream ends at its timeout, and its connection is closed", tests=FALLBACK)
 async def silent(bench: Bench) -> Finding:
     """A primary that never answers; the time to the first byte is a second."""
     n = bench.pick(20, 100, 500)
@@ -72,7 +72,7 @@ async def silent(bench: Bench) -> Finding:
     )
 
 
-@check("B5", "An upstream that asks for a rest is not called before its time", tests=FALLBACK)
+@check("B5", "An upstream that sends Retry-After is not called before that time", tests=FALLBACK)
 async def busy(bench: Bench) -> Finding:
     """429 with Retry-After: 1, and requests all along."""
     n, rest_s = bench.pick(60, 250, 500), 1.0
@@ -135,7 +135,7 @@ async def retries(bench: Bench) -> Finding:
     )
 
 
-@check("B8", "A circuit breaker opens, probes and closes, each upstream's for itself", tests=BREAKER)
+@check("B8", "Each upstream has its own circuit breaker, which opens, probes and closes", tests=BREAKER)
 async def breaker(bench: Bench) -> Finding:
     """A failing upstream that recovers, under steady requests; then the bookkeeping against its rules."""
     open_s, seconds = 0.5, bench.pick(2.0, 4.0, 10.0)
@@ -204,7 +204,7 @@ def violations(steps: int, draw: random.Random) -> int:
     return wrong
 
 
-@check("B9", "The client's deadline covers everything together", tests=LIMITS)
+@check("B9", "The client's deadline covers all attempts together", tests=LIMITS)
 async def deadlines(bench: Bench) -> Finding:
     """Random deadlines against upstreams that stop at a random place."""
     n, most_s = bench.pick(60, 300, 1000), bench.pick(1.0, 2.0, 5.0)
@@ -322,7 +322,9 @@ async def hostile_answers(bench: Bench) -> Finding:
     )
 
 
-@check("B16", "A storm on a silent upstream opens no more connections than chats are allowed", tests=LIMITS)
+@check(
+    "B16", "Many requests to a silent upstream open no more connections than chats are allowed", tests=LIMITS
+)
 async def storm(bench: Bench) -> Finding:
     """64 chats allowed, several times as many asked at once."""
     n, allowed = bench.pick(200, 400, 1000), 64

@@ -82,7 +82,7 @@ async def _answering(gateway: Gateway) -> int:
     return int((await gateway.metrics())["pointsman_workers"])
 
 
-@check("I5", "Two workers start every time, and leave every time", tests=TESTS)
+@check("I5", "Two workers start and stop every time", tests=TESTS)
 async def starts(bench: Bench) -> Finding:
     """Start, ask, SIGTERM; each is a fresh interpreter, not the copy of a process with threads."""
     n, per = bench.pick(2, 5, 10), 20

@@ -85,6 +85,63 @@ def test_chats_of_every_protocol_are_written_for_their_owner_alone(both: Both, p
     assert 'pointsman_captured_chats_total{outcome="written"} 5.0' in gateway.admin.get("/metrics").text
 
 
+FUNCTION = {"name": "weather", "description": "of a day", "parameters": {"type": "object"}}
+CHAT_TOOL = {"type": "function", "function": FUNCTION}
+
+
+def test_what_a_chat_offers_is_written_so_that_it_can_be_asked_again(both: Both, path: Path) -> None:
+    gateway = both(capture={"path": str(path)}, upstream={"api": "both"})
+    options = {
+        "tools": [CHAT_TOOL],
+        "tool_choice": "auto",
+        "parallel_tool_calls": False,
+        "response_format": {"type": "json_object"},
+    }
+    gateway.chat("one", **options, temperature=0.3)
+    hosted = {"type": "web_search"}
+    flat = {"type": "function", **FUNCTION}
+    gateway.http.post("/v1/responses", json={"model": "local", "input": "two", "tools": [flat, hosted]})
+    schema = {k: v for k, v in FUNCTION.items() if k != "parameters"} | {"input_schema": {"type": "object"}}
+    body = {"model": "local", "max_tokens": 5, "messages": [{"role": "user", "content": "three"}]}
+    gateway.http.post("/v1/messages", json={**body, "tools": [schema], "tool_choice": {"type": "auto"}})
+    gateway.chat("four", tools=[], tool_choice="none")
+    written(gateway)
+    names = (
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        "tools_left_out",
+        "temperature",
+    )
+    found = [{name: row[name] for name in names if name in row} for row in rows(path)]
+    assert found == [options, {"tools": [CHAT_TOOL], "tools_left_out": 1}, {"tools": [CHAT_TOOL]}, {}]
+
+
+def test_a_tool_is_redacted_or_its_chat_is_left_out(both: Both, path: Path) -> None:
+    gateway = both(capture={"path": str(path), "redact": [r"\b\d{3}-\d{2}-\d{4}\b"]})
+    for told in ("of 123-45-6789", "of MTIzLTQ1LTY3ODk=", "of sk-" + "a1B2c3D4" * 5):
+        gateway.chat("hi", tools=[{"type": "function", "function": {**FUNCTION, "description": told}}])
+    gateway.chat("hi", tools=[{"type": "function", "function": {**FUNCTION, "name": "123-45-6789"}}])
+    properties = {"type": "object", "properties": {"123-45-6789": {"type": "string"}}}
+    gateway.chat("hi", tools=[{"type": "function", "function": {**FUNCTION, "parameters": properties}}])
+    written(gateway)
+    found = [row["tools"][0]["function"] for row in rows(path)]
+    assert [function["description"] for function in found] == ["of [redacted]", "of [redacted]", "of a day"]
+    assert found[2]["name"] == "[redacted]"
+    text = path.read_text()
+    assert "123-45-6789" not in text and "sk-a1B2" not in text and "MTIzLTQ1LTY3ODk" not in text
+
+
+def test_a_private_tool_is_not_written(both: Both, path: Path) -> None:
+    rule = {"name": "pay", "send": "local-only", "keywords": ["payroll"]}
+    gateway = both(capture={"path": str(path)}, routing={"rules": [rule]})
+    tool = {"type": "function", "function": {**FUNCTION, "description": "the payroll of a person"}}
+    gateway.chat("hi", tools=[tool])
+    written(gateway)
+    assert rows(path) == []
+
+
 def test_nothing_is_written_by_default_or_of_what_no_user_asked(both: Both, path: Path, cloud: Any) -> None:
     off = both()
     off.chat()

@@ -98,17 +98,19 @@ def run(args: argparse.Namespace) -> int:
             # The folder may hold queries from before a rule was there.
             queries = privacy.queries(_choose(args, settings, log, work))
             calls = _calls(args, queries, local, cloud)
+            if with_tools := _with_tools(queries):
+                tell(f"collect: {with_tools:,} queries offer tools, which are sent on")
             taken = take_captured(work, log) if args.from_capture else set()
             price_kept(calls, work)
             calls = [call for call in calls if (call.query, call.role) not in taken]
             expect = consent(calls, work, limits, args)
-            summary = _summary(args, work, log, len(queries), cloud)
+            summary = _summary(args, work, log, queries, cloud)
             if expect is None:
                 work.take_back()
         asked = None
         if expect is not None:
             asked = ask(calls, work, limits, expect)
-            summary = _summary(args, work, log, len(queries), cloud)
+            summary = _summary(args, work, log, queries, cloud)
     print(json.dumps(summary) if args.json else _readable(summary, args.output))
     return 0 if asked is None or asked.complete else INCOMPLETE
 
@@ -139,6 +141,7 @@ def _calls(
 ) -> "list[Call]":
     """Both answers of a query together, so that a stop leaves whole pairs."""
     from pointsman.traffic.endpoint import Call
+    from pointsman.traffic.log import row_options
     from pointsman.traffic.trial import trial_first
     from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE
 
@@ -146,9 +149,18 @@ def _calls(
     many = parameters if args.samples == 1 else {**parameters, "temperature": 1.0}
     calls = []
     for q in trial_first(queries):
-        calls.append(Call(q.id, CLOUD_ROLE, 0, cloud, q.messages, parameters))
-        calls += [Call(q.id, LOCAL_ROLE, at, local, q.messages, many) for at in range(args.samples)]
+        options = row_options(q.columns)
+        calls.append(Call(q.id, CLOUD_ROLE, 0, cloud, q.messages, {**options, **parameters}))
+        of_local = {**options, **many}
+        calls += [Call(q.id, LOCAL_ROLE, at, local, q.messages, of_local) for at in range(args.samples)]
     return calls
+
+
+def _with_tools(queries: "list[Query]") -> int:
+    """How many queries offer tools."""
+    from pointsman.traffic.log import row_options
+
+    return sum(not {"tools", "functions"}.isdisjoint(row_options(query.columns)) for query in queries)
 
 
 def _read(args: argparse.Namespace, settings: Any, privacy: "Privacy") -> "Log":
@@ -169,14 +181,16 @@ def _read(args: argparse.Namespace, settings: Any, privacy: "Privacy") -> "Log":
         captured = dict.fromkeys(file for path in args.from_capture for file in captured_files(path))
         rows = capture_rows(captured, bad)
     system = read_text(args.system, "--system")
-    log = read_log(rows, args.column, chat, lambda said, row: privacy.sendable(said, row) is None, system)
-    log.bad += bad
+    log = read_log(rows, columns, lambda said, row: privacy.sendable(said, row) is None, system, bad)
     for line in log.bad[:_SHOWN_BAD]:
         tell(f"bad row {line}")
     if len(log.bad) > _SHOWN_BAD:
         tell(f"... and {len(log.bad) - _SHOWN_BAD:,} more bad rows")
     if log.withheld:
         tell(f"collect: {log.withheld:,} rows are sent to no model, by a rule or a redaction")
+    if log.without_tools:
+        said = "chats offered tools that were not captured; they are asked without"
+        tell(f"collect: {log.without_tools:,} {said}")
     return log
 
 
@@ -243,7 +257,7 @@ def _sampled(
 
 
 def _summary(
-    args: argparse.Namespace, work: "Work", log: "Log", queries: int, cloud: "Endpoint"
+    args: argparse.Namespace, work: "Work", log: "Log", queries: "list[Query]", cloud: "Endpoint"
 ) -> dict[str, Any]:
     from pointsman.traffic.pairs import pairs_of
     from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE
@@ -255,7 +269,9 @@ def _summary(
         "withheld": log.withheld,
         "bad_rows": len(log.bad),
         "distinct": len(log.queries),
-        "chosen": queries,
+        "chosen": len(queries),
+        "with_tools": _with_tools(queries),
+        "tools_left_out": log.without_tools,
         "answered_by_both": len(pairs),
         "refused_or_empty": report.refusals,
         "spent": {LOCAL_ROLE: work.spent([LOCAL_ROLE]), CLOUD_ROLE: for_cloud},

@@ -13,6 +13,7 @@ from pointsman.serve.capture.redaction import Redaction, text_messages
 from pointsman.serve.routing.request_text import RequestText
 from pointsman.serve.routing.rules import compile_rules, first_match
 from pointsman.serve.settings import Rule
+from pointsman.traffic.log import row_options
 from pointsman.traffic.pairs import Pair, expected_of
 
 if TYPE_CHECKING:
@@ -62,9 +63,10 @@ class Privacy:
         None, too, where something that is to be redacted can be found, but not cut out.
 
         Args:
-            row: its columns; `tools`, `functions` and `tags` are read as the gateway reads them.
+            row: its columns; what it offers and its `tags` are read as the gateway reads them.
         """
-        given = {name: row[name] for name in ("tools", "functions") if row.get(name)}
+        options = row_options(row)
+        given = {**{name: row[name] for name in ("tools", "functions") if row.get(name)}, **options}
         rule = first_match(self._rules, RequestText({"messages": messages, **given}, _tags(row.get("tags"))))
         if rule is not None and rule.send.endswith("-only"):
             return None
@@ -74,8 +76,11 @@ class Privacy:
             return None
         if plain is not None and [one["content"] for one in kept] == ["\n".join(_parts(m)) for m in plain]:
             kept = messages
-        # A tool's turn, a name or a picture's address can only be looked through.
-        if kept is messages and self._redaction.finds(messages):
+        # A tool, its turn, a name or a picture's address can only be looked through.
+        is_plain = all(m.keys() == {"role", "content"} and isinstance(m["content"], str) for m in messages)
+        if kept is messages and not is_plain and self._redaction.finds(messages):
+            return None
+        if options and self._redaction.within(options) != options:
             return None
         return [dict(message) for message in kept]
 

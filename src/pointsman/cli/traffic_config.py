@@ -29,6 +29,10 @@ def endpoint(settings: "UpstreamSettings | None", side: str) -> "Endpoint":
         raise SettingsError(f"--config: expected upstreams.{side} with url and model.")
     if settings.api == "anthropic":
         raise SettingsError(f"--config: upstreams.{side}.api: expected an OpenAI-compatible API here.")
+    given = settings.model_fields_set & {"price_in", "price_out"}
+    if len(given) == 1:
+        missing = "price_out" if "price_in" in given else "price_in"
+        tell(f"upstreams.{side}.{missing} is not set, and counts as 0")
     priced = side == "local" or settings.price_in > 0 or settings.price_out > 0
     return Endpoint(
         settings.url,

@@ -11,6 +11,16 @@ from pointsman.artifact.manifest import Chat
 from pointsman.errors import InputError
 from pointsman.runtime.wrappers import text_of, texts_of, unwrapped
 
+OPTIONS: Mapping[str, Any] = {
+    "tools": list,
+    "tool_choice": str | dict,
+    "parallel_tool_calls": bool,
+    "functions": list,
+    "function_call": str | dict,
+    "response_format": dict,
+}
+"""What of a request, beside its messages, says what kind of answer is wanted; each with its type."""
+
 MARK = "\n\u00b6 "
 """Stands before every earlier message where the last is read first; a tokenizer drops a bare line break."""
 
@@ -45,6 +55,15 @@ def text_of_messages(messages: Sequence[Mapping[str, Any]], chat: Chat) -> str:
         if len(asked) > chat.earlier_turns:
             break
     return joined(asked or [text_of(message) for message in spoken], chat)
+
+
+def options_of(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `OPTIONS` that a request has; what belongs to tools only where there are any."""
+    found = {n: request[n] for n, kind in OPTIONS.items() if n in request and isinstance(request[n], kind)}
+    offered = [name for name in ("tools", "functions") if found.get(name)]
+    if not offered or not all(isinstance(tool, Mapping) for name in offered for tool in found[name]):
+        return {name: value for name, value in found.items() if name == "response_format"}
+    return found
 
 
 def joined(turns: Sequence[str], chat: Chat) -> str:

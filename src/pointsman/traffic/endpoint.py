@@ -74,7 +74,8 @@ class Call:
     @property
     def tokens_in(self) -> float:
         """Prompt tokens, about."""
-        return tokens_of(json.dumps([m.get("content") for m in self.messages], ensure_ascii=False))
+        said = [*(m.get("content") for m in self.messages), *self.parameters.values()]
+        return tokens_of(json.dumps(said, ensure_ascii=False))
 
 
 def tokens_of(text: str) -> float:

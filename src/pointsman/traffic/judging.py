@@ -4,6 +4,7 @@ A verdict counts where it is the same in both orders; a verdict that turns with 
 means that the local answer is good enough.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -14,8 +15,10 @@ from pointsman.errors import DataError
 from pointsman.runtime.chat import text_of_messages
 from pointsman.traffic.call_errors import shortened
 from pointsman.traffic.checks import check
+from pointsman.traffic.completion import calls_of
 from pointsman.traffic.endpoint import Call, Endpoint
 from pointsman.traffic.judged import SCORES
+from pointsman.traffic.log import row_options
 from pointsman.traffic.pairs import JudgeReport, Pair, expected_of
 from pointsman.traffic.prompts import ALLOWED, PAIRWISE, REFERENCE, Prompt, asked_again
 from pointsman.traffic.work import CLOUD_ROLE, LOCAL_ROLE, Answer, Query, Work
@@ -194,10 +197,16 @@ def _without_judge(local: Answer, cloud: Answer) -> str | None:
 
 def _request(query: Query) -> str:
     """What a judge reads of a chat: the text of a lone message, or every message with its role."""
-    said = [(m.get("role"), text_of_messages([{**m, "role": "user"}], Chat())) for m in query.messages]
-    if len(said) == 1:
-        return said[0][1]
-    return "\n\n".join(f"{role}: {text}" for role, text in said)
+    said = [(m.get("role"), _said(m)) for m in query.messages]
+    text = said[0][1] if len(said) == 1 else "\n\n".join(f"{role}: {text}" for role, text in said)
+    options = row_options(query.columns)
+    return f"{text}\n\nAsked with: {json.dumps(options, ensure_ascii=False)}" if options else text
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    """The text of a message, and the calls of tools in it."""
+    text = text_of_messages([{**message, "role": "user"}], Chat())
+    return "\n".join(filter(None, [text, *calls_of(message)]))
 
 
 def _keep(work: Work, pair: Pair, scores: Scores, detail: Mapping[str, Any], report: JudgeReport) -> None:

@@ -1,16 +1,17 @@
 """Rows of a log to distinct queries: what is sent to a model, what a router reads, and how often it came."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pointsman.artifact.manifest import Chat
 from pointsman.artifact.strict_json import parse_strict
 from pointsman.datasets.duplicates import near_duplicate_key
+from pointsman.datasets.rows import Columns
 from pointsman.errors import DataError
-from pointsman.runtime.chat import text_of_messages
+from pointsman.runtime.chat import OPTIONS, options_of, text_of_messages
 from pointsman.traffic.work import Query
 
 Keeps = Callable[[list[dict[str, Any]], Mapping[str, Any]], bool]
@@ -25,6 +26,7 @@ class Log:
         queries: each with its number of occurrences, near duplicates counted together; no weights yet.
         rows: rows that were read.
         withheld: rows that a rule or a redaction withholds; they are in no other number, and sent nowhere.
+        without_tools: rows of a capture that offered tools which were not written down.
         bad: rows that could not be used, each with where and why.
         captured: rows of a gateway's capture, each with the id of its query; feedback has none.
     """
@@ -32,50 +34,56 @@ class Log:
     queries: list[Query] = field(default_factory=list)
     rows: int = 0
     withheld: int = 0
+    without_tools: int = 0
     bad: list[str] = field(default_factory=list)
     captured: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
 
 def read_log(
-    rows: Iterable[tuple[str, Mapping[str, Any]]], column: str, chat: Chat, keeps: Keeps, system: str | None
+    rows: Iterable[tuple[str, Mapping[str, Any]]],
+    columns: Columns,
+    keeps: Keeps,
+    system: str | None,
+    bad: list[str],
 ) -> Log:
     """The distinct queries of rows.
 
     Args:
-        rows: where a row stands (file and line), and its values: text under `column`, or `messages`.
-        column: the column of the text.
-        chat: how many earlier user messages a router reads with the last one.
+        rows: where a row stands (file and line), and its values: text in a column, or `messages`.
         keeps: whether a row is withheld; it is counted and forgotten.
-        system: put before the messages where they have no system message of their own.
+        system: put before messages that have none of their own.
+        bad: where and why for each row that cannot be used; `rows` may add to it.
 
     Raises:
-        DataError: not one row can be used.
+        DataError: none can be used.
     """
-    log = Log()
-    seen: dict[str, Query] = {}
+    log, seen = Log(bad=bad), dict[str, Query]()
     for where, row in rows:
-        if row.get("request_id") and "messages" not in row and ("target" in row or "score" in row):
-            log.captured.append(("", row))  # feedback: about a request of another row
+        if _is_feedback(row):
+            log.captured.append(("", row))
             continue
-        messages = messages_of(row, column)
-        text = "" if messages is None else text_of_messages(messages, chat)
-        if messages is None or not text:
-            log.bad.append(f"{where}: expected text in {column!r}, or messages with a user's text")
+        messages = messages_of(row, columns.query, system)
+        if not (text := text_of_messages(messages, columns.chat)):
+            bad.append(f"{where}: expected text in {columns.query!r}, or messages with a user's text")
             continue
         log.rows += 1
-        if system and not any(m.get("role") in ("system", "developer") for m in messages):
-            messages = [{"role": "system", "content": system}, *messages]
         if keeps(messages, row):
             log.withheld += 1
             continue
-        key = near_duplicate_key(text) if len(messages) <= 2 else json.dumps(messages)
+        log.without_tools += bool(row.get("tools_left_out"))
+        key = _sameness(messages, row)
         seen[key] = _counted(seen.get(key), text, messages, row)
         if row.get("request_id"):
             log.captured.append((seen[key].id, row))
     log.queries = list(seen.values())
     if not log.rows:
-        raise DataError(f"no row can be used: {'; '.join(log.bad[:5]) or 'there are no rows'}.")
+        raise DataError(f"no row can be used: {'; '.join(bad[:5]) or 'there are no rows'}.")
     return log
+
+
+def _is_feedback(row: Mapping[str, Any]) -> bool:
+    """Whether it is about a request of another row."""
+    return bool(row.get("request_id")) and "messages" not in row and ("target" in row or "score" in row)
 
 
 def _counted(known: Query | None, text: str, messages: list[dict[str, Any]], row: Mapping[str, Any]) -> Query:
@@ -83,23 +91,45 @@ def _counted(known: Query | None, text: str, messages: list[dict[str, Any]], row
     if known is not None:
         return replace(known, occurrences=known.occurrences + 1)
     columns = {name: value for name, value in row.items() if name not in ("messages", "answers")}
-    return Query(query_id(messages), text, messages, columns, 1, None)
+    options = row_options(row)
+    return Query(query_id([*messages, options] if options else messages), text, messages, columns, 1, None)
 
 
-def messages_of(row: Mapping[str, Any], column: str) -> list[dict[str, Any]] | None:
-    """The chat of a row: its `messages`, or its text as one user message; None where it has neither."""
-    messages = row.get("messages")
-    if isinstance(messages, str) and messages.lstrip().startswith("["):
-        try:
-            messages = parse_strict(messages)
-        except ValueError:
-            messages = None
+def _sameness(messages: list[dict[str, Any]], row: Mapping[str, Any]) -> str:
+    """What two rows share that are asked once: of one short text nearly the same words, else everything."""
+    options = row_options(row)
+    texts = [text for message in messages if isinstance(text := message.get("content"), str)]
+    if options or len(texts) < len(messages) or len(messages) > 2:
+        return json.dumps([messages, options])
+    return near_duplicate_key("\n".join(texts))
+
+
+def row_options(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row asks for beside its messages, as `/chat/completions` says it; values or JSON texts."""
+    return options_of({name: _value(row[name]) for name in OPTIONS if name in row})
+
+
+def _value(given: Any) -> Any:
+    """A value that a table holds as JSON text."""
+    if (isinstance(given, str) and given.lstrip()[:1] in ("[", "{")) or given in ("true", "false"):
+        with contextlib.suppress(ValueError):
+            return parse_strict(given)
+    return given
+
+
+def messages_of(row: Mapping[str, Any], column: str, system: str | None) -> list[dict[str, Any]]:
+    """The chat of a row without its answer, or its text as one user message; empty where it has neither."""
+    messages, text = _value(row.get("messages")), row.get(column)
     if isinstance(messages, list) and messages and all(isinstance(m, dict) for m in messages):
-        return [dict(message) for message in messages]
-    text = row.get(column)
-    if isinstance(text, str) and text.strip():
-        return [{"role": "user", "content": text.strip()}]
-    return None
+        asked = [at for at, message in enumerate(messages) if message.get("role") != "assistant"]
+        found = [dict(message) for message in messages[: max(asked, default=-1) + 1]]
+    elif isinstance(text, str) and text.strip():
+        found = [{"role": "user", "content": text.strip()}]
+    else:
+        return []
+    if system and not any(m.get("role") in ("system", "developer") for m in found):
+        found.insert(0, {"role": "system", "content": system})
+    return found
 
 
 def query_id(messages: list[dict[str, Any]]) -> str:

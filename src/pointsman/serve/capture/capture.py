@@ -19,6 +19,7 @@ from typing import Any
 
 from pointsman.artifact.staging import directory_lock
 from pointsman.errors import SettingsError
+from pointsman.runtime.chat import OPTIONS
 from pointsman.serve.capture.redaction import Messages, Redaction, text_messages
 from pointsman.serve.logs import log
 from pointsman.serve.observability.history import History
@@ -199,6 +200,10 @@ class Capture:
                 kept, texts = kept[: -len(texts)], kept[-len(texts) :]
                 said_by = zip(answers.items(), texts, strict=True)
                 row["answers"] = {name: {**one, "text": text["content"]} for (name, one), text in said_by}
+            given = {name: row[name] for name in OPTIONS if name in row}
+            options = self._redaction.within(given, secrets)
+            kept = None if options is None else kept
+            row.update(options or {})
             if kept is None:
                 outcome = "not_text" if messages is None else "redaction"
             elif self._write(self._chats, {**row, "messages": kept}):

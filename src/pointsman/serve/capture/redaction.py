@@ -92,12 +92,33 @@ class Redaction:
         whole = [[message["content"]] for message in kept]
         return None if self._finds(whole, words) or self._finds(parted, words) else kept
 
+    def within(self, value: Any, secrets: Collection[str] = ()) -> Any | None:
+        """A JSON value with its texts redacted; None where something is left that can only be found."""
+        words = self._secrets.union(secrets)
+        texts: list[list[str]] = []
+
+        def kept(one: Any) -> Any:
+            if isinstance(one, dict):
+                texts.extend([name] for name in one)
+                return {name: kept(item) for name, item in one.items()}
+            if isinstance(one, list):
+                return [kept(item) for item in one]
+            if not isinstance(one, str):
+                return one
+            texts.append([self._redacted(one, words)])
+            return texts[-1][0]
+
+        found = kept(value)
+        return None if self._finds(texts, words) else found
+
     def finds(self, messages: Sequence[Mapping[str, Any]]) -> bool:
         """Whether something that is to be redacted stands anywhere in messages of any kind."""
         return first_match(self._rules, RequestText({"messages": messages}, frozenset())) is not None
 
     def _finds(self, messages: list[list[str]], words: Collection[str]) -> bool:
         """Whether something is left in texts that each came in parts."""
+        if not messages:
+            return False
         rest = [
             {"content": [{"text": part.replace(REDACTED, _APART)} for part in parts]} for parts in messages
         ]

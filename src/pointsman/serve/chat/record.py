@@ -3,6 +3,7 @@
 from typing import Any
 
 from pointsman.serve.capture.capture import row_id
+from pointsman.serve.capture.options import captured_options
 from pointsman.serve.chat import dialects
 from pointsman.serve.chat.outcome import Outcome
 from pointsman.serve.chat.plan import instructed_messages_of
@@ -37,7 +38,10 @@ def capture_chat(request: ChatRequest, outcome: Outcome) -> None:
     shown = (exchange.header(name) or "" for name in KEY_HEADERS)
     keys = [word for value in shown for word in value.split() if len(word) >= _SHORTEST_KEY]
     said = instructed_messages_of(request.payload)
-    if not ask_both(gateway, row, said, facts, keys):
+    options = captured_options(request.payload)
+    facts |= options
+    # A pair is asked the text alone.
+    if options or not ask_both(gateway, row, said, facts, keys):
         capture.chat(row, said, facts, keys, exchange.held_bytes)
 
 

@@ -144,6 +144,8 @@ class Service:
         if self._takes_signals:
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self.stop)
+            # A Ctrl-C from before ends it here, and not after the announcement.
+            await asyncio.sleep(0)
         keeping = asyncio.create_task(gateway.keep_history())
         # What is loaded stays: the collector need not look through it again at every turn.
         gc.collect()

@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 
 from pointsman.errors import SettingsError
+from pointsman.serve.edge.keys import hashed_line, load_access
 from pointsman.serve.routing.request_text import RequestText
 from pointsman.serve.routing.rules import compile_rules, first_match
+from pointsman.serve.settings import AuthSettings
 from pointsman.serve.settings_loader import load_settings, masked
 from pointsman.serve.upstream.headers import read_key
 from pointsman.serve.upstream.transport import HttpTransport
+from pointsman.serve.upstream_settings import UpstreamSettings
 
 FILE = """
 [server]
@@ -111,6 +114,44 @@ def test_what_is_not_understood_is_said_by_its_key_and_never_by_its_value(
     with pytest.raises(SettingsError, match=said) as caught:
         load_settings({}, path, {})
     assert "secret" not in str(caught.value)
+
+
+RULE = '[[routing.rules]]\nname = "a"\nsend = "local"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[server]\nport = "eight"\n', "server.port: expected a valid integer; found a text."),
+        ("[server]\nport = 70000\n", "server.port: expected less than or equal to 65535; found 70000."),
+        ("[inference]\nthreads = 1000000\n", "threads: expected less than or equal to 1024; found 1000000."),
+        ("[limits]\nburst = -1\n", "limits.burst: expected greater than or equal to 1; found -1."),
+        ("server = 1\n", "server: expected a table; found 1."),
+        ("[routing]\nfallback = 'cloud-to-local'\n", "routing.fallback: expected a list; found a text."),
+        (f"{RULE}keyword = ['x']\n", "0.keyword: not a setting. Did you mean routing.rules.0.keywords?"),
+        (f"{RULE}tag = ''\n", "routing.rules.0.tag: "),
+        (f"{RULE}min_chars = 9\nmax_chars = 5\n", "routing.rules.0: min_chars is above max_chars"),
+        (f"{RULE}tag = 'x'\n{RULE}tag = 'y'\n", "routing.rules: two rules have one name"),
+        ("[routing]\nhedge_after_s = 1.0\n", "routing: hedge_after_s: .*; set fallback, too"),
+    ],
+)
+def test_an_error_says_where_what_was_expected_and_what_was_found(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=said.replace("?", r"\?")):
+        load_settings({}, path, {})
+
+
+def test_a_file_may_begin_with_the_mark_of_its_encoding(tmp_path: Path) -> None:
+    config, keys, key = (tmp_path / name for name in ("c.toml", "keys", "key"))
+    config.write_text("[server]\nport = 1\n", encoding="utf-8-sig")
+    keys.write_text(hashed_line("0123456789abcdef0123456789abcdef") + "\n", encoding="utf-8-sig")
+    key.write_text("an-upstreams-key", encoding="utf-8-sig")
+    assert load_settings({}, config, {}).server.port == 1
+    assert load_access(AuthSettings(keys_file=keys)).users
+    assert read_key(UpstreamSettings(url="http://x", api_key_file=key), "cloud") == "an-upstreams-key"
 
 
 class TestAddresses:

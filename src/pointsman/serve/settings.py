@@ -110,6 +110,7 @@ class InferenceSettings(Part):
     threads: int | None = Field(
         default=None,
         ge=1,
+        le=1024,
         description="batches of the model that run side by side; default: the processors of this process",
     )
     max_batch: Count = Field(default=32, le=1024, description="texts in one run of the model at most")
@@ -155,7 +156,9 @@ class Rule(Part):
     )
     has_tools: bool | None = Field(default=None, description="tools or functions are given")
     has_images: bool | None = Field(default=None, description="an image, a file or audio is among the parts")
-    tag: str | None = Field(default=None, description="the header x-pointsman-tags has this tag")
+    tag: str | None = Field(
+        default=None, min_length=1, description="the header x-pointsman-tags has this tag"
+    )
 
     @field_validator("pattern")
     @classmethod
@@ -169,6 +172,8 @@ class Rule(Part):
         given = self.model_dump(exclude={"name", "send"}, exclude_defaults=True)
         if not given:
             raise ValueError("a rule needs at least one condition")
+        if self.min_chars is not None and self.max_chars is not None and self.min_chars > self.max_chars:
+            raise ValueError("min_chars is above max_chars, so no text can match")
         return self
 
 
@@ -228,6 +233,19 @@ class RoutingSettings(Part):
         default="event",
         description="a stream's decision: event, in its first chunk; comment, an SSE comment; off, nowhere",
     )
+
+    @field_validator("rules")
+    @classmethod
+    def _have_names_of_their_own(cls, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        if len({rule.name for rule in rules}) < len(rules):
+            raise ValueError("two rules have one name, so no reason and no metric can tell them apart")
+        return rules
+
+    @model_validator(mode="after")
+    def _hedging_has_a_fallback(self) -> Self:
+        if self.hedge_after_s is not None and not self.fallback:
+            raise ValueError("hedge_after_s: a slow upstream's chat goes to its fallback; set fallback, too")
+        return self
 
 
 class DecisionSettings(Part):

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from pointsman.artifact.strict_json import parse_strict
 from pointsman.errors import SettingsError
-from pointsman.serve.settings import GatewaySettings
+from pointsman.serve.settings import GatewaySettings, Rule
 from pointsman.settings import CLOUD_THRESHOLD, SAFE_TARGET, THREADS, effective_environment
 
 PREFIX = "POINTSMAN_"
@@ -23,6 +23,8 @@ _SHARED = {CLOUD_THRESHOLD, SAFE_TARGET, THREADS}
 """Names that the whole package reads, not only the gateway."""
 
 Tree = dict[str, Any]
+_KINDS = {str: "a text", bool: "true or false", list: "a list", dict: "a table", type(None): "nothing"}
+"""What is told of a value that may be a secret; a number or a date is none."""
 
 
 def load_settings(
@@ -92,7 +94,8 @@ def _from_toml(path: Path | None) -> Tree:
     if path is None:
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors of Windows begin a file with a mark of its encoding.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"--config {path}: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -155,9 +158,24 @@ def _merge(onto: Tree, layer: Tree) -> None:
 def _problem(item: Any) -> str:
     """One line for one validation error; the value itself is not shown, it may be a secret."""
     where = ".".join(str(part) for part in item["loc"])
-    if item["type"] != "extra_forbidden":
-        return f"{where or 'settings'}: {item['msg'].removeprefix('Value error, ')}."
-    return f"{where}: not a setting.{_nearest(where, list(known_keys()))}"
+    if item["type"] == "extra_forbidden":
+        table = list(item["loc"][:-1])
+        in_rule = table[:2] == ["routing", "rules"]
+        known = (
+            [".".join(map(str, (*table, key))) for key in Rule.model_fields] if in_rule else [*known_keys()]
+        )
+        return f"{where}: not a setting.{_nearest(where, known)}"
+    said = item["msg"].removeprefix("Value error, ")
+    if item["type"] not in ("value_error", "missing"):
+        said = (
+            said.partition(", unable")[0].partition(" or instance")[0].replace("Input should be", "expected")
+        )
+        for theirs, ours in (("dictionary", "table"), ("tuple", "list"), ("string", "text")):
+            said = said.replace(f"valid {theirs}", ours)
+        said = said.replace("String should match pattern", "expected a text like")
+        value = item["input"]
+        said += f"; found {_KINDS.get(type(value)) or str(value)[:40]}"
+    return f"{where or 'settings'}: {said}."
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -81,9 +81,10 @@ def check_exposure(server: ServerSettings, access: Access) -> None:
     Raises:
         SettingsError: says which table lacks a key.
     """
-    for host, is_checked, table in (
-        (server.host, bool(access.users) or access.by_proxy, "auth.keys"),
+    for where, host, is_checked, table in (
+        ("server.host", server.host, bool(access.users) or access.by_proxy, "auth.keys"),
         (
+            "server.admin_host",
             server.admin_host if server.admin_port is not None else "127.0.0.1",
             bool(access.admins),
             "auth.admin_keys",
@@ -91,8 +92,9 @@ def check_exposure(server: ServerSettings, access: Access) -> None:
     ):
         if not is_checked and not is_loopback(host):
             raise SettingsError(
-                f"listening on {host} is reachable from other machines: set {table} (or {table}_file), "
-                f"keys of at least {MIN_KEY_CHARS} characters. `openssl rand -hex 32` makes one."
+                f"{where}: listening on {host!r} is reachable from other machines: set {table} "
+                f"(or {table}_file), keys of at least {MIN_KEY_CHARS} characters. "
+                "`openssl rand -hex 32` makes one."
             )
 
 
@@ -129,7 +131,7 @@ def _digests(keys: Iterable[SecretStr], path: Path | None, where: str) -> tuple[
 
 def _from_file(path: Path, where: str) -> list[tuple[str, bytes]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         raise SettingsError(f"{where}: {path} cannot be read.") from None
     digests = []

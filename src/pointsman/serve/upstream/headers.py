@@ -67,7 +67,7 @@ def read_key(settings: UpstreamSettings, name: str) -> str | None:
         return _one_line(key, f"{where}.api_key_env")
     if settings.api_key_file is not None:
         try:
-            key = settings.api_key_file.read_text(encoding="utf-8").strip()
+            key = settings.api_key_file.read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError):
             raise SettingsError(f"{where}.api_key_file: {settings.api_key_file} cannot be read.") from None
         return _one_line(key, f"{where}.api_key_file")

@@ -128,9 +128,8 @@ class Service:
             ports = {name: echo.port for name, echo in demo.items()}
             self.settings = with_demo_upstreams(self.settings, ports)
         gateway = build(self.settings)
-        if self._takes_signals and hasattr(signal, "SIGHUP"):
-            # What comes while the artifact is loaded may be about a newer one.
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload, gateway)
+        if self._takes_signals:
+            self._reload_on_signals(gateway)
         gateway.engine.open()
         public = Application(gateway, Table(PUBLIC), server.cors_origins)
         if self._shared is None:
@@ -142,10 +141,7 @@ class Service:
         for listener in (*demo.values(), *self.servers):
             await listener.start()
         if self._takes_signals:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, self.stop)
-            # A Ctrl-C from before ends it here, and not after the announcement.
-            await asyncio.sleep(0)
+            await self._end_on_signals()
         keeping = asyncio.create_task(gateway.keep_history())
         # What is loaded stays: the collector need not look through it again at every turn.
         gc.collect()
@@ -159,6 +155,17 @@ class Service:
         with contextlib.suppress(sqlite3.Error):
             await asyncio.to_thread(gateway.history.close)
         await asyncio.gather(*(echo.close() for echo in demo.values()))
+
+    def _reload_on_signals(self, gateway: Gateway) -> None:
+        """From before the artifact is loaded: a signal that comes meanwhile may be about a newer one."""
+        if hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload, gateway)
+
+    async def _end_on_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stop)
+        # A Ctrl-C from before ends it here, and not after the announcement.
+        await asyncio.sleep(0)
 
     def greeting(self) -> str:
         """The line that says where it listens."""

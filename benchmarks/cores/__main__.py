@@ -1,7 +1,6 @@
 """Measure what the second core is worth: side by side against one thread, free and beside a busy core.
 
-    python -m benchmarks.cores                                   # the library: some minutes
-    python -m benchmarks.cores --part gateway --base CHECKOUT    # `/predict` against another's; needs wrk
+    python -m benchmarks.cores    # some minutes
 
 Ratios are taken within a round, and rounds alternate. Timings go to results/cores/cores.json, and
 docs/benchmarking.md shows the figures that follow from them.
@@ -13,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cores import gateway, library
+from benchmarks.cores import library
 from benchmarks.cores.figures import measured, modelled
 from benchmarks.figures import FOLDER, record
 
@@ -26,7 +25,6 @@ PARTS = {
     "one_by_one": library.one_by_one,
     "callers": library.callers,
     "stages": library.stages,
-    "gateway": gateway.gateway,
 }
 """In the order in which they run."""
 
@@ -39,22 +37,20 @@ def main() -> int:
         "--part", action="append", choices=tuple(PARTS), help="only these; the others stay in the result"
     )
     parser.add_argument("--artifact", type=Path, help="default: the shipped router")
-    parser.add_argument("--base", type=Path, help="an older checkout, for the part `gateway`")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--output", type=Path, default=RESULT)
     args = parser.parse_args()
     environment = capture_environment()
-    command = "python -m benchmarks.cores --base CHECKOUT"
     result: dict[str, Any] = {"schema": 1, "parts": {}}
     if args.output.is_file():
         result = json.loads(args.output.read_text(encoding="utf-8"))
-    for name in args.part or [name for name in PARTS if name != "gateway" or args.base]:
+    for name in args.part or PARTS:
         result["parts"][name] = PARTS[name](args)
         args.output.parent.mkdir(parents=True, exist_ok=True)
         args.output.write_text(json.dumps(result) + "\n", encoding="utf-8")
     figures = [*measured(result["parts"]), *modelled(result["parts"])]
     if args.output == RESULT:
-        record("cores", command, figures, environment)
+        record("cores", "python -m benchmarks.cores", figures, environment)
     print("\n".join(f"{figure.what}: {figure.shown()}" for figure in figures))
     return 0
 

@@ -26,8 +26,6 @@ def measured(parts: Mapping[str, Any]) -> list[Figure]:
         held = {int(n): median(sizes) for n, sizes in parts["callers"]["held_bytes"].items()}
         slope = linear_regression(list(held), list(held.values())).slope / 2**20
         found.append(Figure("memory of each further caller", slope, "MiB", "<= 5 MiB"))
-    if "gateway" in parts:
-        found += _gateway(parts["gateway"])
     return found
 
 
@@ -65,20 +63,6 @@ def _many(what: str, aim: str, part: Mapping[str, Any]) -> list[Figure]:
     told = _told([one / two for one, two in part["rounds"]], "x")
     rates = [part["texts"] / median(times) for times in zip(*part["rounds"], strict=True)]
     return [Figure(what, f"{told}; {rates[0]:,.0f} and {rates[1]:,.0f} texts/s", aim=aim)]
-
-
-def _gateway(part: Mapping[str, Any]) -> list[Figure]:
-    def ratios(name: str) -> list[float]:
-        return [one["this"][name] / one["base"][name] for one in part["rounds"]]
-
-    def both(name: str) -> str:
-        base, this = (median(one[who][name] for one in part["rounds"]) for who in ("base", "this"))
-        return f"{base:,.0f} and {this:,.0f}"
-
-    what = f"gateway `/predict`, {part['clients']} clients, over commit {part['base']}"
-    rate = f"{_told(ratios('per_second'), 'x')}; {both('per_second')} a second"
-    p99 = f"{_told(ratios('p99_ms'), 'of the time')}; {both('p99_ms')} ms"
-    return [Figure(f"{what}: rate", rate, aim=">= 1.3x"), Figure(f"{what}: p99", p99, aim="<= 1")]
 
 
 def _told(ratios: Sequence[float], unit: str) -> str:

@@ -18,7 +18,6 @@ from dockerfile_parse import DockerfileParser
 RELEASE = "bookworm"
 BASE = "python:3.11-slim-bookworm"
 BASE_PACKAGES = "python3,python3-venv,python3-pip,python-is-python3"
-_INCLUDED = f"--include={BASE_PACKAGES}"
 BASE_UNWANTED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/lib/apt/lists", "var/cache/apt")
 """What the slim images leave out, too."""
 

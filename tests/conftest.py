@@ -4,8 +4,13 @@ import contextlib
 import functools
 import importlib
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.support.browser import Browser
 
 # torch's threads wait for each other in loops that take the core from the other worker: an export of a tiny
 # checkpoint took five times the processor time. What needs more threads asks for them.
@@ -22,6 +27,23 @@ with contextlib.suppress(ModuleNotFoundError):  # the base installation is teste
 
     settings.register_profile("tests", derandomize=True, deadline=None)
     settings.load_profile("tests")
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    from tests.support.browser import started
+
+    with started(tmp_path_factory.mktemp("chromium")) as port:
+        yield port
+
+
+@pytest.fixture
+def browser(chromium: int) -> Iterator["Browser"]:
+    """A tab of the one chromium of this process, with a profile of its own."""
+    from tests.support.browser import new_tab
+
+    with new_tab(chromium) as tab:
+        yield tab
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

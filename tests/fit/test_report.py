@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.serve.test_page import CHROMIUM, browser  # noqa: F401 - a fixture
+from tests.support.browser import CHROMIUM
 
 from pointsman.fit.comparison import FITTED, LENGTH, ROUTER, WORDS, compare
 from pointsman.fit.report import render_report
@@ -55,7 +55,7 @@ def test_a_bin_is_not_named_by_two_equal_numbers(tmp_path):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 @pytest.mark.parametrize("width", [320, 390, 1280])
-def test_nothing_scrolls_sideways(tmp_path, browser, width):  # noqa: F811 - the fixture
+def test_nothing_scrolls_sideways(tmp_path, browser, width):
     page = tmp_path / "report.html"
     report(page)
     browser.call(

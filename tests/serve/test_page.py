@@ -10,14 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.support import browser as driven
 from tests.support.browser import CHROMIUM, Browser
 from tests.support.running import Running, settings_for
 from tests.support.tiny_artifact import CLOUD_TEXT
 
 from pointsman.serve.inference.drift import Drift
 
-browser, chromium = driven.browser, driven.chromium
 ADMIN_KEY = "5f1d9a7b3c" * 4
 WHAT = ("share", "quality", "money", "saved")
 

@@ -1,6 +1,7 @@
-"""A headless chromium, driven over its debugging socket; each test has a tab and a profile of its own."""
+"""A headless chromium, driven over its debugging socket: the fixture `browser` of every test."""
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 from tests.support.waiting import MOST_S, until
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -78,11 +78,10 @@ class Browser:
                 return json.loads(data)
 
 
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of one that runs."""
+@contextlib.contextmanager
+def started(home: Path) -> Iterator[int]:
+    """Start one; its debugging port."""
     assert CHROMIUM
-    home = tmp_path_factory.mktemp("chromium")
     arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
     command = [CHROMIUM, *arguments, f"--user-data-dir={home}", "about:blank"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -95,13 +94,14 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         process.wait()
 
 
-@pytest.fixture
-def browser(chromium: int) -> Iterator[Browser]:
-    version = httpx.get(f"http://127.0.0.1:{chromium}/json/version", trust_env=False, timeout=MOST_S).json()
-    whole = Browser(chromium, version["webSocketDebuggerUrl"].split(str(chromium), 1)[1])
+@contextlib.contextmanager
+def new_tab(port: int) -> Iterator[Browser]:
+    """A tab with a profile of its own."""
+    version = httpx.get(f"http://127.0.0.1:{port}/json/version", trust_env=False, timeout=MOST_S).json()
+    whole = Browser(port, version["webSocketDebuggerUrl"].split(str(port), 1)[1])
     profile = whole.call("Target.createBrowserContext")
     tab = whole.call("Target.createTarget", url="about:blank", **profile)["targetId"]
-    made = Browser(chromium, f"/devtools/page/{tab}")
+    made = Browser(port, f"/devtools/page/{tab}")
     yield made
     made.close()
     whole.call("Target.disposeBrowserContext", **profile)

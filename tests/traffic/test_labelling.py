@@ -7,7 +7,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support import browser as driven
 from tests.support.browser import CHROMIUM
 from tests.support.fake_models import is_hard, local_says
 from tests.traffic.conftest import rows
@@ -17,8 +16,6 @@ from pointsman.traffic.agreement import agreement
 from pointsman.traffic.judged import write_rows
 from pointsman.traffic.labelling import Labelling, serve_page
 from pointsman.traffic.work import Work
-
-browser, chromium = driven.browser, driven.chromium
 
 
 class Page:

@@ -1,10 +1,11 @@
 """Route files, every row once.
 
-INPUT is one or more files of JSON lines, JSON, CSV with any delimiter, plain lines, Parquet or Arrow, globs,
-or addresses that fsspec knows. OUTPUT is a directory of parts or, with the suffix of JSON lines, CSV, Parquet
-or Arrow, one file. Each row gets the columns target, confidence, p_cloud, reason and truncated. With --label
-or --local-when the targets are compared with the labels. Rows that cannot be routed go to a side file with
-their place and the reason. After any end, even a power cut, the same command goes on where it stopped.
+INPUT is one or more files of JSON lines, JSON, CSV with any delimiter, plain lines, Parquet or Arrow,
+globs, or addresses that fsspec knows. OUTPUT is a directory of parts or, with the suffix of JSON lines,
+CSV, Parquet or Arrow, one file. Each row gets the columns target, confidence, p_cloud, reason and
+truncated. With --label or --local-when the targets are compared with the labels. Rows that cannot be routed
+go to a separate file with their place and the reason. After an interruption, even a power cut, the same
+command continues where it stopped.
 
 Examples:
   pointsman batch queries.jsonl routes.jsonl

@@ -1,10 +1,10 @@
-"""Measure a router: how fast, how large, how soon ready, and against what.
+"""Measure a router's speed, size and start, and compare it with other backends.
 
 Every backend runs alone in its own process with the same threads, in alternating rounds; ratios are taken
 within a round and shown with their spread. With --reference, the checkpoint in PyTorch, the usual batch
-loop and a transformers process are measured too. Results go to --output: benchmark.json (every raw
-timing), benchmark.md, report.html (one file, needs nothing else) and PNG plots. Progress goes to standard
-error. Measure on a machine that does nothing else.
+loop and a transformers process are measured too. Results go to --output: benchmark.json (every raw timing),
+benchmark.md, report.html (one self-contained file) and PNG plots. Progress goes to standard error. Measure
+on a machine that does nothing else.
 """
 
 import argparse
@@ -29,18 +29,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the checkpoint it was made from, to compare with",
     )
     parser.add_argument(
-        "--threads", metavar="N", type=whole(1), help="threads everywhere; default: 1, and all"
+        "--threads", metavar="N", type=whole(1), help="threads of every scenario (default: one, and then all)"
     )
     parser.add_argument(
-        "--output", metavar="DIR", type=Path, default=Path("benchmark"), help="where results go (benchmark)"
+        "--output",
+        metavar="DIR",
+        type=Path,
+        default=Path("benchmark"),
+        help="directory of the results (default: benchmark)",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a minute instead of many; fewer shapes and calls"
+        "--quick", action="store_true", help="fewer shapes and calls: a minute instead of many"
     )
     parser.add_argument(
         "--queries", metavar="FILE", type=Path, help="queries, JSONL or one a line; default: the shipped ones"
     )
-    parser.add_argument("--profile", action="store_true", help="say where the time of a run goes, too")
+    parser.add_argument("--profile", action="store_true", help="also show how long each operator takes")
     parser.add_argument("--json", action="store_true", help="print benchmark.json to standard output")
 
 

@@ -1,10 +1,11 @@
-"""Ask both models what your log asks: the first step from traffic to a router of your own.
+"""Send the queries of your log to both models: the first step from traffic to a router of your own.
 
-INPUT is one or more files of queries, as `batch` reads them: text under --column, or OpenAI-style `messages`.
-Each distinct query is sent to the local and to the cloud upstream of a gateway configuration; the answers,
-with tokens, money and time, are kept in the folder OUTPUT. An answer that is there is never paid again: after
-any end, even kill -9, the same command goes on. A row that a rule of the configuration binds to one model
-(local-only, cloud-only) is counted and sent nowhere; what capture.redact finds is sent as [redacted].
+INPUT is one or more files of queries, as `batch` reads them: text under --column, or OpenAI-style
+`messages`. Each distinct query is sent to the local and to the cloud upstream of a gateway configuration;
+the answers, with tokens, money and time, are kept in the folder OUTPUT. A stored answer is never paid for
+again: after an interruption, even kill -9, the same command continues. A row that a rule of the
+configuration binds to one model (local-only, cloud-only) is counted and sent nowhere; what capture.redact
+finds is sent as [redacted].
 
 Examples:
   pointsman collect tickets.csv --column body --config gateway.toml --output work --dry-run
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, help="TOML of the gateway, with both upstreams")
     parser.add_argument("--output", type=Path, required=True, help="the work folder")
     parser.add_argument(
-        "--sample", type=whole(1), help="number of queries to ask, those that teach most (default: all)"
+        "--sample", type=whole(1), help="number of queries to ask, chosen to teach most (default: all)"
     )
     parser.add_argument(
         "--router", type=Path, help="today's router, for --sample (default: the configuration's)"

@@ -2,7 +2,7 @@
 
 A recipe (one TOML file) names the data by globs under --data, the student's depth, the losses and the
 schedule. The result is OUTPUT/checkpoint, a Hugging Face directory that `pointsman export` takes. The run
-is resumable: the same command goes on where an interrupt left off.
+is resumable: after an interrupt the same command continues where it stopped.
 
 Example: pointsman distill recipes/default-router.toml --data path/to/data --output runs/router
 """

@@ -1,7 +1,7 @@
-"""Show why a query goes where it goes: score, thresholds, and what each word weighed.
+"""Show why a query goes where it goes: score, thresholds, and the weight of each word.
 
-Every word is left out once and the router is asked again; a positive weight speaks for the cloud, a negative
-one for the local model, in log-odds. That is what the model did, not why the query is hard.
+Each word is left out once and the query is scored again. A positive weight (in log-odds) moves the score
+towards the cloud, a negative one towards the local model. It explains the score, not why the query is hard.
 
 Example: pointsman explain "Write a comprehensive business plan"
 """
@@ -23,7 +23,12 @@ _BAR = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", help="the query")
     add_router_flags(parser)
-    parser.add_argument("--top", type=whole(1), default=15, help="number of heaviest words (default: 15)")
+    parser.add_argument(
+        "--top",
+        type=whole(1),
+        default=15,
+        help="number of words to show, the largest weights first (default: 15)",
+    )
     parser.add_argument("--json", action="store_true", help="everything as JSON")
 
 

@@ -27,7 +27,7 @@ from pointsman.progress import tell
 _SWITCHES = {
     "--no-optimize": "leave out the folded float32 file",
     "--no-quantize": "leave out the int8 file",
-    "--no-validate": "prove nothing; the manifest will say so",
+    "--no-validate": "skip the parity gates; the manifest says so",
     "--no-benchmark": "do not measure which variant is fastest here",
     "--no-plain": "leave out the plain file",
     "--fp16": "write a float16 file for GPUs, too",
@@ -51,14 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_shape,
         default=Shape(),
         metavar="BxS",
-        help="one fixed shape of the plain file, 1x128",
+        help="one fixed shape for the plain file, for example 1x128",
     )
     for name, words in _SWITCHES.items():
         parser.add_argument(name, action="store_true", help=words)
     add_renamed_flag(
         parser, "--int8-queries", "--calibration", type=Path, help="file of queries that set the int8 ranges"
     )
-    parser.add_argument("--queries", type=Path, help="file of queries to prove parity on")
+    parser.add_argument("--queries", type=Path, help="file of queries for the parity gates")
     parser.add_argument(
         "--labels",
         metavar="NAME=local,NAME=cloud",

@@ -1,9 +1,10 @@
 """Score the answers of a work folder: by a check, or by a judge that sees each pair in both orders.
 
 Checks come first and cost nothing: --mode check --check number --expected answer. What is left goes to a
-judge, any OpenAI-compatible model: pairwise (both orders; a verdict that turns with the order is a tie, and a
-tie means that the local answer is good enough), or against a reference in a column of yours. Every verdict
-is kept and never paid again. The scores stand in WORK/judged.jsonl, which train, calibrate and evaluate read.
+judge, any OpenAI-compatible model: pairwise (both orders; a verdict that changes with the order is a tie,
+and a tie means that the local answer is good enough), or against a reference in a column of yours. Every
+verdict is stored and never paid for again. The scores stand in WORK/judged.jsonl, which train, calibrate
+and evaluate read.
 
 Examples:
   pointsman judge work --mode check --check choice --expected key
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--judge-price-out", type=number(), help="price of a million completion tokens")
     parser.add_argument("--rubric", type=Path, help="file that says what matters in your answers")
-    parser.add_argument("--show-prompt", action="store_true", help="print what the judge is told, and stop")
+    parser.add_argument("--show-prompt", action="store_true", help="print the judge's prompt, and stop")
     parser.add_argument(
         "--again",
         action="store_true",

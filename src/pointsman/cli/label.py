@@ -1,9 +1,9 @@
 """Compare answers yourself, on a local page: blind, shuffled, by keyboard.
 
-The page shows a query and both answers without saying whose they are, doubtful rows first. Keys: 1 and 2 for
-the better answer, = for as good as each other, s to skip, u to undo. Every verdict is kept at once, stands
-before the judge's in WORK/judged.jsonl, and is compared with it at the end: Cohen's kappa with its interval,
-and both kinds of error.
+The page shows a query and both answers without saying whose they are, doubtful rows first. Keys: 1 and 2
+for the better answer, = for equally good, s to skip, u to undo. Every verdict is stored at once, overrides
+the judge's in WORK/judged.jsonl, and is compared with it at the end: Cohen's kappa with its interval, and
+both kinds of error.
 
 Example: pointsman label work
 """

@@ -1,7 +1,7 @@
-"""Log and register artifacts with MLflow, give its models our aliases, and get artifacts back.
+"""Log and register artifacts with MLflow, copy a registry's aliases to its models, and fetch artifacts.
 
-The server is MLflow's own matter: MLFLOW_TRACKING_URI, for example sqlite:///mlflow.db. A model of the pyfunc
-flavour carries the whole artifact: texts in, decisions out. One of the onnx flavour is the bare graph.
+MLFLOW_TRACKING_URI names the server, for example sqlite:///mlflow.db. A model of the pyfunc flavour
+contains the whole artifact: texts in, decisions out. A model of the onnx flavour is the graph alone.
 
 Examples:
   pointsman mlflow log router
@@ -28,10 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--flavor", choices=("pyfunc", "onnx"), default="pyfunc", help="default: pyfunc")
     register.add_argument("model", help="name of the registered model")
     register.add_argument("--alias", help="point this alias at the version: stable, canary")
-    mirror = actions.add_parser("mirror", help="give a model the aliases of a registry of ours")
+    mirror = actions.add_parser("mirror", help="copy the aliases of a pointsman registry to a model")
     mirror.add_argument("registry", type=Path, help="directory of the registry")
     mirror.add_argument("model", help="name of the registered model")
-    load = actions.add_parser("load", help="get the artifact of a model back, verified")
+    load = actions.add_parser("load", help="fetch the artifact of a model and verify it")
     load.add_argument("address", help="models:/NAME@ALIAS, models:/NAME/VERSION or runs:/...")
     load.add_argument("--output", type=Path, required=True, help="the new directory")
     for action in actions.choices.values():

@@ -1,7 +1,7 @@
-"""Write a ready folder for a place to run: container, JavaScript, Kubernetes, a model server, and others.
+"""Write a folder that is ready to deploy: container, JavaScript, Kubernetes, a model server, and others.
 
-`--list` says what each target is for, what it needs, and how it was tested. The folder is written whole
-or not at all, and never over something that is there.
+`--list` says what each target is for, what it needs, and how it was tested. The folder is written
+completely or not at all, and never over an existing one.
 
 Examples:
   pointsman package --list

@@ -19,7 +19,9 @@ from pointsman.errors import SettingsError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("artifact", type=Path, help="directory of an artifact")
     parser.add_argument("repository", help="owner/name")
-    parser.add_argument("--revision", default="main", help="branch, made where there is none (default: main)")
+    parser.add_argument(
+        "--revision", default="main", help="branch; created if it does not exist (default: main)"
+    )
     parser.add_argument("--private", action="store_true", help="make a new repository private")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 

@@ -1,8 +1,8 @@
 """Bring a new router into a running gateway: shadow, canary, promote, roll back, over its admin routes.
 
-`shadow` lets a second artifact decide too and only counts; `canary` lets it decide a share. `promote` stops
-where too little was compared. With --registry, versions are named as `versions` names them, and the gateway
-has to serve REGISTRY/<alias>; then the alias moves, too.
+`shadow` lets a second artifact decide too and only counts; `canary` lets it decide a share. `promote`
+refuses if too few decisions were compared. With --registry, versions are named as `versions` names them,
+and the gateway has to serve REGISTRY/<alias>; then the alias moves, too.
 
 Examples:
   pointsman rollout shadow registry/20260101_120000-1a2b3c4d

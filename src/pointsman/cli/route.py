@@ -1,8 +1,8 @@
 """Decide where queries go: local or cloud.
 
 With TEXT each argument is a query; without, every line of standard input is one, answered in order and in
-constant memory. Without --artifact the router that is shipped with the package answers, or the one that
-BERT_MODEL_FULLPATH or BERT_MODEL_PATH names.
+constant memory. Without --artifact the router is the one that BERT_MODEL_FULLPATH or BERT_MODEL_PATH names,
+or else the one that is shipped with the package.
 
 Examples:
   pointsman route "Thanks for your help"
@@ -23,11 +23,11 @@ _SHOWN_CHARS = 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", nargs="*", help="queries; without any, one a line from standard input")
+    parser.add_argument("text", nargs="*", help="queries (default: one per line from standard input)")
     add_router_flags(parser)
     parser.add_argument("--max-length", help="tokens of a text at most; the rest is cut off")
     parser.add_argument("--threads", help="threads (default: all processors)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
 
 
 def run(args: argparse.Namespace) -> int:

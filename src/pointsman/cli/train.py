@@ -3,10 +3,10 @@
 DATA are JSON lines, JSON, CSV (any delimiter), Parquet or Arrow files with a column `query` (--column) and
 either `label` (local or cloud, or what --local-when says) or `weak_score` and `strong_score`: where the
 strong model scored higher the label is cloud. Instead of `query` a row may have `messages`, a chat as it
-comes to the gateway; --earlier-turns says how much of it is read, and goes into the checkpoint, the artifact
-and so the gateway. A bad row is reported with its file and line, and counted. The result is
+comes to the gateway; --earlier-turns says how much of it is read, and goes into the checkpoint, the
+artifact and so the gateway. A bad row is reported with its file and line, and counted. The result is
 OUTPUT/checkpoint, a Hugging Face directory that `pointsman export` takes, with OUTPUT/curves.png beside it.
-After an interrupt the same command goes on where it was.
+After an interrupt the same command continues where it stopped.
 
 Example: pointsman train my-queries.csv --base default-router --output runs/mine
 """

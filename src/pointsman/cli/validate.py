@@ -1,8 +1,8 @@
-"""Prove again that an artifact answers as its checkpoint does.
+"""Check again that an artifact answers as its checkpoint does.
 
 Every variant of ARTIFACT is compared with the PyTorch checkpoint on real text of every kind and on every
-length: probability, label, batch and padding invariance, and the relative error against float64. The worst
-disagreements are printed as text. Exit code 5 when a gate does not hold.
+length: probability, label, batch and padding invariance, and the relative error against float64. The texts
+with the largest differences are printed. Exit code 5 when a gate fails.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Check every file of an artifact against its manifest: nothing missing, altered or added.
 
-What systems and tools leave in a directory (.DS_Store, .gitattributes, lost+found) is a warning.
+Files that systems and tools leave in a directory (.DS_Store, .gitattributes, lost+found) cause a warning.
 
-Exit code 0 when all is as it was built, 3 when it is not.
+Exit code 0 when every file is as it was built, 3 otherwise.
 """
 
 import argparse

@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from tests.deploy.full_artifact import build_full_artifact
+from tests.deploy.package_files import check_files
 
 from pointsman.artifact.store import Artifact
 from pointsman.deploy.package import mobile
@@ -21,7 +22,8 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 @pytest.fixture(scope="module")
 def made(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("mobile") / "made"
-    build_package(target_named("mobile"), artifact, output)
+    check_files(output, build_package(target_named("mobile"), artifact, output))
+    assert list(output.parent.iterdir()) == [output]
     return output
 
 

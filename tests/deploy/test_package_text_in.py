@@ -21,6 +21,11 @@ def described() -> bytes:
     return SHIPPED.read_bytes()
 
 
+@pytest.fixture(scope="module")
+def characters(described: bytes) -> Characters:
+    return read_characters(described)
+
+
 def written(characters: Characters, text: str) -> str:
     """The text as the table and its classes write it."""
     for one, ranges in characters.classes.items():
@@ -28,16 +33,16 @@ def written(characters: Characters, text: str) -> str:
     return "".join(characters.table.get(c, UNKNOWN) for c in text)
 
 
-def test_the_table_writes_a_character_as_the_tokenizer_reads_it(described: bytes) -> None:
-    characters = read_characters(described)
+def test_the_table_writes_a_character_as_the_tokenizer_reads_it(characters: Characters) -> None:
     assert written(characters, "Aé\tİ東!") == "ae i 東  ! "
     assert written(characters, "\u0301\u200b\U0010fffd\x00") == ""
     # The tokenizer knows neither, so both only make their word unknown.
     assert written(characters, "\U0001f600\u0378") == UNKNOWN * 2
 
 
-def test_words_that_the_table_writes_have_the_tokens_of_the_text(described: bytes) -> None:
-    characters = read_characters(described)
+def test_words_that_the_table_writes_have_the_tokens_of_the_text(
+    characters: Characters, described: bytes
+) -> None:
     tokenizer = Tokenizer.from_buffer(described)
     for text in ("Ça va, ﬁancé? ½x", "東京へ行く", "ΣΊΣΥΦΟΣ", "a\u0301b\u200bc", "한국어 x", "x😀y z"):
         shown = written(characters, text).replace(UNKNOWN, "\U0001f600")

@@ -28,7 +28,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_mobilebert(tmp_path_factory.mktemp("tiny") / "base")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def queries() -> Callable[..., list[tuple[str, str]]]:
     """Maker of generated (query, label) pairs."""
     return made_queries

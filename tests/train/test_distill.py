@@ -47,6 +47,18 @@ files = "texts.jsonl.gz"
 
 @pytest.fixture
 def data(tmp_path: Path, queries) -> Path:
+    return written(tmp_path, queries)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory, queries) -> tuple[Path, Path, list[str]]:
+    """The data of one run, its checkpoint and what it said."""
+    data, lines = written(tmp_path_factory.mktemp("first"), queries), []
+    plan = Distillation(load_recipe(data / "recipe.toml"), data, data / "run")
+    return data, distill(plan, threads=1, progress=lines.append), lines
+
+
+def written(tmp_path: Path, queries) -> Path:
     (tmp_path / "routing").mkdir()
     rows = [
         {"query": text, "weak_score": 0.5, "strong_score": 1.0 if label == "cloud" else 0.5}
@@ -63,10 +75,9 @@ def data(tmp_path: Path, queries) -> Path:
     return tmp_path
 
 
-def test_a_recipe_becomes_a_checkpoint_twice_the_same(data, tmp_path):
-    lines: list[str] = []
+def test_a_recipe_becomes_a_checkpoint_twice_the_same(first, tmp_path):
+    data, first, lines = first
     recipe = load_recipe(data / "recipe.toml")
-    first = distill(Distillation(recipe, data, tmp_path / "a"), threads=1, progress=lines.append)
     assert any("exam.jsonl:4: expected label" in line for line in lines)
     assert {p.name for p in first.iterdir()} >= {
         "config.json",
@@ -87,7 +98,7 @@ def test_a_recipe_becomes_a_checkpoint_twice_the_same(data, tmp_path):
     assert record["bad_rows"] == 1
     assert record["recipe"]["student"]["depth"] == 1
     assert len(record["history"]) >= 2
-    assert (tmp_path / "a" / "curves.png").is_file()
+    assert (data / "run" / "curves.png").is_file()
     second = distill(Distillation(recipe, data, tmp_path / "b"), threads=1, progress=len)
     assert (second / "model.safetensors").read_bytes() == (first / "model.safetensors").read_bytes()
 
@@ -102,17 +113,15 @@ def test_any_classifier_can_be_the_teacher_and_a_run_keeps_its_own(data, tiny_ba
         distill(Distillation(recipe, data, run), threads=1, progress=len)
 
 
-def test_a_shallow_student_goes_on_as_a_deeper_one(data, tmp_path):
-    first = distill(
-        Distillation(load_recipe(data / "recipe.toml"), data, tmp_path / "a"), threads=1, progress=len
-    )
+def test_a_shallow_student_goes_on_as_a_deeper_one(data, first, tmp_path):
+    _, shallow, _ = first
     deeper = RECIPE.replace("depth = 1", "depth = 2")
     (data / "deeper.toml").write_text(deeper, encoding="utf-8")
     recipe = load_recipe(data / "deeper.toml")
-    second = distill(Distillation(recipe, data, tmp_path / "b", base=str(first)), threads=1, progress=len)
+    second = distill(Distillation(recipe, data, tmp_path / "b", base=str(shallow)), threads=1, progress=len)
     config = json.loads((second / "config.json").read_text())
     assert config["num_hidden_layers"] == 2
-    assert str(tmp_path) not in json.dumps(config)
+    assert str(tmp_path) not in json.dumps(config) and str(shallow.parent) not in json.dumps(config)
     weights = load_file(second / "model.safetensors")
     assert "mobilebert.encoder.layer.1.output.bottleneck.dense.weight" in weights
     assert not any("projection" in name for name in weights)

@@ -15,8 +15,8 @@ from pointsman.fit.rows import Rows
 LONG = "https://example.org/" + "a-very-long-path-" * 20
 
 
-def report(path: Path, cost: float | None = 0.003) -> str:
-    """The report of 200 rows; `cost` is what an answer of the cloud has cost."""
+def report(path: Path, cost: float | None = 0.003, p_cloud: float | None = None) -> str:
+    """The report of 200 rows; `cost` is of an answer of the cloud, `p_cloud` of every row."""
     rng = np.random.default_rng(0)
     strong = rng.integers(0, 2, 200).astype(float)
     queries = tuple(f"{LONG} {at}" for at in range(200))
@@ -28,7 +28,7 @@ def report(path: Path, cost: float | None = 0.003) -> str:
         learned=SimpleNamespace(
             rows=rows, scores=scores, compared=compare(rows, scores), fit=SimpleNamespace(from_words=0.4)
         ),
-        p_cloud=1.0 / (1.0 + np.exp(-scores[FITTED])),
+        p_cloud=1.0 / (1.0 + np.exp(-scores[FITTED])) if p_cloud is None else np.full(200, p_cloud),
         recommended=False,
         sentence="It does not beat query length. Nothing is recommended.",
         facts={"pair": {"local": "llama3.2:3b-instruct-q4_K_M", "cloud": "gpt-4o", "currency": "USD"}},
@@ -45,6 +45,12 @@ def test_without_prices_the_report_says_so_and_shows_no_empty_money(tmp_path):
     assert "USD per" not in text and "saved" not in text
     assert ">-<" not in text
     assert "No prices given" not in report(tmp_path / "priced.html")
+
+
+@pytest.mark.parametrize("p_cloud", [0.0, 0.3, 1.0])
+def test_rows_that_no_threshold_tells_apart_have_a_report(tmp_path, p_cloud):
+    """As of texts that the router cannot read, which all go to the cloud."""
+    assert "What it gets wrong" in report(tmp_path / "report.html", p_cloud=p_cloud)
 
 
 def test_a_bin_is_not_named_by_two_equal_numbers(tmp_path):

@@ -57,5 +57,32 @@ def test_rows_that_cannot_teach_are_refused(better, fold):
         require_both_kinds(rows_of(better, fold))
 
 
+@pytest.mark.parametrize(
+    ("better", "said"), [(True, "always the cloud is the answer"), (False, "the local model alone")]
+)
+def test_rows_of_one_kind_say_what_to_do_without_a_router(better, said):
+    with pytest.raises(DataError, match=said):
+        require_both_kinds(rows_of([better] * 200, [0, 1, 2, 3, 4] * 40))
+
+
+@pytest.mark.parametrize("gap", [{}, *({"customer": value} for value in (None, "", "  ", float("nan")))])
+def test_rows_without_a_group_are_split_by_their_text(tmp_path, gap):
+    with Work.open(tmp_path, create=True) as work:
+        fill(work, [f"question {number} of somebody" for number in range(40)], **gap)
+        fill(work, ["asked by a customer", "asked by the same one"], customer="a")
+        rows = read_rows(work, "customer")
+        alone = read_rows(work)
+    assert len(set(rows.fold)) == FOLDS
+    assert (rows.fold[:40] == alone.fold[:40]).all()
+    assert rows.fold[40] == rows.fold[41]
+
+
+def test_a_group_of_one_value_is_refused_with_its_name(tmp_path):
+    with Work.open(tmp_path, create=True) as work:
+        fill(work, [f"question {number}" for number in range(40)], month="2026-11")
+        with pytest.raises(DataError, match="--group month: all rows have one value, '2026-11'"):
+            read_rows(work, "month")
+
+
 def test_rows_of_both_kinds_are_taken():
     require_both_kinds(rows_of([True, False] * 10, [0, 1, 2, 3, 4] * 4))

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     artifact = open_artifact(args.router)
     record = artifact.manifest.provenance.get("fit")
     with Work.open(args.work) as work:
-        rows = read_rows(work, record["group"] if record else None)
+        rows = read_rows(work)
         router = Router.open(artifact)
         p_cloud = served_scores(router, rows, work)
         currency = (work.fact("pair") or {}).get("currency", "USD")
@@ -116,6 +116,8 @@ def _picture(
         lines += ["", "no row is recommended: `fit` did not find this router better than simpler rankings"]
     if any(row.month is None for row in table):
         lines += ["", NO_PRICES]
+    elif any((row.saved or 0.0) < 0.0 for row in table):
+        lines += ["", "at these prices an answer of the local model costs more than one of the cloud"]
     for kind, queries in found["wrong"].items():
         lines += ["", f"{kind}:"] + [f"  {' '.join(q.split())[:100]}" for q in queries or ["none"]]
     if chosen is not None and args.output is not None:

@@ -12,7 +12,7 @@ from pointsman.evaluation.metrics import reliability
 from pointsman.fit.comparison import FITTED
 from pointsman.fit.rows import Floats, Rows
 from pointsman.fit.run import Fitted
-from pointsman.fit.thresholds import NO_PRICES, Costs, costs_of, pick, threshold_table, wrong_decisions
+from pointsman.fit.thresholds import NO_PRICES, Costs, costs_of, threshold_table, wrong_decisions
 
 _WIDTH, _HEIGHT, _MARGIN = 560, 300, 56
 _COLOURS = ("var(--ours)", "var(--other)", "var(--aim)", "var(--bad)")
@@ -99,7 +99,8 @@ def _reliability(rows: Rows, p_cloud: Floats) -> str:
 
 def _wrong(rows: Rows, p_cloud: Floats) -> str:
     table = threshold_table(rows, p_cloud, Costs(None, None), _PER)
-    at = pick(table, share=float(np.average(rows.gain > 0, weights=rows.weight)))
+    needed = float(np.average(rows.gain > 0, weights=rows.weight))
+    at = min(table, key=lambda row: abs(row.share - needed))
     parts = [_note(f"At a threshold of {at.threshold:.3f}, {at.share:.0%} of the queries to the cloud.")]
     for kind, queries in wrong_decisions(rows, p_cloud, at.threshold).items():
         shown = "".join(f"<li>{escape(query[:400])}</li>" for query in queries) or "<li>none</li>"

@@ -14,6 +14,7 @@ from pointsman.datasets.duplicates import hash_fraction, near_duplicate_key
 from pointsman.datasets.outcomes import Dataset
 from pointsman.errors import DataError
 from pointsman.traffic.judged import judged_rows
+from pointsman.traffic.pairs import value_of
 from pointsman.traffic.work import Work
 
 FOLDS = 5
@@ -72,11 +73,12 @@ def read_rows(work: Work, group: str | None = None, fewest: int = 1) -> Rows:
 
     Args:
         work: the folder.
-        group: a column whose values stay in one fold (a customer, a month); None splits by text.
+        group: a column whose values stay in one fold (a customer, a month); None splits by text, as do rows
+            without a value.
         fewest: rows that there must be.
 
     Raises:
-        DataError: too few rows, or no such column.
+        DataError: too few rows, no such column, or one value in all rows.
     """
     found = list(judged_rows(work))
     if len(found) < fewest:
@@ -84,9 +86,13 @@ def read_rows(work: Work, group: str | None = None, fewest: int = 1) -> Rows:
             f"{work.directory}: expected at least {fewest} rows with scores, found {len(found)}. "
             "Collect and judge more queries; a router that is fitted to fewer only repeats their accidents."
         )
-    if group is not None and not all(group in row["columns"] for row in found):
-        raise DataError(f"--group {group}: not every collected row has that column.")
-    keys = [str(row["columns"][group]) if group else near_duplicate_key(row["query"]) for row in found]
+    values = [None if group is None else value_of(row["columns"], group) for row in found]
+    if group is not None and len(set(values)) < 2:
+        said = "no collected row has a value in that column" if None in values else "all rows have one value"
+        raise DataError(f"--group {group}: {said}{'' if None in values else f', {values[0]!r}'}.")
+    keys = [
+        near_duplicate_key(row["query"]) if v is None else v for row, v in zip(found, values, strict=True)
+    ]
     return Rows(
         tuple(row["query"] for row in found),
         np.array([row["weak_score"] for row in found], np.float64),
@@ -104,11 +110,14 @@ def require_both_kinds(rows: Rows) -> None:
         DataError: without a fold, the cloud is always better, or never.
     """
     better = rows.gain > 0
+    advice = "Judge more rows, or choose another --group."
+    if better.all() or not better.any():
+        alone = "always the cloud is the answer" if better.all() else "the local model alone is good enough"
+        advice = f"As far as these rows say, {alone}. Judge more rows to be sure."
     for fold in range(FOLDS):
         left = better[rows.fold != fold]
         if min(left.sum(), (~left).sum()) < _FEWEST_OF_A_KIND:
             raise DataError(
                 f"{len(better)} rows, and the cloud was better in {better.sum()} of them: expected at least "
-                f"{_FEWEST_OF_A_KIND} of each kind outside of every fold. Judge more rows, or choose another "
-                "--group."
+                f"{_FEWEST_OF_A_KIND} of each kind outside of every fold. {advice}"
             )

@@ -141,7 +141,7 @@ def _fit(plan: FitPlan, work: Work, progress: Progress) -> Fitted:
         checkpoint = base.changed(learned.fit.change, Path(scratch) / "checkpoint", rows.queries)
         options = ExportOptions(plain=False, measure=False, threads=plan.threads, name=plan.output.name)
         artifact = export(checkpoint, Path(scratch) / "exported", options, progress).artifact
-        p_cloud = _served(artifact, learned, calibration)
+        p_cloud = _served(artifact, learned, calibration, progress)
         record[UNSEEN] = unseen_key(p_cloud)
         provenance = {**artifact.manifest.provenance, "fit": record}
         artifact = replace(artifact, manifest=replace(artifact.manifest, provenance=provenance))
@@ -207,8 +207,13 @@ def calibration_of(learned: Learned) -> Calibration:
         ) from None
 
 
-def _served(artifact: Artifact, learned: Learned, calibration: Calibration) -> Floats:
+def _served(artifact: Artifact, learned: Learned, calibration: Calibration, progress: Progress) -> Floats:
     """p_cloud of every row from before it was learned, as the router would have served it."""
     served = router_scores(Router.open(artifact), learned.rows.queries)
+    if unread := int((~np.isfinite(served)).sum()):
+        progress(
+            f"fit: warning: {unread:,} of {len(served):,} rows are in words or a script that the base cannot "
+            f"read; the router sends such texts to the {artifact.manifest.policy.safe_target} model"
+        )
     p_cloud = 1.0 / (1.0 + np.exp(-(calibration.a * learned.fit.margins + calibration.b)))
     return np.where(np.isfinite(served), p_cloud, np.clip(served, 0.0, 1.0))

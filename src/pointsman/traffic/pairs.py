@@ -1,7 +1,7 @@
 """Queries with the answers of both models, and what became of judging them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -98,8 +98,13 @@ def require_column(pairs: Sequence[Pair], column: str) -> None:
 
 
 def expected_of(query: Query, column: str) -> str | None:
-    """What a row expects, as text; None where it says nothing: no value, white space, or not a number."""
-    value = query.columns.get(column)
+    """What a row expects, as text; see `value_of`."""
+    return value_of(query.columns, column)
+
+
+def value_of(columns: Mapping[str, Any], column: str) -> str | None:
+    """A column's value as text; None where it says nothing: no value, white space, or not a number."""
+    value = columns.get(column)
     if isinstance(value, dict | list):
         return json.dumps(value)
     is_missing = value is None or value != value or not str(value).strip()

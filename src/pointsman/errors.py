@@ -13,7 +13,7 @@
     │   ├── ManifestError       unreadable, or of another schema version
     │   ├── IntegrityError      a file is not what the manifest says
     │   └── RegistryError       a version or alias that is not there, or is taken
-    ├── RuntimeUnavailableError  a provider or thread setting cannot be had   3   503
+    ├── RuntimeUnavailableError  a provider or thread setting not available   3   503
     ├── NonFiniteOutputError  the model answered NaN or infinity              3   503
     ├── CheckpointError       a checkpoint that cannot be read or trusted     4    -
     ├── ConversionError                                                       4    -

@@ -307,7 +307,7 @@ def test_an_alias_that_was_moved_by_hand_is_found(full: Registry) -> None:
     full.promote("a")
     full.promote("a")
     (full.path / "aliases" / "stable").write_text("b\n", encoding="utf-8")
-    with pytest.raises(RegistryError, match="which the history does not say"):
+    with pytest.raises(RegistryError, match="which is not in the history"):
         full.verify()
 
 

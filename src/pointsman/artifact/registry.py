@@ -172,7 +172,7 @@ class Registry:
                     )
                 if moves.get(alias, {}).get("version") != version:
                     raise RegistryError(
-                        f"alias {alias!r} in {self.path} names {version!r}, which the history does not say. "
+                        f"alias {alias!r} in {self.path} names {version!r}, which is not in the history. "
                         f"Promote the version that is meant."
                     )
         names = [self._resolve(name)] if name else self._names()

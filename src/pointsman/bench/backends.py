@@ -1,6 +1,6 @@
 """What a router is measured against: every backend as a worker or a program, with the files it needs.
 
-A backend that cannot be had is listed with the reason. Files made for the comparison (ONNX Runtime's
+A backend that is not available is listed with the reason. Files made for the comparison (ONNX Runtime's
 optimizer, the usual dynamic quantization, bare matrix products) live in a folder of their own.
 """
 

@@ -173,7 +173,7 @@ def run_whole_process(code: str, arguments: Sequence[str], threads: int, timeout
     except ValueError:
         answer = None
     if done.returncode != 0 or not isinstance(answer, dict):
-        raise WorkerError(last_line(done.stderr)[:_LONGEST] or f"exit code {done.returncode} without a word")
+        raise WorkerError(last_line(done.stderr)[:_LONGEST] or f"exit code {done.returncode} and no output")
     return WholeProcess(wall_ns, answer)
 
 

@@ -189,7 +189,7 @@ def _require_verdict(
         work.set_aside(call.key for call, *_ in replies)
         raise DataError(
             f"{len(tried)} queries were judged, and no reply of {judging.judge.model} has a verdict. "
-            f"{judging.advice(replies[-1][1])} No more was asked; the same command asks anew."
+            f"{judging.advice(replies[-1][1])} No further calls were made; the same command asks again."
         )
 
 

@@ -104,7 +104,7 @@ def _manifest(
 
 
 def _training(checkpoint: Path) -> dict[str, Any]:
-    """The sketch of the rows that a checkpoint of ours was trained on."""
+    """The sketch of the rows that the checkpoint was trained on, where it says so."""
     try:
         record = json.loads((checkpoint / "training.json").read_bytes())
         return {"training": {SKETCH: record[SKETCH]}}

@@ -25,7 +25,7 @@ CUT = 64.0
 """Where a channel grows or shrinks by more, the stream gets new coordinates, for one explicit gain."""
 
 _FLOOR = 0.01
-"""Ranges below this share of the median channel's count as this much: a silent channel is not blown up."""
+"""Narrower channels count as this share of the median width: a nearly constant one is not scaled up."""
 
 
 @dataclass(frozen=True, slots=True)

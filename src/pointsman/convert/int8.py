@@ -36,7 +36,7 @@ class Range:
 
     def __post_init__(self) -> None:
         if not self.low <= 0.0 <= self.high:
-            raise ValueError(f"a range holds 0, found {self.low}..{self.high}")
+            raise ValueError(f"a range must contain 0, found {self.low}..{self.high}")
 
     def quantization(self) -> tuple[float, int]:
         """Scale and zero point (0..255) of unsigned 8 bit over this range."""

@@ -188,7 +188,7 @@ def _loadable(checkpoint: Checkpoint) -> Iterator[Path]:
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Without transformers' own bar and load report: what matters of it becomes an error of ours."""
+    """Without transformers' progress bar and load report; what matters in it becomes an error."""
     enabled, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()

@@ -78,7 +78,7 @@ def register(artifact: Artifact, name: str, alias: str | None = None, flavor: st
 
 
 def mirror(registry: Registry, name: str) -> dict[str, str]:
-    """Give a registered model the aliases of a registry of ours; returns alias to model version.
+    """Give a registered model the aliases of a pointsman registry; returns alias to model version.
 
     An artifact that some version carries already is not logged again.
     """

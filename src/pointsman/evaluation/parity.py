@@ -189,7 +189,7 @@ def invariance(backend: Backend, tokens: Tokens, cloud_index: int, pad_id: int =
     """Largest change of p(cloud) when a text stands in a padded, shuffled batch instead of alone.
 
     The texts are spread over all lengths; each batch holds short and long ones, so every short one is
-    padded and has strangers beside it.
+    padded and shares its batch with other texts.
     """
     by_length = sorted(range(len(tokens)), key=lambda index: len(tokens[index]))
     step = max(1, len(by_length) // _INVARIANCE_TEXTS)

@@ -67,7 +67,7 @@ class Router:
 
         Raises:
             ArtifactError: not there, altered, or not usable.
-            RuntimeUnavailableError: a provider cannot be had.
+            RuntimeUnavailableError: a provider is not available.
             SettingsError: an argument, a setting or a variant that is not understood.
         """
         settings = Settings.load() if settings is None else settings
@@ -153,7 +153,7 @@ class Router:
         )
         for batch, answer in zip(batches, answers, strict=True):
             if answer.shape != (len(batch), logits.shape[1]):
-                # One column would be copied into two without a word.
+                # One column would silently be copied into two.
                 raise ArtifactError(
                     f"{self.artifact.path}: expected logits of shape {(len(batch), logits.shape[1])}, "
                     f"found {answer.shape}."

@@ -67,7 +67,7 @@ def load_student(base: str, *, word_experts: bool = True) -> Any:
         base: a hub name such as `google/mobilebert-uncased`, or a directory.
 
     Raises:
-        CheckpointError: it cannot be had, or its weights do not fit its configuration.
+        CheckpointError: it cannot be loaded, or its weights do not fit its configuration.
     """
     ids = dict(enumerate(TARGETS))
     try:

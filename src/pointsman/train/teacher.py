@@ -44,7 +44,7 @@ def encoder_directory(name: str) -> Path:
     """The directory of a sentence encoder: `name` itself, or where the hub's client keeps what it fetched.
 
     Raises:
-        CheckpointError: it is no directory, and the hub does not give it.
+        CheckpointError: it is not a directory, and the hub does not have it.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -54,7 +54,7 @@ def encoder_directory(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "model.safetensors"]))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"encoder {name!r} is no directory, and the hub does not give it: {error}"
+            f"encoder {name!r} is not a directory, and the hub does not have it: {error}"
         ) from None
 
 

@@ -60,7 +60,7 @@ def render_tree(target: str, artifact: Artifact, stage: Path) -> None:
     """Write a target's templates into `stage`.
 
     Raises:
-        KeyError: a template names a fact that there is not; a mistake of ours, found by the tests.
+        KeyError: a template uses a fact that does not exist: an error in the package, which the tests find.
     """
     weights = "".join(_WEIGHTS[weight] for weight in weights_of(artifact))
     _render(template_root(target), stage, {**facts_of(artifact.manifest), "word_weights": weights})

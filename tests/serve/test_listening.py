@@ -7,7 +7,7 @@ import pytest
 
 from pointsman.errors import SettingsError
 from pointsman.serve.edge import listening
-from pointsman.serve.edge.listening import listen, listen_admin
+from pointsman.serve.edge.listening import listen, listen_admin, shown_address
 from pointsman.serve.settings import GatewaySettings, ServerSettings
 
 
@@ -49,5 +49,12 @@ def test_no_admin_routes_need_no_port() -> None:
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64, "no-such-name.invalid"])
 def test_a_host_that_is_none_is_said(host: str) -> None:
-    with pytest.raises(SettingsError, match=f"cannot listen on {host}:0: "):
+    with pytest.raises(SettingsError, match=rf"cannot listen on {host}:0: .*\. Set --host\."):
         listen(host, 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("::1", "[::1]:1"), ("[::1]", "[::1]:1"), ("127.0.0.1", "127.0.0.1:1"), ("a", "a:1")]
+)
+def test_an_address_of_ipv6_stands_in_brackets_in_a_url_only(host: str, shown: str) -> None:
+    assert shown_address(ServerSettings(host=host).host, 1) == shown

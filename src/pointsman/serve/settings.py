@@ -86,6 +86,11 @@ class ServerSettings(Part):
         """Names, in small letters, that a browser may ask for."""
         return frozenset(name.lower().rstrip(".") for name in self.hosts)
 
+    @field_validator("host", "admin_host")
+    @classmethod
+    def _without_brackets(cls, host: str) -> str:
+        return host.removeprefix("[").removesuffix("]")
+
     @field_validator("cors_origins")
     @classmethod
     def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:

@@ -63,10 +63,17 @@ def listen(host: str, port: int, flag: str = "--port") -> socket.socket:
     except (OSError, UnicodeError) as error:
         if made is not None:
             made.close()
+        if isinstance(error, socket.gaierror | UnicodeError):
+            flag = "server.admin_host" if flag == "--admin-port" else "--host"
         reason = f"{getattr(error, 'strerror', None) or 'no such address'}. Set {flag}."
         raise SettingsError(f"cannot listen on {host}:{port}: {reason}") from None
     made.setblocking(False)
     return made
+
+
+def shown_address(host: str, port: int) -> str:
+    """An address as it stands in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def refuse_new(listener: socket.socket) -> bool:

@@ -106,7 +106,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start the clock: a connection that never speaks is closed, too."""
         super().connection_made(GatheringTransport(transport, self.loop, self.limits.write_timeout_s))
         self._head_size = 0
-        self._is_in_head = False
+        self._is_in_head = self._is_over = False
         self._head_timer: asyncio.TimerHandle | None = self.loop.call_later(
             self.limits.header_timeout_s, self._too_late
         )
@@ -118,6 +118,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; a head that is not complete yet is measured."""
+        if self._is_over:
+            return
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -168,18 +170,24 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _refuse(self, status: int, code: str, message: str) -> None:
+        """Answer what cannot be understood, and close; what was asked whole before it is answered first."""
         if self.transport.is_closing():
             return
-        is_answering = self.cycle is not None and not self.cycle.response_complete
-        if not is_answering:
-            request_id = secrets.token_hex(8)
-            body = error_body(GatewayError(code, message), request_id)
-            head = (
-                f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/json\r\n"
-                f"content-length: {len(body)}\r\nx-should-retry: false\r\n"
-                f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
-            )
-            self.transport.write(head.encode() + body)
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            is_broken_body = cycle.more_body and not cycle.response_started and not self.pipeline
+            if not is_broken_body:
+                cycle.keep_alive = False
+                self._is_over = True
+                return
+        request_id = secrets.token_hex(8)
+        body = error_body(GatewayError(code, message), request_id)
+        head = (
+            f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nx-should-retry: false\r\n"
+            f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
         self.transport.close()
 
 

@@ -20,7 +20,7 @@ from pointsman.errors import UpstreamError
 from pointsman.serve.app import Application
 from pointsman.serve.dispatch import Table
 from pointsman.serve.edge.keys import check_exposure, load_access
-from pointsman.serve.edge.listening import Listener, listen, listen_admin
+from pointsman.serve.edge.listening import Listener, listen, listen_admin, shown_address
 from pointsman.serve.failures import GatewayError
 from pointsman.serve.gateway import Gateway, build
 from pointsman.serve.logs import announce, log, setup
@@ -169,7 +169,7 @@ class Service:
 
     def greeting(self) -> str:
         """The line that says where it listens."""
-        return f"pointsman listens on http://{self.settings.server.host}:{self.servers[0].port}"
+        return f"pointsman listens on http://{shown_address(self.settings.server.host, self.servers[0].port)}"
 
     def stop(self) -> None:
         """Start a graceful shutdown; a second call skips the grace period."""

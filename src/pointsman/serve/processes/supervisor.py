@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from pointsman.errors import SettingsError
 from pointsman.serve.edge.keys import check_exposure, load_access
-from pointsman.serve.edge.listening import Listener, listen, listen_admin
+from pointsman.serve.edge.listening import Listener, listen, listen_admin, shown_address
 from pointsman.serve.logs import announce, log, setup
 from pointsman.serve.processes.admin_proxy import AdminProxy
 from pointsman.serve.processes.worker_pool import Worker, WorkerPool
@@ -77,7 +77,7 @@ class Supervisor:
         port = self._socket.getsockname()[1]
         ports = {"port": port} if admin is None else {"port": port, "admin_port": admin.port}
         log("listening", **ports, workers=len(self.pool.workers))
-        announce(f"pointsman listens on http://{server.host}:{port}")
+        announce(f"pointsman listens on http://{shown_address(server.host, port)}")
         watchers = [asyncio.create_task(self._watch(slot)) for slot in slots]
         await self._stop.wait()
         await self._leave()

@@ -74,6 +74,27 @@ def test_only_equal_chats_are_one_query(models, collect):
     assert len(models.cloud.seen) == 7
 
 
+@pytest.mark.parametrize("where", ["system", "template"])
+def test_queries_that_begin_alike_are_not_one(models, collect, where):
+    """A template or a system message of any length before every query."""
+    long = "You are a careful assistant of a large shop and answer in one sentence. " * 20
+    log = log_of(4)
+    if where == "system":
+        system = {"role": "system", "content": long}
+        write_rows(*({"messages": [system, {"role": "user", "content": query}]} for query in log))
+    else:
+        write_log([long + query for query in [*log, log[0]]])
+    assert collect() == 0
+    assert len(models.cloud.seen) == 4
+
+
+def test_a_long_system_message_of_ones_own_merges_nothing(models, collect):
+    Path("system.txt").write_text("Answer with care. " * 100)
+    write_log([*log_of(4), f"{log_of(4)[0]}!"])
+    assert collect("--system", "system.txt") == 0
+    assert len(models.cloud.seen) == 4
+
+
 OPTIONS = {
     "tools": [TOOL],
     "tool_choice": "auto",
@@ -101,6 +122,7 @@ def test_what_a_chat_offered_is_sent_on(models, collect, capsys, kind):
         {"tools": None},
         {"tools": []},
         {"tools": ["hammer"]},
+        {"tools": [{"id": 7}]},
         {"tools": {"a": 1}},
         {"tool_choice": "auto"},
         {"functions": 7},

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 SKETCH = "sketch"
 """Where a sketch stands: in an artifact's curve, and in the record of a training."""
+KEY_CHARS = 300
+"""Characters of a text that its key is made of."""
 SKETCH_SIZE = 1024
 """Digests in a sketch at most: about 13 KB of JSON."""
 
@@ -17,7 +19,7 @@ def near_duplicate_key(query: str) -> str:
 
     Letters of every script count; a text that has none is its own key.
     """
-    return _LOOSE.sub("", query.lower()[:300]) or query.strip()
+    return _LOOSE.sub("", query.lower()[:KEY_CHARS]) or query.strip()
 
 
 def hash_fraction(text: str, salt: str) -> float:

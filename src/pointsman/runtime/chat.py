@@ -61,7 +61,8 @@ def options_of(request: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `OPTIONS` that a request has; what belongs to tools only where there are any."""
     found = {n: request[n] for n, kind in OPTIONS.items() if n in request and isinstance(request[n], kind)}
     offered = [name for name in ("tools", "functions") if found.get(name)]
-    if not offered or not all(isinstance(tool, Mapping) for name in offered for tool in found[name]):
+    tools = [tool for name in offered for tool in found[name]]
+    if not tools or not all(isinstance(tool, Mapping) and tool.keys() & {"type", "name"} for tool in tools):
         return {name: value for name, value in found.items() if name == "response_format"}
     return found
 

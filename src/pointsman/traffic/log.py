@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pointsman.artifact.strict_json import parse_strict
-from pointsman.datasets.duplicates import near_duplicate_key
+from pointsman.datasets.duplicates import KEY_CHARS, near_duplicate_key
 from pointsman.datasets.rows import Columns
 from pointsman.errors import DataError
 from pointsman.runtime.chat import OPTIONS, options_of, text_of_messages
@@ -96,12 +96,13 @@ def _counted(known: Query | None, text: str, messages: list[dict[str, Any]], row
 
 
 def _sameness(messages: list[dict[str, Any]], row: Mapping[str, Any]) -> str:
-    """What two rows share that are asked once: of one short text nearly the same words, else everything."""
+    """What two rows share that are asked once: of a text alone nearly the same words, else everything."""
     options = row_options(row)
     texts = [text for message in messages if isinstance(text := message.get("content"), str)]
     if options or len(texts) < len(messages) or len(messages) > 2:
         return json.dumps([messages, options])
-    return near_duplicate_key("\n".join(texts))
+    # Many logs begin every text with the same template: what a key does not read has to be equal.
+    return "\0".join(f"{near_duplicate_key(text)}\0{text[KEY_CHARS:]}" for text in texts)
 
 
 def row_options(row: Mapping[str, Any]) -> dict[str, Any]:

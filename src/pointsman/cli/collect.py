@@ -165,13 +165,17 @@ def _with_tools(queries: "list[Query]") -> int:
 
 
 def _read(args: argparse.Namespace, settings: Any, privacy: "Privacy") -> "Log":
+    from pointsman.artifact.address import open_artifact
     from pointsman.datasets.reading import read_rows
     from pointsman.datasets.rows import Columns
     from pointsman.datasets.sources import find_sources
+    from pointsman.runtime.router import locate
+    from pointsman.settings import Settings
     from pointsman.traffic.capture import capture_rows, captured_files
     from pointsman.traffic.log import read_log
 
-    chat = _router(args, settings).manifest.chat
+    address = locate(args.router or settings.inference.artifact, Settings.load())
+    chat = open_artifact(address).manifest.chat
     bad: list[str] = []
     columns = Columns(query=args.column, chat=chat)
     files = [Path(source.address) for source in find_sources(args.input)]
@@ -193,12 +197,6 @@ def _read(args: argparse.Namespace, settings: Any, privacy: "Privacy") -> "Log":
         said = "chats offered tools that were not captured; they are asked without"
         tell(f"collect: {log.without_tools:,} {said}")
     return log
-
-
-def _router(args: argparse.Namespace, settings: Any) -> Any:
-    from pointsman.runtime.router import Router
-
-    return Router.open(args.router or settings.inference.artifact)
 
 
 def _choose(args: argparse.Namespace, settings: Any, log: "Log", work: "Work") -> "list[Query]":
@@ -232,6 +230,7 @@ def _sampled(
     from sklearn.decomposition import PCA
 
     from pointsman.runtime.probability import cloud_probability
+    from pointsman.runtime.router import Router
     from pointsman.traffic.sampling import inclusion, spread_sample
     from pointsman.train.teacher import Reading, embed, shipped_encoder
 
@@ -239,7 +238,7 @@ def _sampled(
     order = rng.permutation(len(log.queries))
     candidates = [log.queries[at] for at in sorted(order[:_MOST_CANDIDATES])]
     texts = [q.text for q in candidates]
-    router = _router(args, settings)
+    router = Router.open(args.router or settings.inference.artifact)
     p_cloud = cloud_probability(router.logits(texts), router.labels.cloud_index, router.manifest.calibration)
     reading = Reading(args.output / "cache", 128, tell)
     vectors = embed(texts, shipped_encoder(), reading).astype(np.float32)

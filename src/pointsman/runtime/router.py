@@ -75,7 +75,7 @@ class Router:
         for value, kind in given:
             if value is not None and not isinstance(value, kind):
                 raise SettingsError(f"Router.open: expected a {kind.__name__}, found {value!r}.")
-        opened = artifact if isinstance(artifact, Artifact) else open_artifact(_locate(artifact, settings))
+        opened = artifact if isinstance(artifact, Artifact) else open_artifact(locate(artifact, settings))
         manifest = opened.manifest
         variant = variant or manifest.default_variant
         if variant not in manifest.variants:
@@ -193,7 +193,8 @@ def effective_policy(shipped: Policy, settings: Settings) -> Policy:
     )
 
 
-def _locate(artifact: str | Path | None, settings: Settings) -> Path:
+def locate(artifact: str | Path | None, settings: Settings) -> Path:
+    """What to open: the artifact, or else the settings' model path, or else the router that is shipped."""
     path = settings.model_path or shipped_artifact() if artifact is None else artifact
     if not isinstance(path, str | PathLike):
         raise SettingsError(f"expected the path or the address of an artifact, found {path!r}.")

@@ -16,7 +16,8 @@ from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.train.batches import encode
 from pointsman.train.data import Example, Measured
 from pointsman.train.experts import all_features, balanced_weights, ridge_opinion
-from pointsman.train.recipe import Recipe, Target, load_recipe
+from pointsman.train.recipe import Recipe, Target
+from pointsman.train.recipe_loader import load_recipe
 from pointsman.train.split import held_out_rows, learned_examples, load_split, training_rows
 from pointsman.train.teacher import Reading, embed, shipped_encoder
 from pointsman.train.word_experts import word_experts_from

@@ -17,7 +17,7 @@ from pointsman.evaluation.bootstrap import Bootstrap
 from pointsman.evaluation.curve import apgr, cost_quality_curve
 from pointsman.evaluation.quality import assess_difference
 from pointsman.train.data import Example
-from pointsman.train.recipe import load_recipe
+from pointsman.train.recipe_loader import load_recipe
 from pointsman.train.scoring import CheckpointScorer
 from pointsman.train.split import held_out_rows, load_split
 

@@ -61,7 +61,7 @@ def test_evaluate_reads_every_kind_alike(router: Path, tmp_path: Path, kind: str
 def test_training_reads_every_kind_alike(tmp_path: Path, kind: str) -> None:
     finetune = pytest.importorskip("pointsman.train.finetune")
     split = pytest.importorskip("pointsman.train.split")
-    recipe = pytest.importorskip("pointsman.train.recipe")
+    recipe = pytest.importorskip("pointsman.train.recipe_loader")
     name, content = KINDS[kind]
     (tmp_path / name).write_bytes(content)
     plan = finetune.Plan((tmp_path / name,), "none", tmp_path / "run", balance=False)

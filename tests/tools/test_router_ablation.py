@@ -6,7 +6,7 @@ import random
 import pytest
 from tools.router_ablation import ablation
 
-from pointsman.train.recipe import load_recipe
+from pointsman.train.recipe_loader import load_recipe
 
 pytestmark = pytest.mark.torch
 

@@ -14,7 +14,8 @@ from pointsman.errors import CheckpointError, TrainingError
 from pointsman.train import distill as module
 from pointsman.train.batches import encode, pad_batch
 from pointsman.train.distill import Distillation, distill
-from pointsman.train.recipe import Recipe, load_recipe
+from pointsman.train.recipe import Recipe
+from pointsman.train.recipe_loader import load_recipe
 from pointsman.train.split import load_split
 from pointsman.train.student import new_student
 from pointsman.train.targets import Source, training_targets

@@ -155,7 +155,7 @@ own = true
 
 
 def test_what_a_recipe_holds_out_is_what_training_held_out(tmp_path):
-    from pointsman.train.recipe import load_recipe
+    from pointsman.train.recipe_loader import load_recipe
     from pointsman.train.split import load_split
 
     rows = [{"query": f"question number {i}", "weak_score": i % 2, "strong_score": 1} for i in range(100)]

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from pointsman.errors import SettingsError
-from pointsman.train.recipe import load_recipe
+from pointsman.train.recipe_loader import load_recipe
 
 TEXT = """
 name = "mine"

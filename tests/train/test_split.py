@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pointsman.train.recipe import load_recipe
+from pointsman.train.recipe_loader import load_recipe
 from pointsman.train.split import held_out_rows, load_split, training_rows
 
 pytestmark = pytest.mark.torch

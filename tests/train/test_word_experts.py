@@ -11,7 +11,8 @@ from tests.convert.tiny_checkpoint import VOCABULARY, write_checkpoint
 from pointsman.checkpoint.word_experts import UNIT, read_word_experts
 from pointsman.errors import CheckpointError, SettingsError
 from pointsman.train.distill import Distillation, distill
-from pointsman.train.recipe import WordExpertSettings, load_recipe
+from pointsman.train.recipe import WordExpertSettings
+from pointsman.train.recipe_loader import load_recipe
 from pointsman.train.scoring import CheckpointScorer
 from pointsman.train.word_experts import CHATS, EVERYDAY, Words, fit_word_experts
 

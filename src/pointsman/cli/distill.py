@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from pointsman.train.distill import Distillation, distill
-    from pointsman.train.recipe import load_recipe
+    from pointsman.train.recipe_loader import load_recipe
 
     plan = Distillation(
         load_recipe(args.recipe),

@@ -44,7 +44,8 @@ from pointsman.train.baselines import (
 )
 from pointsman.train.data import Example, Measured
 from pointsman.train.quality_plots import draw_report
-from pointsman.train.recipe import Recipe, load_recipe
+from pointsman.train.recipe import Recipe
+from pointsman.train.recipe_loader import load_recipe
 from pointsman.train.scoring import is_checkpoint, open_scorer
 from pointsman.train.seen import seen_before
 from pointsman.train.split import load_split, training_rows

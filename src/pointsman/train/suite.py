@@ -14,7 +14,8 @@ from pointsman.evaluation.quality import Slice
 from pointsman.labels import CLOUD, LOCAL
 from pointsman.train.data import ReadReport, columns_of, files_of, read_measured, read_rule
 from pointsman.train.experts import balanced_weights
-from pointsman.train.recipe import Recipe, load_recipe
+from pointsman.train.recipe import Recipe
+from pointsman.train.recipe_loader import load_recipe
 from pointsman.train.split import held_out
 
 GUIDE = "guide"

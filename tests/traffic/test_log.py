@@ -95,6 +95,25 @@ def test_a_long_system_message_of_ones_own_merges_nothing(models, collect):
     assert len(models.cloud.seen) == 4
 
 
+def test_a_table_of_chats_is_sent_without_the_nulls_of_other_rows(models, collect):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    chats = [
+        [{"role": "user", "content": [{"type": "text", "text": "what is this"}, picture]}],
+        [
+            {"role": "user", "content": [{"type": "text", "text": "and now"}], "name": "ann"},
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "content": [{"type": "text", "text": "42"}], "tool_call_id": "a"},
+        ],
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist([{"messages": chat} for chat in chats]), "log.parquet")
+    assert main(["collect", "log.parquet", *COMMON, "--concurrency", "1"]) == 0
+    assert [body["messages"] for body in sent(models.cloud)] == chats
+
+
 OPTIONS = {
     "tools": [TOOL],
     "tool_choice": "auto",

@@ -107,7 +107,14 @@ def _sameness(messages: list[dict[str, Any]], row: Mapping[str, Any]) -> str:
 
 def row_options(row: Mapping[str, Any]) -> dict[str, Any]:
     """What a row asks for beside its messages, as `/chat/completions` says it; values or JSON texts."""
-    return options_of({name: _value(row[name]) for name in OPTIONS if name in row})
+    return options_of({name: _without_nulls(_value(row[name])) for name in OPTIONS if name in row})
+
+
+def _without_nulls(value: Any) -> Any:
+    """A value without the members that a table has for other rows' sake."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(one) for name, one in value.items() if one is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
 def _value(given: Any) -> Any:
@@ -123,7 +130,7 @@ def messages_of(row: Mapping[str, Any], column: str, system: str | None) -> list
     messages, text = _value(row.get("messages")), row.get(column)
     if isinstance(messages, list) and messages and all(isinstance(m, dict) for m in messages):
         asked = [at for at, message in enumerate(messages) if message.get("role") != "assistant"]
-        found = [dict(message) for message in messages[: max(asked, default=-1) + 1]]
+        found = [_without_nulls(message) for message in messages[: max(asked, default=-1) + 1]]
     elif isinstance(text, str) and text.strip():
         found = [{"role": "user", "content": text.strip()}]
     else:

@@ -343,12 +343,13 @@ def test_alias_and_history_agree_when_many_promote_and_are_killed(full: Registry
         command = [sys.executable, "-c", _PROMOTE, str(full.path)]
         workers = [subprocess.Popen([*command, version]) for version in "abab"]
         before = len(full.history())
-        until(lambda: len(full.history()) >= before + 8)  # noqa: B023 - called at once
-        time.sleep(0.05 * draw.random())
-        for worker in workers:
-            worker.kill()
-        for worker in workers:
-            worker.wait()
+        try:
+            until(lambda: len(full.history()) >= before + 8)  # noqa: B023 - called at once
+            time.sleep(0.05 * draw.random())
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.wait()
         last = [event for event in full.history() if event["event"] == "promote"][-1]
         assert full.aliases() == {"stable": last["version"]}
         assert full.verify() == ["a", "b"]

@@ -1,6 +1,6 @@
 """What the activations of a folded graph lie between, measured on text."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,3 +105,12 @@ def ranges_at(extremes: Extremes, covered: float) -> dict[str, Range]:
         )
         for name, (low, high) in extremes.items()
     }
+
+
+def best_ranges(
+    extremes: Extremes, coverages: Sequence[float], error: Callable[[dict[str, Range]], float]
+) -> tuple[float, dict[str, Range], dict[float, float]]:
+    """The coverage whose ranges have the smallest error, those ranges, and the error of every coverage."""
+    tried = {covered: error(ranges_at(extremes, covered)) for covered in coverages}
+    best = min(tried, key=tried.__getitem__)
+    return best, ranges_at(extremes, best), tried

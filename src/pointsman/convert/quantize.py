@@ -18,6 +18,7 @@ import onnx
 from pointsman.convert.activation_ranges import (
     ChannelRange,
     Extremes,
+    best_ranges,
     channel_ranges,
     magnitudes,
     ranges_at,
@@ -122,24 +123,17 @@ def quantize(
     few = texts.spread(_STYLE_TEXTS)
     places = [name for stream in stream_places(folded) for name in stream]
     channels = channel_ranges(float_model, places, few.tokens, threads=threads)
-    styles, writer = _best_style(folded, channels, few, weight_limit)
-    style = min(styles, key=styles.__getitem__)
+    style, styles, writer = _best_style(folded, channels, few, weight_limit)
     extremes = writer.extremes(texts)
-    tried = {c: texts.error(writer.int8(ranges_at(extremes, c))) for c in COVERAGES}
-    covered = min(tried, key=tried.__getitem__)
-    ranges, mean_p = ranges_at(extremes, covered), tried[covered]
-    kept: tuple[str, ...] = ()
-    if mean_p > NEAR_ENOUGH:
-        kept, mean_p = keep_float(writer, ranges, texts)
+    covered, ranges, tried = best_ranges(extremes, COVERAGES, lambda r: texts.error(writer.int8(r)))
+    kept, mean_p = keep_float(writer, ranges, texts, tried[covered])
     model = writer.int8(ranges, kept)
     return model, QuantizationReport(
-        nodes=len(model.graph.node),
-        products=sum(node.op_type in _PRODUCTS for node in model.graph.node),
+        **_counts(model),
         weight_limit=weight_limit,
         texts=len(sequences),
         alpha=style.alpha,
         centred=style.centred,
-        gains=sum(node.name.endswith(".gained") for node in model.graph.node),
         covered=covered,
         kept_float=kept,
         mean_p=mean_p,
@@ -150,10 +144,19 @@ def quantize(
     )
 
 
+def _counts(model: onnx.ModelProto) -> dict[str, int]:
+    nodes = model.graph.node
+    return {
+        "nodes": len(nodes),
+        "products": sum(node.op_type in _PRODUCTS for node in nodes),
+        "gains": sum(node.name.endswith(".gained") for node in nodes),
+    }
+
+
 def _best_style(
     folded: FoldedMobileBert, channels: Mapping[str, ChannelRange], texts: CalibrationTexts, weight_limit: int
-) -> tuple[dict[Style, float], _Writer]:
-    """The error of every style at its better coverage, and a writer in the coordinates of the best."""
+) -> tuple[Style, dict[Style, float], _Writer]:
+    """The best style, the error of every style at its better coverage, and a writer in the best one."""
     words = quantize_words(folded)
     found: dict[Style, tuple[float, _Writer]] = {}
     for style in STYLES:
@@ -163,18 +166,22 @@ def _best_style(
         errors = [texts.error(writer.int8(ranges_at(extremes, c))) for c in _STYLE_COVERAGES]
         found[style] = min(errors), writer
     best = min(found, key=lambda style: found[style][0])
-    return {style: error for style, (error, _) in found.items()}, found[best][1]
+    return best, {style: error for style, (error, _) in found.items()}, found[best][1]
 
 
 def keep_float(
-    writer: _Writer, ranges: Mapping[str, Range], texts: CalibrationTexts
+    writer: _Writer, ranges: Mapping[str, Range], texts: CalibrationTexts, error: float
 ) -> tuple[tuple[str, ...], float]:
     """The fewest products to keep in float32 that bring the error to NEAR_ENOUGH, and the error then.
+
+    None of them where `error`, that of all products in int8, is near enough.
 
     Each product is tried as the only one in int8: first each block as a whole, then the products of the worst
     blocks, _MOST_UNITS at most. The worst 1, 2, 4, ... stay in float32, a quarter of all at most; where even
     that does not bring it near enough, as many as left the smallest error, and the gates will judge.
     """
+    if error <= NEAR_ENOUGH:
+        return (), error
     names = units(writer.folded)
     few = texts.spread(_UNIT_TEXTS)
 
@@ -188,7 +195,7 @@ def keep_float(
     candidates = [name for group in worst for name in group][:_MOST_UNITS]
     order = sorted(candidates, key=lambda name: alone([name]), reverse=True)
     count = 1
-    tried: dict[tuple[str, ...], float] = {(): texts.error(writer.int8(ranges))}
+    tried: dict[tuple[str, ...], float] = {(): error}
     while min(tried.values()) > NEAR_ENOUGH and count <= max(1, len(names) // 4):
         kept = tuple(order[:count])
         tried[kept] = texts.error(writer.int8(ranges, kept))

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from pointsman.convert.activation_ranges import channel_ranges, magnitudes, ranges_at, row_extremes
+from pointsman.convert.activation_ranges import best_ranges, channel_ranges, magnitudes, row_extremes
 from pointsman.convert.calibration_texts import CalibrationTexts
 from pointsman.convert.graph_writer import CONTRIB
 from pointsman.convert.int8 import Range, quantize_weight
@@ -76,20 +76,20 @@ def quantize_static(
     texts = CalibrationTexts.answered_by(model, sequences, cloud_index, threads)
     inputs = sorted({product.node.input[0] for product in products})
     extremes = row_extremes(model, inputs, sequences, threads=threads)
-    tried: dict[float, tuple[float, onnx.ModelProto]] = {}
-    for covered in COVERAGES:
-        made = _rewritten(model, products, ranges_at(extremes, covered), weight_limit)
-        tried[covered] = texts.error(made), made
-    best = min(tried, key=lambda covered: tried[covered][0])
-    mean_p, made = tried[best]
+
+    def error(ranges: Mapping[str, Range]) -> float:
+        return texts.error(_rewritten(model, products, ranges, weight_limit))
+
+    covered, ranges, tried = best_ranges(extremes, COVERAGES, error)
+    made = _rewritten(model, products, ranges, weight_limit)
     return made, StaticReport(
         nodes=len(made.graph.node),
         products=len(products),
         weight_limit=weight_limit,
         texts=len(sequences),
-        covered=best,
-        mean_p=mean_p,
-        tried={str(one): error for one, (error, _) in tried.items()},
+        covered=covered,
+        mean_p=tried[covered],
+        tried={str(one): found for one, found in tried.items()},
         magnitudes=magnitudes(channel_ranges(model, inputs, sequences[:MAGNITUDES_OF], threads=threads)),
     )
 

@@ -23,8 +23,8 @@ def change_of(base: Base, seed: int, odds: float = 0.7) -> Change:
 
 def with_experts(directory, count: int, vocabulary: int) -> None:
     rng = np.random.default_rng(count)
-    table, biases = rng.normal(size=(vocabulary, 2 * count)), rng.normal(size=(2, count))
-    WordExperts.rounded(table, *biases).write(directory)
+    table, biases = rng.normal(size=(vocabulary, 2 * count + 1)), rng.normal(size=(2, count + 1))
+    WordExperts.rounded(table, *biases, [*range(count), 0]).write(directory)
 
 
 def test_words_are_tokens_over_the_root_of_their_number(base_directory):
@@ -75,7 +75,7 @@ def test_a_steep_gate_does_not_bound_the_scale_of_a_change(base_directory, tmp_p
     change = change_of(base, 2)
     start = base.changed(Change(1.0, np.zeros_like(change.words), 0.0), tmp_path / "start", [])
     gate, nothing = np.full((len(change.words), 2), 31.0), np.zeros((len(change.words), 2))
-    WordExperts.rounded(np.hstack([gate, nothing]), np.zeros(2), np.zeros(2)).write(start)
+    WordExperts.rounded(np.hstack([gate, nothing]), np.zeros(2), np.zeros(2), [0, 1]).write(start)
     assert Base(start).largest(change) == pytest.approx(np.abs(change.words).max())
 
 

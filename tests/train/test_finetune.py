@@ -203,7 +203,7 @@ def test_word_experts_of_the_base_are_kept_as_they_are_unless_told_otherwise(
     shutil.copytree(tiny_base, base)
     size = json.loads((base / "config.json").read_text(encoding="utf-8"))["vocab_size"]
     table_of_words = np.random.default_rng(0).normal(size=(size, 4))
-    WordExperts.rounded(table_of_words, np.zeros(2), np.zeros(2)).write(base)
+    WordExperts.rounded(table_of_words, np.zeros(2), np.zeros(2), [0, 1]).write(base)
     plan = plan_of(table, base, tmp_path / "run", word_experts=kept)
     schedule = replace(plan.schedule, epochs=1.0, evaluations=1)
     checkpoint = finetune(replace(plan, schedule=schedule), threads=1, progress=len)

@@ -106,6 +106,42 @@ def test_everyday_texts_of_one_target_teach_nothing(target):
     assert not experts.table[:, -1].any()
 
 
+@pytest.mark.parametrize("strength", [0.0, 2.0, 4.0])
+def test_a_subject_is_a_topic_whose_mean_gain_counts_beside_the_expert_of_its_family(strength):
+    easy, gain = texts(1, 300, FIRST)
+    difficult, _ = texts(2, 300, SECOND)
+    chat, _ = texts(3, 300, CHAT)
+    experts = fit_word_experts(
+        Words([*easy, *difficult, *chat], 16, [0, 1]),
+        np.concatenate([0.25 * gain, 0.25 * gain + 0.5, np.full(300, np.nan)]),
+        ["a"] * 600 + [EVERYDAY] * 300,
+        replace(SETTINGS, strength=0.001, subject_strength=strength),
+        ["one"] * 300 + ["two"] * 300 + [""] * 300,
+    )
+    assert (experts.topics, experts.count) == ((3, 2) if strength else (2, 2))
+    lead = (
+        margins(experts, texts(9, 200, SECOND)[0]).mean() - margins(experts, texts(9, 200, FIRST)[0]).mean()
+    )
+    assert lead == pytest.approx(0.5 * strength, rel=0.1, abs=0.01)
+    assert np.abs(margins(experts, texts(9, 200, CHAT)[0])).max() < 0.1
+
+
+def test_everyday_texts_that_count_less_are_known_less_surely():
+    first, gain = texts(1, 300, FIRST)
+    chat, _ = texts(3, 300, CHAT)
+    shares = []
+    for weight in (1.0, 0.1):
+        experts = fit_word_experts(
+            Words([*first, *chat], 16, [0, 1]),
+            np.concatenate([gain + 9.0, np.full(300, np.nan)]),
+            ["a"] * 300 + [EVERYDAY] * 300,
+            replace(SETTINGS, gate_everyday=weight),
+        )
+        assert experts.topics == 2
+        shares.append(float(experts.gate_bias[0] - experts.gate_bias[1]))
+    assert shares[1] < shares[0]
+
+
 def test_special_tokens_say_nothing_and_the_result_is_the_same_again():
     experts, again = fitted(), fitted()
     assert not experts.table[[0, 1]].any()

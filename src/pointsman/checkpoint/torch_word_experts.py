@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pointsman.checkpoint.word_experts import UNIT, WordExperts, read_word_experts
+from pointsman.checkpoint.word_experts import OPINION_LIMIT, UNIT, WordExperts, read_word_experts
 
 
 class WordExpertsModule(nn.Module):  # type: ignore[misc]
@@ -19,16 +19,17 @@ class WordExpertsModule(nn.Module):  # type: ignore[misc]
         self.experts = experts
         table = experts.table.astype(np.float32) * np.float32(UNIT)
         self.register_buffer("table", torch.from_numpy(table), persistent=False)
-        self.register_buffer("gate_bias", torch.from_numpy(experts.gate_bias.copy()), persistent=False)
-        self.register_buffer("expert_bias", torch.from_numpy(experts.expert_bias.copy()), persistent=False)
+        for name in ("gate_bias", "level", "expert"):
+            self.register_buffer(name, torch.from_numpy(getattr(experts, name).copy()), persistent=False)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """What the margin grows by, (batch,), in the dtype of the table."""
         real = attention_mask != 0
         sums = (self.table[torch.where(real, input_ids, 0)] * real.unsqueeze(-1)).sum(1)
         root = real.sum(1, keepdim=True).clamp(min=1).to(sums.dtype).sqrt()
-        gate, said = (sums / root).chunk(2, dim=1)
-        return (torch.softmax(gate + self.gate_bias, 1) * (said + self.expert_bias)).sum(1)
+        gate, said = (sums / root).split([self.experts.topics, self.experts.count], dim=1)
+        opinions = (said[:, self.expert] + self.level).clamp(-OPINION_LIMIT, OPINION_LIMIT)
+        return (torch.softmax(gate + self.gate_bias, 1) * opinions).sum(1)
 
 
 def attach_word_experts(model: Any, directory: Path, cloud_index: int) -> Any:

@@ -1,13 +1,15 @@
 """Word experts: a linear part that stands beside a network and adds to the margin of its logits.
 
 A deep part with a wide one beside it (Cheng et al. 2016, arXiv:1606.07792), the wide one a mixture of linear
-experts (Jacobs et al. 1991). With the ids x_1..x_n of a text's tokens, special ones included, and two rows of
-K numbers for every token, G and E:
+experts (Jacobs et al. 1991). A gate says which of T topics a text is of; each topic has a level and one of
+the K experts. With the ids x_1..x_n of a text's tokens, special ones included, and rows of T numbers G and of
+K numbers E for every token:
 
     gate = softmax(sum_i G[x_i] / sqrt(n) + gate_bias)
-    margin = sum_k gate_k * (sum_i E[x_i] / sqrt(n) + expert_bias)_k
+    opinion_t = (sum_i E[x_i] / sqrt(n))_expert(t) + level_t, cut to -32..32
+    margin = sum_t gate_t * opinion_t
 
-The logit of cloud less that of local grows by the margin. With K = 1 the gate is 1, and it is a linear model.
+The logit of cloud less that of local grows by the margin. With T = 1 the gate is 1, and it is a linear model.
 The table holds whole multiples of 2^-10 below 32, so float32 sums of up to 512 rows are exact in any order:
 padding, batch mates and threads cannot move them.
 """
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -29,9 +31,11 @@ UNIT = 2.0**-10
 TABLE_LIMIT = -np.iinfo(np.int16).min * UNIT
 """Entries of the table are below this in magnitude: 32."""
 BIAS_LIMIT = 64.0
+OPINION_LIMIT = 32.0
+"""No opinion is larger in magnitude: a probability is within 10^-13 of 0 or 1 there."""
 _EXACT_UNITS = 2**24
 """Float32 holds every whole number up to here."""
-_FORMAT = {"word_experts": "1"}
+_FORMAT = {"word_experts": "2"}
 """One key, because several are written in any order: the same experts are the same file."""
 
 Floats = NDArray[np.float64]
@@ -39,42 +43,47 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WordExperts:
-    """K experts and their gate, checked.
+    """K experts and the gate of T topics, checked.
 
     Attributes:
-        table: int16 (vocabulary, 2K), in units of 2^-10: K columns of the gate, then K of the experts.
-        gate_bias: float32 (K,), at most 64 in magnitude.
-        expert_bias: float32 (K,), at most 64 in magnitude.
+        table: int16 (vocabulary, T + K), in units of 2^-10: T columns of the gate, then K of the experts.
+        gate_bias: float32 (T,), at most 64 in magnitude.
+        level: float32 (T,), what a topic adds to its expert, at most 64 in magnitude.
+        expert: int64 (T,), the expert of each topic, 0..K-1.
 
     Raises:
-        CheckpointError: another shape or dtype, or a bias that is not finite or too large.
+        CheckpointError: another shape or dtype, a number that is not finite or too large, or no such expert.
     """
 
     table: NDArray[np.int16]
     gate_bias: NDArray[np.float32]
-    expert_bias: NDArray[np.float32]
+    level: NDArray[np.float32]
+    expert: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        table = self.table
-        if table.ndim != 2 or table.dtype != np.int16 or not table.size or table.shape[1] % 2:
+        table, topics = self.table, (np.size(self.gate_bias),)
+        for name, dtype in (("gate_bias", np.float32), ("level", np.float32), ("expert", np.int64)):
+            found = getattr(self, name)
+            if found.shape != topics or found.dtype != dtype:
+                raise CheckpointError(
+                    f"word experts: {name}: expected {np.dtype(dtype)} {topics}, "
+                    f"found {found.dtype} {found.shape}."
+                )
+            if dtype is np.float32 and not (np.abs(found) <= BIAS_LIMIT).all():
+                raise CheckpointError(
+                    f"word experts: {name}: expected at most {BIAS_LIMIT:g} in magnitude, found {found}."
+                )
+        if table.ndim != 2 or table.dtype != np.int16 or not table.size or self.count < 1:
             raise CheckpointError(
-                f"word experts: table: expected int16 (vocabulary, 2K), found {table.dtype} {table.shape}."
+                f"word experts: table: expected int16 (vocabulary, {topics[0]} topics and the experts), "
+                f"found {table.dtype} {table.shape}."
             )
-        for name in ("gate_bias", "expert_bias"):
-            bias = getattr(self, name)
-            if bias.shape != (self.count,) or bias.dtype != np.float32:
-                raise CheckpointError(
-                    f"word experts: {name}: expected float32 ({self.count},), "
-                    f"found {bias.dtype} {bias.shape}."
-                )
-            if not (np.abs(bias) <= BIAS_LIMIT).all():
-                raise CheckpointError(
-                    f"word experts: {name}: expected at most {BIAS_LIMIT:g} in magnitude, found {bias}."
-                )
+        if not ((self.expert >= 0) & (self.expert < self.count)).all():
+            raise CheckpointError(f"word experts: expert: expected 0..{self.count - 1}, found {self.expert}.")
 
     @classmethod
-    def rounded(cls, table: Floats, gate_bias: Floats, expert_bias: Floats) -> Self:
-        """The experts of a real table, float64 (vocabulary, 2K), rounded to whole units.
+    def rounded(cls, table: Floats, gate_bias: ArrayLike, level: ArrayLike, expert: ArrayLike) -> Self:
+        """The experts of a real table, float64 (vocabulary, T + K), rounded to whole units.
 
         Raises:
             CheckpointError: a value that is not finite, or 32 and more in magnitude.
@@ -86,12 +95,22 @@ class WordExperts:
                 f"word experts: table: expected numbers below {TABLE_LIMIT:g} in magnitude, "
                 f"found {np.abs(table).max():g}. Regularise the experts more."
             )
-        return cls(units.astype(np.int16), gate_bias.astype(np.float32), expert_bias.astype(np.float32))
+        return cls(
+            units.astype(np.int16),
+            np.array(gate_bias, np.float32),
+            np.array(level, np.float32),
+            np.array(expert, np.int64),
+        )
+
+    @property
+    def topics(self) -> int:
+        """How many topics the gate knows, T."""
+        return len(self.gate_bias)
 
     @property
     def count(self) -> int:
         """How many experts there are, K."""
-        return int(self.table.shape[1] // 2)
+        return int(self.table.shape[1]) - self.topics
 
     @property
     def exact_tokens(self) -> int:
@@ -109,10 +128,11 @@ class WordExperts:
         real = attention_mask != 0
         rows = self.table[np.where(real, input_ids, 0)] * real[:, :, None].astype(np.int64)
         root = np.sqrt(np.maximum(real.sum(axis=1, keepdims=True), 1))
-        gate, said = np.split(rows.sum(axis=1) * UNIT / root, 2, axis=1)
+        gate, said = np.split(rows.sum(axis=1) * UNIT / root, [self.topics], axis=1)
         gate = gate + self.gate_bias
         gate = np.exp(gate - gate.max(axis=1, keepdims=True))
-        margins: Floats = (gate * (said + self.expert_bias)).sum(axis=1) / gate.sum(axis=1)
+        opinions = np.clip(said[:, self.expert] + self.level, -OPINION_LIMIT, OPINION_LIMIT)
+        margins: Floats = (gate * opinions).sum(axis=1) / gate.sum(axis=1)
         return margins
 
     def write(self, directory: Path) -> None:

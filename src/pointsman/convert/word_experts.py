@@ -1,18 +1,19 @@
 """The last step on a graph: the word experts beside the network, in standard operators."""
 
-import math
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pointsman.checkpoint.word_experts import UNIT, WordExperts
+from pointsman.checkpoint.word_experts import OPINION_LIMIT, UNIT, WordExperts
 from pointsman.errors import ConversionError
 
 _PREFIX = "word_experts"
 _LENGTHS = 512
 """The graph takes texts of up to this number of tokens, or of `max_tokens` where that is more."""
+_OPINION_UNIT = OPINION_LIMIT / 2**24
+"""Opinions are rounded to whole ones, of which none has more than 2^24: float32 sums their shares exactly."""
 
 
 def add_word_experts(
@@ -55,26 +56,23 @@ def add_word_experts(
 
 
 def _constants(experts: WordExperts, cloud_index: int, max_tokens: int) -> dict[str, Any]:
-    """The numbers of the graph; padding has a row of zeros.
-
-    The experts count in units of which no opinion has 2^24 or more: rounded to whole ones, they sum exactly.
-    """
-    count, lengths = experts.count, np.arange(max(max_tokens, _LENGTHS) + 1)
-    table = np.vstack([experts.table, np.zeros((1, 2 * count), np.int16)]) * UNIT
-    bias = np.concatenate([experts.gate_bias, experts.expert_bias]).astype(np.float64)
-    largest = np.abs(table[:, count:]).max() * math.sqrt(lengths[-1]) + np.abs(bias[count:]).max()
-    unit = 2.0 ** (math.ceil(math.log2(largest + 1.0)) - 24)
-    table[:, count:] /= unit
-    bias[count:] /= unit
-    halves = np.full((count, 2), -unit / 2, np.float32)
+    """The numbers of the graph; padding has a row of zeros."""
+    topics, lengths = experts.topics, np.arange(max(max_tokens, _LENGTHS) + 1)
+    halves = np.full((topics, 2), -_OPINION_UNIT / 2, np.float32)
     halves[:, cloud_index] *= -1
+    limit = np.float32(OPINION_LIMIT / _OPINION_UNIT)
     return {
-        "table": table.astype(np.float32),
-        "bias": bias.astype(np.float32),
+        "table": np.vstack([experts.table, np.zeros((1, topics + experts.count), np.int16)]),
+        "units": np.repeat([UNIT, UNIT / _OPINION_UNIT], [topics, experts.count]).astype(np.float32),
+        "gate_bias": experts.gate_bias,
+        "level": experts.level / np.float32(_OPINION_UNIT),
+        "expert": experts.expert,
+        "least": -limit,
+        "most": limit,
         "per_root": (1.0 / np.sqrt(np.maximum(lengths, 1))).astype(np.float32),
         "halves": halves,
         "axis": np.array([1], np.int64),
-        "parts": np.array([count, count], np.int64),
+        "parts": np.array([topics, experts.count], np.int64),
     }
 
 
@@ -89,15 +87,20 @@ def _nodes() -> list[onnx.NodeProto]:
     return [
         node("Cast", "attention_mask", "real", to=TensorProto.BOOL),
         node("Where", "real input_ids none", "ids"),
-        node("Gather", "table ids", "rows"),
+        node("Gather", "table ids", "whole_rows"),
+        node("Cast", "whole_rows", "rows", to=TensorProto.FLOAT),
         node("ReduceSum", "rows axis", "sums", keepdims=0),
         node("ReduceSum", "attention_mask axis", "length"),
         node("Gather", "per_root length", "scale"),
         node("Mul", "sums scale", "scaled"),
-        node("Add", "scaled bias", "biased"),
-        node("Split", "biased parts", "gate said", axis=1),
-        node("Softmax", "gate", "shares"),
-        node("Mul", "shares said", "gated"),
+        node("Mul", "scaled units", "opinions"),
+        node("Split", "opinions parts", "gate said", axis=1),
+        node("Add", "gate gate_bias", "biased"),
+        node("Softmax", "biased", "shares"),
+        node("Gather", "said expert", "own", axis=1),
+        node("Add", "own level", "levelled"),
+        node("Clip", "levelled least most", "cut"),
+        node("Mul", "shares cut", "gated"),
         node("Round", "gated", "whole"),
         node("Gemm", "whole halves network", "logits"),
     ]

@@ -72,6 +72,10 @@ class Base:
         self.directory = directory
         self._model = load_student(str(directory)).eval()
         self._tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        silent = np.zeros(1, np.float32)
+        self._experts = word_experts_of(self._model) or WordExperts(
+            np.zeros((self._model.config.vocab_size, 2), np.int16), silent, silent, np.zeros(1, np.int64)
+        )
         layers = [m for m in self._model.modules() if isinstance(m, torch.nn.Linear) and m.out_features == 2]
         self._last = layers[-1]
 
@@ -93,8 +97,7 @@ class Base:
 
     def largest(self, change: Change) -> float:
         """The largest weight of a token in the changed experts; no change moves their gate."""
-        said = np.split(_table(word_experts_of(self._model), change), 2, axis=1)[1]
-        return float(np.abs(said).max())
+        return float(np.abs(_opinions(self._experts, change)).max())
 
     def changed(self, change: Change, directory: Path, queries: Sequence[str]) -> Path:
         """Write a checkpoint that answers with another margin: a scaled last layer, and word experts.
@@ -107,7 +110,10 @@ class Base:
         Raises:
             CheckpointError: a token weighs 32 or more.
         """
-        experts = _changed(word_experts_of(self._model), change)
+        before = self._experts
+        table = np.hstack([before.table[:, : before.topics] * UNIT, _opinions(before, change)])
+        level = change.odds * before.level.astype(np.float64) + change.bias
+        experts = WordExperts.rounded(table, before.gate_bias, level, before.expert)
         with torch.no_grad():
             for parameter in self._last.parameters():
                 parameter.mul_(change.odds)
@@ -118,17 +124,7 @@ class Base:
         return directory
 
 
-def _table(experts: WordExperts | None, change: Change) -> Floats:
-    """The table of the changed experts: each gets the words' weights, for their shares sum to one."""
-    words = change.words[:, None]
-    if experts is None:
-        return np.hstack([np.zeros_like(words), words])
-    gate, said = np.split(experts.table * UNIT, 2, axis=1)
-    return np.hstack([gate, change.odds * said + words])
-
-
-def _changed(experts: WordExperts | None, change: Change) -> WordExperts:
-    table, gate, said = _table(experts, change), np.zeros(1), np.zeros(1)
-    if experts is not None:
-        gate, said = experts.gate_bias.astype(np.float64), experts.expert_bias.astype(np.float64)
-    return WordExperts.rounded(table, gate, change.odds * said + change.bias)
+def _opinions(experts: WordExperts, change: Change) -> Floats:
+    """The columns of the changed experts: each gets the words' weights, for their shares sum to one."""
+    columns: Floats = change.odds * UNIT * experts.table[:, experts.topics :] + change.words[:, None]
+    return columns

@@ -106,7 +106,11 @@ class WordExpertSettings:
         strength: log-odds that a whole unit of gain counts; above 0 nothing but this part is fitted.
         joint_penalty: of the ridge over all families.
         family_penalty: of each family's ridge on what that leaves.
-        gate_penalty: of the logistic regression that tells the families apart.
+        gate_penalty: of the logistic regression that tells the topics apart.
+        gate_iterations: of it at most; fewer are a penalty, too.
+        gate_everyday: how much a ruled text counts in it, where a measured one counts 1.
+        subject_strength: log-odds that a whole unit of a subject's mean gain counts; above 0 each subject is
+            a topic of the gate, else each family.
         everyday: ruled texts at most that the gate learns to know, and their expert learns from.
         everyday_strength: how much the log-odds of their expert count; at 0 it says nothing.
         everyday_penalty: of its logistic regression.
@@ -116,6 +120,9 @@ class WordExpertSettings:
     joint_penalty: float = 3.0
     family_penalty: float = 10.0
     gate_penalty: float = 0.03
+    gate_iterations: int = 100
+    gate_everyday: float = 1.0
+    subject_strength: float = 0.0
     everyday: int = 20_000
     everyday_strength: float = 0.0
     everyday_penalty: float = 0.3

@@ -1,13 +1,15 @@
-"""Word experts fitted: ridges on the gain for each family of questions, and a gate that knows the families.
+"""Word experts fitted: ridges on the gain for each family of questions, and a gate that knows their topics.
 
 An expert is a ridge over all families, in which small ones count more than by their rows, and a ridge on
 what that leaves of its own family. The expert of everyday texts is a logistic regression on their rules.
 Chats, in which the order of the turns decides, are left to the network. The gate is a logistic regression
-over all of these. All read how often each word piece stands in a text, over the root of the text's length.
+over all of these, or over the subjects of each family, whose mean gains are then levels beside the experts.
+All read how often each word piece stands in a text, over the root of the text's length.
 """
 
 import json
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from transformers import AutoTokenizer
 
@@ -61,37 +64,39 @@ class Words:
 
 
 def fit_word_experts(
-    words: Words, gains: Floats, family: Sequence[str], how: WordExpertSettings
+    words: Words, gains: Floats, family: Sequence[str], how: WordExpertSettings, subject: Sequence[str] = ()
 ) -> WordExperts:
     """One expert for each family, and for everyday texts and for chats where there are some.
 
     Args:
+        words: the texts.
         gains: expected gain of each measured text, the rule's target of any other, float64 (texts,).
         family: of each text; `EVERYDAY` or `CHATS` for what was not measured.
         how: penalties, and what the experts count in log-odds.
+        subject: of each text; asked for where `how.subject_strength` is not 0.
     """
     features, names = words.features(), np.array(family)
     unmeasured = [name for name in (EVERYDAY, CHATS) if name in family]
-    families = sorted(set(family) - {EVERYDAY, CHATS})
     measured = ~np.isin(names, unmeasured)
-    weights = balanced_weights(names, measured)
-    joint, level = _ridge(features[measured], gains[measured], how.joint_penalty, weights[measured])
-    mean = float(np.average(gains[measured], weights=weights[measured]))
-    columns, biases = [], []
-    for name in families:
-        own = names == name
-        rest = gains[own] - features[own] @ joint - level
-        column, bias = _ridge(features[own], rest, how.family_penalty, None)
-        columns.append(how.strength * (joint + column))
-        biases.append(how.strength * (level + bias - mean))
+    weights = balanced_weights(names, measured)[measured]
+    surplus = gains - np.average(gains[measured], weights=weights)
+    columns, biases = _ridges(features[measured], surplus[measured], names[measured], weights, how)
     for name in unmeasured:
         own = names == name
         silent = np.zeros(words.vocabulary), 0.0
-        column, bias = silent if name == CHATS else _everyday(features[own], gains[own] >= 0.5, how)
+        column, biases[name] = silent if name == CHATS else _everyday(features[own], gains[own] >= 0.5, how)
         columns.append(column)
-        biases.append(bias)
-    gate, gate_bias = _gate(features, names, [*families, *unmeasured], how.gate_penalty)
-    return WordExperts.rounded(np.vstack([gate, *columns]).T, gate_bias, np.array(biases))
+    topics = names
+    if how.subject_strength:
+        topics = np.where(measured, np.char.add(np.char.add(names, " "), subject), names)
+    order, first = np.unique(topics, return_index=True)
+    means = np.array([surplus[topics == topic].mean() for topic in order])
+    levels = [biases[name] for name in names[first]] + how.subject_strength * np.where(
+        measured[first], means, 0.0
+    )
+    expert = [list(biases).index(name) for name in names[first]]
+    gate, gate_bias = _gate(features, topics, np.where(measured, 1.0, how.gate_everyday), how)
+    return WordExperts.rounded(np.vstack([gate, *columns]).T, gate_bias, levels, expert)
 
 
 def word_experts_from(
@@ -111,7 +116,8 @@ def word_experts_from(
     ids = encode(tokenizer, [e.query for e in chosen], recipe.student.max_tokens)
     gains = np.array([e.p_cloud or 0.0 for e in chosen], np.float64)
     family = [e.source if e.is_measured else CHATS if MARK in e.query else EVERYDAY for e in chosen]
-    return fit_word_experts(Words(ids, vocabulary, tokenizer.all_special_ids), gains, family, how)
+    words = Words(ids, vocabulary, tokenizer.all_special_ids)
+    return fit_word_experts(words, gains, family, how, [e.subject for e in chosen])
 
 
 def put_beside(base: str | None, recipe: Recipe, split: Split, output: Path) -> Path:
@@ -134,9 +140,30 @@ def put_beside(base: str | None, recipe: Recipe, split: Split, output: Path) -> 
     with replaced(output / "checkpoint") as partial:
         shutil.copytree(source, partial, ignore=shutil.ignore_patterns("README.md"), dirs_exist_ok=True)
         experts.write(partial)
-        facts = {"recipe": recipe.name, "experts": experts.count, **asdict(recipe.word_experts)}
+        facts = {
+            "recipe": recipe.name,
+            "experts": experts.count,
+            "topics": experts.topics,
+            **asdict(recipe.word_experts),
+        }
         write_json(partial / "training.json", {**known, "word_experts": facts})
     return output / "checkpoint"
+
+
+def _ridges(
+    features: csr_matrix, gains: Floats, family: NDArray[np.str_], weights: Floats, how: WordExpertSettings
+) -> tuple[list[Floats], dict[str, float]]:
+    """Weights of the words and bias of each family's expert, in the order of their names."""
+    joint, level = _ridge(features, gains, how.joint_penalty, weights)
+    columns, biases = [], {}
+    for name in sorted(set(family)):
+        own = family == name
+        column, bias = _ridge(
+            features[own], gains[own] - features[own] @ joint - level, how.family_penalty, None
+        )
+        columns.append(how.strength * (joint + column))
+        biases[name] = how.strength * (level + bias)
+    return columns, biases
 
 
 def _ridge(features: csr_matrix, wanted: Floats, penalty: float, weights: Any) -> tuple[Floats, float]:
@@ -156,18 +183,20 @@ def _everyday(
 
 
 def _gate(
-    features: csr_matrix, family: NDArray[np.str_], order: Sequence[str], penalty: float
+    features: csr_matrix, topics: NDArray[np.str_], weights: Floats, how: WordExpertSettings
 ) -> tuple[Floats, Floats]:
-    """Weights (families, vocabulary) and biases of a softmax over the families, in an order.
+    """Weights (topics, vocabulary) and biases of a softmax over the topics, in the order of their names.
 
     A weight that the table cannot hold, of a token that all but decides, is cut to the largest that it can.
     """
-    if len(order) == 1:
+    if len(set(topics)) == 1:
         return np.zeros((1, features.shape[1])), np.zeros(1)
-    model = LogisticRegression(C=1.0 / penalty, max_iter=100, tol=1e-3).fit(features, family)
-    weights, biases = model.coef_, model.intercept_
-    if len(order) == 2:  # one row for the second class alone
-        weights, biases = np.vstack([0.0 * weights, weights]), np.array([0.0, biases[0]])
-    places = [list(model.classes_).index(name) for name in order]
+    model = LogisticRegression(C=1.0 / how.gate_penalty, max_iter=how.gate_iterations)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(features, topics, sample_weight=weights)
+    found, biases = model.coef_, model.intercept_
+    if len(biases) == 1:  # of two topics, one row for the second alone
+        found, biases = np.vstack([0.0 * found, found]), np.array([0.0, biases[0]])
     limit = TABLE_LIMIT - UNIT
-    return np.clip(weights[places], -limit, limit), biases[places]
+    return np.clip(found, -limit, limit), biases

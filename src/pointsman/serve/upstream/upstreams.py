@@ -218,7 +218,7 @@ class Upstream:
         self._metrics.phase_s.labels("upstream_head", self.name).observe(time.monotonic() - started)
         told, status = response.headers, response.status
         kind = told.get("content-type", "").partition(";")[0].strip().lower()
-        encoding = told.get("content-encoding", "identity").lower()
+        encoding = told.get("content-encoding", "").lower() or "identity"
         if status < 200 or 300 <= status < 400:
             detail = f"status {status}"
         elif encoding not in _ENCODINGS:

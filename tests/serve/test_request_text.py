@@ -261,6 +261,14 @@ def test_no_step_of_decoding_takes_from_another_what_it_would_find(text: str, st
     assert matches(chat(AROUND[around].format(STEPS[step](text))), keywords=(text,))
 
 
+def test_the_passage_beside_a_link_begins_and_ends_with_a_whole_word() -> None:
+    for distance in range(100):
+        between = "." * distance
+        assert not matches(chat(f"unpayroll {between}[a](b)c{between} payrolls"), keywords=WORDS)
+        assert matches(chat(f"{between}pay[roll](b){between}"), keywords=WORDS)
+        assert matches(chat(f"{'我' * distance}工[资](b){'我' * distance}"), keywords=WORDS)
+
+
 @pytest.mark.parametrize(
     ("keyword", "text"),
     [

@@ -49,19 +49,12 @@ def tokens_of(usage: Any) -> Tokens:
 
 def tokens_of_answer(request: ChatRequest, started: StartedResponse) -> tuple[Tokens, Tokens]:
     """The tokens that an answer reports, and the same with an estimate of what it does not report."""
-    value, is_stream = started.value, started.events is not None
-    usage = (
-        usage_of_stream(started.usage, request.dialect.usage_mark)
-        if is_stream
-        else (value or {}).get("usage")
-    )
-    reported = tokens_of(usage)
-    asked, answered = reported.asked, reported.answered
-    if not asked:
-        asked = estimated_tokens(request.payload)
+    value, is_stream = started.value or {}, started.events is not None
+    streamed = usage_of_stream(started.usage, request.dialect.usage_mark)
+    reported = tokens_of(streamed if is_stream else value.get("usage"))
+    asked, answered = reported.asked or estimated_tokens(request.payload), reported.answered
     if not answered and request.dialect.has_streams:
-        said = [(value or {}).get(name) for name in _SAID]
-        answered = started.event_count if is_stream else estimated_tokens(said)
+        answered = started.event_count if is_stream else estimated_tokens([value.get(name) for name in _SAID])
     return reported, Tokens(asked, reported.cached, answered)
 
 

@@ -96,14 +96,27 @@ def _passages(text: str, ways: Sequence[tuple[re.Pattern[str], Sequence[str]]]) 
     begin = end = 0
     possible = [way for way, needed in ways if any(sign in text for sign in needed)]
     for start, stop in sorted(match.span() for way in possible for match in way.finditer(text)):
-        if start - _AROUND > end and end:
-            yield text[begin:end]
-            begin = start - _AROUND
-        elif not end:
+        if end and start - _AROUND > end:
+            yield _of_whole_words(text, begin, end)
+        if not end or start - _AROUND > end:
             begin = max(0, start - _AROUND)
         end = max(end, stop + _AROUND)
     if end:
-        yield text[begin:end]
+        yield _of_whole_words(text, begin, end)
+
+
+def _of_whole_words(text: str, begin: int, end: int) -> str:
+    """A passage without the half of a word at its begin or its end, which would be another word."""
+    if begin and text[begin - 1].isalnum():
+        begin += _letters(text[begin : begin + _AROUND // 2])
+    if end < len(text) and text[end].isalnum():
+        end -= _letters(text[end - _AROUND // 2 : end][::-1])
+    return text[begin:end]
+
+
+def _letters(text: str) -> int:
+    """Letters and digits at the beginning of a text."""
+    return next((at for at, char in enumerate(text) if not char.isalnum()), len(text))
 
 
 def _without_code(text: str) -> str:

@@ -382,3 +382,11 @@ def test_a_captured_file_is_read_with_those_beside_it_and_users_are_counted(mode
     assert by_users == {log[0]: 0, log[1]: 1, log[3]: 0, log[4]: 1}
     assert main([*command[:2], "nowhere.jsonl", *command[3:], "--yes"]) != 0
     assert "no captured file" in capsys.readouterr().err
+
+
+def test_an_address_of_a_judge_without_a_scheme_is_refused_before_anything_is_asked(
+    models, collect, judge, capsys
+):
+    assert collect() == 0
+    assert judge("--judge-url", models.judge_url.removeprefix("http://")) == 2
+    assert "expected http:// or https://" in capsys.readouterr().err

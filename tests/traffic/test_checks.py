@@ -55,3 +55,26 @@ def test_an_expectation_of_another_form_is_an_error(kind, expected):
 def test_an_empty_answer_is_never_right(kind):
     wanted = {"number": "1", "choice": "A", "regex": "a", "json-schema": "{}", "exact": "a"}[kind]
     assert not check(kind, "", wanted)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "5",
+        "4.2",
+        "null",
+        "[1]",
+        '"text"',
+        '{"type": 7}',
+        "{",
+        '{"$ref": "http://127.0.0.1:9/x"}',
+        '{"$ref": "#/no"}',
+    ],
+)
+def test_what_is_no_schema_of_its_own_is_an_error_of_the_row(schema):
+    with pytest.raises(DataError, match="expected a JSON schema"):
+        check("json-schema", "{}", schema)
+
+
+def test_a_schema_may_be_true_or_false():
+    assert check("json-schema", "{}", "true") and not check("json-schema", "{}", "false")

@@ -202,6 +202,8 @@ def _judge(args: argparse.Namespace) -> "Endpoint":
 
     if not args.judge_url or not args.judge_model:
         raise SettingsError("a judge needs --judge-url and --judge-model; --mode check needs none.")
+    if not args.judge_url.startswith(("http://", "https://")):
+        raise SettingsError(f"--judge-url: expected http:// or https://, found {args.judge_url!r}.")
     key = os.environ.get(args.judge_key_env, "") if args.judge_key_env else ""
     if args.judge_key_env and not key:
         raise SettingsError(f"--judge-key-env: the variable {args.judge_key_env} is not set.")

@@ -1,5 +1,6 @@
 """Scores that need no judge: an answer is right or wrong by what the row expects."""
 
+import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -75,20 +76,24 @@ def _regex(answer: str, expected: str) -> bool:
 
 def _json_schema(answer: str, expected: str) -> bool:
     import jsonschema
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
-    try:
-        schema = json.loads(expected)
-        jsonschema.validators.validator_for(schema).check_schema(schema)
-    except (ValueError, jsonschema.SchemaError) as error:
-        raise DataError(
-            f"expected a JSON schema, found {expected[:60]!r}: {str(error).splitlines()[0]}"
-        ) from None
     fenced = _FENCED.search(answer)
     try:
-        value = json.loads(fenced[1] if fenced else answer)
-    except ValueError:
-        return False
-    return bool(jsonschema.validators.validator_for(schema)(schema).is_valid(value))
+        schema = json.loads(expected)
+        if not isinstance(schema, dict | bool):
+            raise ValueError("it is no object")
+        validator = jsonschema.validators.validator_for(schema)
+        validator.check_schema(schema)
+        with contextlib.suppress(json.JSONDecodeError, RecursionError):
+            # An empty registry: nothing is fetched from elsewhere.
+            value = json.loads(fenced[1] if fenced else answer)
+            return bool(validator(schema, registry=Registry()).is_valid(value))
+    except (ValueError, RecursionError, jsonschema.SchemaError, Unresolvable) as error:
+        said = (str(error).splitlines() or [""])[0]
+        raise DataError(f"expected a JSON schema, found {expected[:60]!r}: {said}") from None
+    return False
 
 
 CHECKS: dict[str, Callable[[str, str], bool]] = {

@@ -76,5 +76,11 @@ def test_what_is_no_schema_of_its_own_is_an_error_of_the_row(schema):
         check("json-schema", "{}", schema)
 
 
+def test_what_is_nested_without_end_is_no_answer_and_no_schema():
+    assert not check("json-schema", "[" * 99_999, "{}")
+    with pytest.raises(DataError, match="expected a JSON schema"):
+        check("json-schema", "{}", "[" * 99_999)
+
+
 def test_a_schema_may_be_true_or_false():
     assert check("json-schema", "{}", "true") and not check("json-schema", "{}", "false")

@@ -99,6 +99,19 @@ def test_a_judge_that_gives_its_verdict_only_when_asked_again_is_used(collected,
     assert len(rows()) == QUERIES
 
 
+def test_second_tries_that_fail_are_asked_again(collected, judge):
+    """A judge that gives its verdict only when asked again, and is busy now and then."""
+    collected.judge.says = lambda text: "VERDICT: TIE" if "verdict line" in text else "Both."
+    collected.judge.failing = lambda number: (
+        refused(400, "busy") if number % 3 and "verdict line" in collected.judge.seen[number - 1] else None
+    )
+    assert judge("--concurrency", "1") == 7
+    collected.judge.failing = lambda number: None
+    assert judge() == 0
+    assert len(rows()) == QUERIES
+    assert len(collected.judge.seen) <= 2 * 2 * QUERIES + 2 * QUERIES
+
+
 def test_after_a_resume_that_has_verdicts_nothing_stops_it(collected, judge):
     collected.judge.failing = lambda number: refused(401) if number > 20 else None
     assert judge("--concurrency", "1") == 7

@@ -184,7 +184,8 @@ def _require_verdict(
     from pointsman.errors import DataError
     from pointsman.traffic.trial import TRIAL
 
-    tried = {call.query for call, *_ in replies}
+    # Asked twice: the second time with the first reply.
+    tried = {call.query for call, *_ in replies if call.messages[-2]["role"] == "assistant"}
     if len(tried) >= TRIAL and not any(verdict for *_, verdict in replies):
         work.set_aside(call.key for call, *_ in replies)
         raise DataError(

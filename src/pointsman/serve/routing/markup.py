@@ -21,9 +21,10 @@ _SOFT_HYPHEN = re.compile("\u00ad[ \t]*+\r?\n[ \t]*+")
 _LINK = re.compile(
     r"!?\[([^\[\]\n]{0,500}+)\](?:\[[^\[\]\n]{0,99}+\]"
     r"|\((?:[^()\s]++|\([^()\s]*+\)){0,99}+(?:[ \t]++\"[^\"\n]{0,500}+\")?\))"
-    r"|\[\[(?:[^\[\]|\n]{0,500}+\|)?+([^\[\]|\n]{0,500}+)\]\]"
+    r"|\[\[(?:[^\[\]|\n]{0,500}+\|)?+([^\[\]|\n]{0,500}+)\]\]|\[\[[^\[\]\n]{0,500}+\]\[([^\[\]\n]{0,500}+)\]\]"
+    r"|\[([^\[\]|\n]{0,500}+)\|[^\[\]|\s]{0,2000}+\]|<[a-z]{2,9}+:[^<>|\s]{0,2000}+\|([^<>|\n]{0,500}+)>"
 )
-"""A link or a picture of Markdown, and a link of a wiki, with what is shown of it."""
+"""A link or picture of Markdown, a link of a wiki, of Org, Jira and Slack, with what is shown of it."""
 _STRINGS = re.compile(
     r"[\"'`]{1,3}(?:[\s\\]*+(?:\+\+?|\|\||&|~|<>|\.\.|\.(?:concat|append)\()[\s\\]*+|\s++\.\s++|\."
     r"|[ ]{0,4}+(?:\\?\r?\n[ \t]*+)?)[bBfFrRuU]{0,2}+[\"'`]{1,3}"
@@ -56,7 +57,7 @@ _COMMAND = re.compile(
 """Of TeX: what is not shown, commands before their argument, and braces."""
 _IS_TEX = re.compile(r"\\(?:[A-Za-z]{2,30}+\*?(?:\[[^\[\]\n]{0,99}+\])?\{|(?<=\{\\)[a-z]{2}|allowbreak|[,/])")
 _OF_CODE = (
-    (_LINK, ("](", "][", "]]")),
+    (_LINK, ("](", "][", "]]", "|")),
     (_LIST, ("oncat", "ONCAT", "paste", "strcat", "join")),
     (_CONSTANT, ("{",)),
     (_NOTHING, ("\\ ",)),
@@ -119,9 +120,13 @@ def _letters(text: str) -> int:
     return next((at for at, char in enumerate(text) if not char.isalnum()), len(text))
 
 
+def _as_shown(link: re.Match[str]) -> str:
+    return JOINT + link[link.lastindex or 0] + JOINT
+
+
 def _without_code(text: str) -> str:
     # A picture may stand in a link.
-    text = _LINK.sub(rf"{JOINT}\1\2{JOINT}", _LINK.sub(rf"{JOINT}\1\2{JOINT}", text))
+    text = _LINK.sub(_as_shown, _LINK.sub(_as_shown, text))
     text = _LIST.sub(lambda match: _COMMA.sub(JOINT, match[0]), text)
     text = _NOTHING.sub(JOINT, _CONSTANT.sub(rf"{JOINT}\2{JOINT}", text))
     return _STRINGS.sub(JOINT, text)

@@ -35,6 +35,7 @@ TOPICS = {1: 1, 2: 2, 3: 5, 7: 90}
 def experts_of(count: int) -> WordExperts:
     rng, topics = np.random.default_rng(0), TOPICS[count]
     table = np.clip(rng.normal(size=(SIZE, topics + count)) * 0.7, -7, 7)
+    table[::5] = 0.0  # words of which nothing is known
     return WordExperts.rounded(
         table, rng.normal(size=topics), rng.normal(size=topics), np.arange(topics) % count
     )

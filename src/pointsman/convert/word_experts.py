@@ -56,13 +56,15 @@ def add_word_experts(
 
 
 def _constants(experts: WordExperts, cloud_index: int, max_tokens: int) -> dict[str, Any]:
-    """The numbers of the graph; padding has a row of zeros."""
+    """The numbers of the graph; padding, and every token of which nothing is known, has one row of zeros."""
     topics, lengths = experts.topics, np.arange(max(max_tokens, _LENGTHS) + 1)
+    known = np.append(experts.table.any(axis=1), False)
     halves = np.full((topics, 2), -_OPINION_UNIT / 2, np.float32)
     halves[:, cloud_index] *= -1
     limit = np.float32(OPINION_LIMIT / _OPINION_UNIT)
     return {
-        "table": np.vstack([experts.table, np.zeros((1, topics + experts.count), np.int16)]),
+        "row": np.where(known, np.cumsum(known), 0).astype(np.int32),
+        "table": np.vstack([np.zeros_like(experts.table[:1]), experts.table[known[:-1]]]),
         "units": np.repeat([UNIT, UNIT / _OPINION_UNIT], [topics, experts.count]).astype(np.float32),
         "gate_bias": experts.gate_bias,
         "level": experts.level / np.float32(_OPINION_UNIT),
@@ -87,7 +89,8 @@ def _nodes() -> list[onnx.NodeProto]:
     return [
         node("Cast", "attention_mask", "real", to=TensorProto.BOOL),
         node("Where", "real input_ids none", "ids"),
-        node("Gather", "table ids", "whole_rows"),
+        node("Gather", "row ids", "places"),
+        node("Gather", "table places", "whole_rows"),
         node("Cast", "whole_rows", "rows", to=TensorProto.FLOAT),
         node("ReduceSum", "rows axis", "sums", keepdims=0),
         node("ReduceSum", "attention_mask axis", "length"),

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from unittest.mock import patch
 
 import httpx
 from tests.support.process import environment_without_settings
+from tests.support.waiting import until
 
 from pointsman.serve.edge import listening
 from pointsman.serve.gateway import Gateway
@@ -55,9 +55,10 @@ class Running:
         upstream.settings = upstream.settings.model_copy(update={"first_byte_timeout_s": most_s})
 
     def settle(self) -> None:
-        """Wait until no request is open."""
-        while self.gateway.in_flight:
-            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.005), self.loop).result(60)
+        """Wait until no request is open, and what follows the last one (its line, its counts) is done."""
+        until(lambda: not self.gateway.in_flight)
+        # That belongs to the same turn of the event loop.
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result(60)
 
 
 def settings_for(artifact: Path, **tables: Any) -> GatewaySettings:
@@ -170,10 +171,8 @@ class Load:
 
     def until(self, answered: int) -> None:
         """Wait until that many more answers have come."""
-        wanted, deadline = self.answered + answered, time.monotonic() + 60
-        while self.answered < wanted:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wanted = self.answered + answered
+        until(lambda: self.answered >= wanted)
 
     def __enter__(self) -> Self:
         for thread in self._threads:

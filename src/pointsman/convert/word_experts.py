@@ -12,8 +12,8 @@ from pointsman.errors import ConversionError
 _PREFIX = "word_experts"
 _LENGTHS = 512
 """The graph takes texts of up to this number of tokens, or of `max_tokens` where that is more."""
-_OPINION_UNIT = OPINION_LIMIT / 2**24
-"""Opinions are rounded to whole ones, of which none has more than 2^24: float32 sums their shares exactly."""
+_OPINION_UNIT = OPINION_LIMIT / 2**23
+"""Shares of opinions are rounded to whole ones, about 2^23 in all at most: float32 sums are exact."""
 
 
 def add_word_experts(
@@ -59,8 +59,8 @@ def _constants(experts: WordExperts, cloud_index: int, max_tokens: int) -> dict[
     """The numbers of the graph; padding, and every token of which nothing is known, has one row of zeros."""
     topics, lengths = experts.topics, np.arange(max(max_tokens, _LENGTHS) + 1)
     known = np.append(experts.table.any(axis=1), False)
-    halves = np.full((topics, 2), -_OPINION_UNIT / 2, np.float32)
-    halves[:, cloud_index] *= -1
+    halves = np.full(2, -_OPINION_UNIT / 2, np.float32)
+    halves[cloud_index] *= -1
     limit = np.float32(OPINION_LIMIT / _OPINION_UNIT)
     return {
         "row": np.where(known, np.cumsum(known), 0).astype(np.int32),
@@ -105,5 +105,8 @@ def _nodes() -> list[onnx.NodeProto]:
         node("Clip", "levelled least most", "cut"),
         node("Mul", "shares cut", "gated"),
         node("Round", "gated", "whole"),
-        node("Gemm", "whole halves network", "logits"),
+        # Not one Gemm, nor what is fused to one: it may start its sum from the network's logits.
+        node("ReduceSum", "whole axis", "total"),
+        node("Mul", "total halves", "margins"),
+        node("Add", "margins network", "logits"),
     ]

@@ -166,6 +166,30 @@ def test_what_float32_sums_is_whole_and_at_most_2_to_the_24_when_every_opinion_i
     assert np.abs(whole.astype(np.float64)).sum(axis=1).max() <= 2**24
 
 
+def test_the_graph_has_no_type_that_onnxruntime_web_for_webgpu_lacks():
+    model = onnx.shape_inference.infer_shapes(
+        add_word_experts(network(), experts_of(3), cloud_index=1, max_tokens=9), strict_mode=True
+    )
+    types = {value.type.tensor_type.elem_type for value in model.graph.value_info}
+    types |= {tensor.data_type for tensor in model.graph.initializer}
+    known = {TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL}
+    assert types - known == {TensorProto.INT8, TensorProto.UINT8}
+
+
+@pytest.mark.parametrize("entry", [-32768, -32767, -257, -256, -255, -1, 0, 1, 255, 256, 32767])
+def test_every_entry_is_the_sum_of_its_two_bytes(entry):
+    table = np.zeros((SIZE, 2), np.int16)
+    table[3, 1] = entry
+    experts = WordExperts(table, np.zeros(1, np.float32), np.zeros(1, np.float32), np.zeros(1, np.int64))
+    model = add_word_experts(network(), experts, cloud_index=1, max_tokens=512)
+    model.graph.output.append(helper.make_tensor_value_info("word_experts.sums", TensorProto.FLOAT, None))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for times in (1, 512):
+        ids = np.full((1, times), 3)
+        asked = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+        assert session.run(["word_experts.sums"], asked)[0].tolist() == [[0.0, times * entry]]
+
+
 def test_a_batch_of_none_is_none():
     assert SESSIONS[7, 1](*np.zeros((2, 0, 5), np.int64)).shape == (0, 2)
 
@@ -253,7 +277,7 @@ def test_other_encoders_carry_them_too(tmp_path):
     assert {"plain", "folded"} <= set(made.comparisons)
     for file in made.artifact.manifest.variants.values():
         graph = onnx.load(made.artifact.path / file).graph
-        assert "word_experts.table" in {tensor.name for tensor in graph.initializer}
+        assert "word_experts.low" in {tensor.name for tensor in graph.initializer}
 
 
 def test_a_file_of_another_vocabulary_stops_an_export(tmp_path):

@@ -114,9 +114,9 @@ class WordExperts:
 
     @property
     def exact_tokens(self) -> int:
-        """The longest text, in tokens, whose sums float32 holds exactly; at least 512."""
+        """The longest text, in tokens, whose sums float32 holds exactly, of low bytes, too; at least 512."""
         largest = int(np.abs(self.table.astype(np.int32)).max())
-        return int(_EXACT_UNITS // max(1, largest))
+        return int(_EXACT_UNITS // max(255, largest))
 
     def margins(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> Floats:
         """What the margins of a batch grow by, by the definition, float64 (batch,).

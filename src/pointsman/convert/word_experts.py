@@ -56,15 +56,21 @@ def add_word_experts(
 
 
 def _constants(experts: WordExperts, cloud_index: int, max_tokens: int) -> dict[str, Any]:
-    """The numbers of the graph; padding, and every token of which nothing is known, has one row of zeros."""
+    """The numbers of the graph; padding, and every token of which nothing is known, has one row of zeros.
+
+    The table is in two bytes, because ONNX Runtime's build for WebGPU cannot cast int16.
+    """
     topics, lengths = experts.topics, np.arange(max(max_tokens, _LENGTHS) + 1)
     known = np.append(experts.table.any(axis=1), False)
+    table = np.vstack([np.zeros_like(experts.table[:1]), experts.table[known[:-1]]])
     halves = np.full(2, -_OPINION_UNIT / 2, np.float32)
     halves[cloud_index] *= -1
     limit = np.float32(OPINION_LIMIT / _OPINION_UNIT)
     return {
         "row": np.where(known, np.cumsum(known), 0).astype(np.int32),
-        "table": np.vstack([np.zeros_like(experts.table[:1]), experts.table[known[:-1]]]),
+        "high": (table >> 8).astype(np.int8),
+        "low": (table & 255).astype(np.uint8),
+        "high_unit": np.float32(256.0),
         "units": np.repeat([UNIT, UNIT / _OPINION_UNIT], [topics, experts.count]).astype(np.float32),
         "gate_bias": experts.gate_bias,
         "level": experts.level / np.float32(_OPINION_UNIT),
@@ -90,9 +96,14 @@ def _nodes() -> list[onnx.NodeProto]:
         node("Cast", "attention_mask", "real", to=TensorProto.BOOL),
         node("Where", "real input_ids none", "ids"),
         node("Gather", "row ids", "places"),
-        node("Gather", "table places", "whole_rows"),
-        node("Cast", "whole_rows", "rows", to=TensorProto.FLOAT),
-        node("ReduceSum", "rows axis", "sums", keepdims=0),
+        node("Gather", "high places", "high_bytes"),
+        node("Cast", "high_bytes", "high_rows", to=TensorProto.FLOAT),
+        node("ReduceSum", "high_rows axis", "high_sums", keepdims=0),
+        node("Mul", "high_sums high_unit", "high_parts"),
+        node("Gather", "low places", "low_bytes"),
+        node("Cast", "low_bytes", "low_rows", to=TensorProto.FLOAT),
+        node("ReduceSum", "low_rows axis", "low_parts", keepdims=0),
+        node("Add", "high_parts low_parts", "sums"),
         node("ReduceSum", "attention_mask axis", "length"),
         node("Gather", "per_root length", "scale"),
         node("Mul", "sums scale", "scaled"),

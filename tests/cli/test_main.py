@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,19 @@ def test_help_lists_every_command_and_the_exit_codes(capsys: pytest.CaptureFixtu
     assert stop.value.code == 0
     assert all(f"\n    {command}" in said for command in COMMANDS)
     assert "Exit codes: 0 done, 1 failure, 2 not understood" in said
+
+
+@pytest.mark.parametrize("module", ["pointsman", "pointsman.cli"])
+def test_python_runs_the_package_and_its_command_line(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--version"],
+        capture_output=True,
+        env=environment(),
+        check=False,
+        timeout=120,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, f"pointsman {__version__}\n")
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

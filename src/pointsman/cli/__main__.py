@@ -200,3 +200,7 @@ def build_parser() -> tuple[Parser, dict[str, ModuleType]]:
         )
         module.add_arguments(sub)
     return parser, modules
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -9,7 +9,7 @@ import pytest
 from tests.convert.tiny_checkpoint import VOCABULARY, write_checkpoint
 
 from pointsman.checkpoint.word_experts import UNIT, read_word_experts
-from pointsman.errors import CheckpointError, SettingsError
+from pointsman.errors import CheckpointError, DataError, SettingsError
 from pointsman.train.distill import Distillation, distill
 from pointsman.train.recipe import WordExpertSettings
 from pointsman.train.recipe_loader import load_recipe
@@ -126,6 +126,30 @@ def test_a_subject_is_a_topic_whose_mean_gain_counts_beside_the_expert_of_its_fa
     assert np.abs(margins(experts, texts(9, 200, CHAT)[0])).max() < 0.1
 
 
+@pytest.mark.parametrize("named", [
+    [("a b", "c"), ("a", "b c")],
+    [("a", "x"), ("a", "x\0")],
+    [("a", "a"), ("b", "a"), ("b", "b")],
+    [("a", ""), ("a", "{}\n\u00b6 \U0001f600")],
+])  # fmt: skip
+def test_two_topics_stay_two_whatever_their_families_and_subjects_are_called(named):
+    rows, gain = texts(1, 50 * len(named), FIRST)
+    family, subject = zip(*(pair for pair in named for _ in range(50)), strict=True)
+    experts = fit_word_experts(
+        Words(rows, 16, [0, 1]), gain, family, replace(SETTINGS, subject_strength=2.0), subject
+    )
+    assert experts.topics == len(named)
+    families = sorted({name for name, _ in named})
+    assert experts.expert.tolist() == [families.index(name) for name, _ in sorted(named)]
+
+
+def test_without_subjects_each_family_is_one_topic():
+    rows, gain = texts(1, 100, FIRST)
+    how = replace(SETTINGS, subject_strength=2.0)
+    experts = fit_word_experts(Words(rows, 16, [0, 1]), gain, ["a"] * 50 + ["b"] * 50, how)
+    assert (experts.topics, experts.count) == (2, 2)
+
+
 def test_everyday_texts_that_count_less_are_known_less_surely():
     first, gain = texts(1, 300, FIRST)
     chat, _ = texts(3, 300, CHAT)
@@ -220,7 +244,21 @@ def test_without_a_base_that_is_there_nothing_is_written(base, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_recipe_without_measured_questions_is_refused(tmp_path):
+    data(tmp_path)
+    unmeasured = RECIPE.replace('[[outcomes]]\nfamily = "exam"\nfiles = "exam.jsonl"\n', "")
+    (tmp_path / "recipe.toml").write_text(unmeasured, encoding="utf-8")
+    base = str(write_checkpoint(tmp_path / "base"))
+    plan = Distillation(load_recipe(tmp_path / "recipe.toml"), tmp_path, tmp_path / "run", base=base)
+    with pytest.raises(DataError, match=r"recipe words: .* add \[\[outcomes\]\]"):
+        distill(plan, threads=1, progress=lambda line: None)
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
 @pytest.mark.parametrize(("line", "words"), [
+    ("subject_strength = -1", "subject_strength: expected at least 0"),
+    ("gate_everyday = -1", "gate_everyday: expected at least 0"),
+    ("gate_iterations = 0", "gate_iterations: expected at least 1"),
     ("strength = -1", "strength: expected at least 0"),
     ("everyday_strength = -0.5", "everyday_strength: expected at least 0"),
     ("everyday_penalty = 0", "everyday_penalty: expected at least"),

@@ -71,7 +71,8 @@ class WordExperts:
                 )
             if dtype is np.float32 and not (np.abs(found) <= BIAS_LIMIT).all():
                 raise CheckpointError(
-                    f"word experts: {name}: expected at most {BIAS_LIMIT:g} in magnitude, found {found}."
+                    f"word experts: {name}: expected at most {BIAS_LIMIT:g} in magnitude, "
+                    f"found {np.abs(found).max():g}. Regularise the experts more."
                 )
         if table.ndim != 2 or table.dtype != np.int16 or not table.size or self.count < 1:
             raise CheckpointError(
@@ -160,7 +161,11 @@ def read_word_experts(directory: Path, vocabulary: int | None) -> WordExperts | 
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}. Copy the checkpoint again.") from None
     if {key: found.get(key) for key in _FORMAT} != _FORMAT:
-        raise CheckpointError(f"{path}: expected metadata {_FORMAT}, found {found}.")
+        raise CheckpointError(
+            f"{path}: expected metadata {_FORMAT}, found {found}: of another version of pointsman. "
+            "Fit the experts again with their recipe (pointsman distill RECIPE --base CHECKPOINT), "
+            "or delete the file, which leaves the network alone."
+        )
     if set(tensors) != set(WordExperts.__slots__):
         raise CheckpointError(f"{path}: expected {sorted(WordExperts.__slots__)}, found {sorted(tensors)}.")
     try:

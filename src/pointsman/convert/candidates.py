@@ -3,6 +3,7 @@
 import time
 from dataclasses import asdict, replace
 
+from pointsman.checkpoint.word_experts import WordExperts
 from pointsman.convert.candidate import Candidate
 from pointsman.convert.emit import FloatProducts, emit
 from pointsman.convert.fold import FoldedMobileBert, fold
@@ -17,6 +18,7 @@ from pointsman.evaluation.parity import Reference
 def make_candidates(inputs: ExportInputs) -> tuple[tuple[Candidate, ...], Reference | None]:
     """Every graph that the options ask for, and the checkpoint's answers to judge them by, if they do."""
     options = inputs.options
+    experts = inputs.checkpoint.word_experts()  # Before the minute's work: their file may be refused.
     folded, fold = _folded(inputs)
     by_torch: list[Candidate] = []
     reference = None
@@ -26,7 +28,7 @@ def make_candidates(inputs: ExportInputs) -> tuple[tuple[Candidate, ...], Refere
 
         by_torch, reference = torch_candidates(inputs, is_folded=folded is not None)
     int8 = [_int8(inputs, folded)] if options.quantize and folded is not None else []
-    return _with_word_experts(inputs, (fold, *by_torch, *int8)), reference
+    return _with_word_experts(inputs, experts, (fold, *by_torch, *int8)), reference
 
 
 def _folded(inputs: ExportInputs) -> tuple[FoldedMobileBert | None, Candidate]:
@@ -68,9 +70,10 @@ def _int8(inputs: ExportInputs, folded: FoldedMobileBert) -> Candidate:
     return Candidate("int8", "int8", asdict(report), model)
 
 
-def _with_word_experts(inputs: ExportInputs, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+def _with_word_experts(
+    inputs: ExportInputs, experts: WordExperts | None, candidates: tuple[Candidate, ...]
+) -> tuple[Candidate, ...]:
     """The candidates with the checkpoint's word experts in every graph; as they are where it has none."""
-    experts = inputs.checkpoint.word_experts()
     if experts is None:
         return candidates
     settings = {"cloud_index": inputs.checkpoint.labels.cloud_index, "max_tokens": inputs.limits.max_tokens}

@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from transformers import AutoTokenizer
 
 from pointsman.checkpoint.word_experts import TABLE_LIMIT, UNIT, WordExperts
-from pointsman.errors import CheckpointError
+from pointsman.errors import CheckpointError, DataError
 from pointsman.runtime.chat import MARK
 from pointsman.train.batches import encode
 from pointsman.train.data import Example
@@ -73,7 +73,7 @@ def fit_word_experts(
         gains: expected gain of each measured text, the rule's target of any other, float64 (texts,).
         family: of each text; `EVERYDAY` or `CHATS` for what was not measured.
         how: penalties, and what the experts count in log-odds.
-        subject: of each text; asked for where `how.subject_strength` is not 0.
+        subject: of each text; none without subjects, or where `how.subject_strength` is 0.
     """
     features, names = words.features(), np.array(family)
     unmeasured = [name for name in (EVERYDAY, CHATS) if name in family]
@@ -86,11 +86,14 @@ def fit_word_experts(
         silent = np.zeros(words.vocabulary), 0.0
         column, biases[name] = silent if name == CHATS else _everyday(features[own], gains[own] >= 0.5, how)
         columns.append(column)
-    topics = names
-    if how.subject_strength:
-        topics = np.where(measured, np.char.add(np.char.add(names, " "), subject), names)
-    order, first = np.unique(topics, return_index=True)
-    means = np.array([surplus[topics == topic].mean() for topic in order])
+    pairs = [
+        (name, said if how.subject_strength and is_measured else "")
+        for name, said, is_measured in zip(family, subject or [""] * len(family), measured, strict=True)
+    ]
+    place = {pair: topic for topic, pair in enumerate(sorted(set(pairs)))}
+    topics = np.array([place[pair] for pair in pairs])
+    first = np.unique(topics, return_index=True)[1]
+    means = np.array([surplus[topics == topic].mean() for topic in range(len(place))])
     levels = [biases[name] for name in names[first]] + how.subject_strength * np.where(
         measured[first], means, 0.0
     )
@@ -107,9 +110,17 @@ def word_experts_from(
     Args:
         examples: to learn from. A measured one counts once, whatever its repeats; one that is ruled, and
             not by an opinion, is an everyday text.
+
+    Raises:
+        DataError: no example is measured.
+        CheckpointError: the experts are too large for their file.
     """
     how = recipe.word_experts
     measured = list({(e.query, e.source): e for e in examples if e.is_measured}.values())
+    if not measured:
+        raise DataError(
+            f"recipe {recipe.name}: word experts learn from measured questions; add [[outcomes]] with rows."
+        )
     everyday = [e for e in examples if not e.is_measured and not e.opinion]
     drawn = np.random.default_rng(recipe.seed).permutation(len(everyday))[: how.everyday]
     chosen = [*measured, *(everyday[i] for i in drawn)]
@@ -183,9 +194,9 @@ def _everyday(
 
 
 def _gate(
-    features: csr_matrix, topics: NDArray[np.str_], weights: Floats, how: WordExpertSettings
+    features: csr_matrix, topics: NDArray[np.int64], weights: Floats, how: WordExpertSettings
 ) -> tuple[Floats, Floats]:
-    """Weights (topics, vocabulary) and biases of a softmax over the topics, in the order of their names.
+    """Weights (topics, vocabulary) and biases of a softmax over the topics, in their order.
 
     A weight that the table cannot hold, of a token that all but decides, is cut to the largest that it can.
     """

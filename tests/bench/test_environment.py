@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pointsman import __version__
 from pointsman.bench.environment import Environment, capture_environment, peak_rss_bytes
 from pointsman.errors import DataError
 
@@ -48,6 +49,10 @@ def test_a_system_without_proc_still_has_an_environment(tmp_path: Path) -> None:
 def test_only_installed_packages_are_listed() -> None:
     packages = capture_environment(packages=("numpy", "no-such-package-at-all")).packages
     assert list(packages) == ["numpy"]
+
+
+def test_the_version_of_this_package_is_that_of_the_code_that_runs() -> None:
+    assert capture_environment(packages=("pointsman",)).packages == {"pointsman": __version__}
 
 
 def test_nothing_names_a_host_or_a_path() -> None:

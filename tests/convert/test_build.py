@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from tests.convert.tiny_checkpoint import write_checkpoint
 from tests.runtime.graphs import summed
 
+from pointsman import __version__
 from pointsman.artifact.layout import INT8, PLAIN
 from pointsman.convert import artifact_files, candidates
 from pointsman.convert.build import export
@@ -58,6 +59,7 @@ def test_an_export_is_proved_and_loads(exported):
     manifest = made.artifact.manifest
     made.artifact.verify()
     assert {"plain", "folded"} <= set(manifest.variants)
+    assert manifest.provenance["versions"]["pointsman"] == __version__
     assert manifest.opsets[PLAIN]["ai.onnx"] == 18
     assert made.comparisons["folded"].passed and made.comparisons["plain"].passed
     assert manifest.conversion["fold"]["nodes"] < manifest.conversion["plain"]["nodes"]

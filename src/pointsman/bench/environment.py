@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
+from pointsman import __version__
 from pointsman.errors import DataError
 from pointsman.runtime.session import available_threads
 
@@ -125,6 +126,7 @@ def _memory_bytes(meminfo: str) -> int:
 
 def _version(package: str) -> str | None:
     try:
-        return version(package)
+        # An editable installation keeps the number that it was installed with.
+        return __version__ if package == "pointsman" else version(package)
     except PackageNotFoundError:
         return None

@@ -11,6 +11,7 @@ from typing import Any
 
 import onnx
 
+from pointsman import __version__
 from pointsman.artifact.layout import CARD, CONFIG, PARITY_REPORT, TOKENIZER, VARIANTS
 from pointsman.artifact.manifest import Manifest
 from pointsman.artifact.store import Artifact, create
@@ -114,14 +115,14 @@ def _training(checkpoint: Path) -> dict[str, Any]:
 
 def _provenance(checkpoint: Checkpoint) -> dict[str, Any]:
     """Where an artifact came from: the checkpoint's digest, the time (UTC), the packages' versions."""
-    packages = ("pointsman", "onnx", "onnxruntime", "numpy", "tokenizers", "torch", "transformers")
+    packages = ("onnx", "onnxruntime", "numpy", "tokenizers", "torch", "transformers")
     curve = {} if checkpoint.curve is None else {"curve": dict(checkpoint.curve)}
     return {
         **curve,
         **_training(checkpoint.path),
         "checkpoint_sha256": checkpoint.sha256,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {name: version(name) for name in packages},
+        "versions": {"pointsman": __version__} | {name: version(name) for name in packages},
     }
 
 

@@ -24,7 +24,7 @@ How figures are taken, and how to take them on your machine: [docs/benchmarking.
 | int8 on massive activations, beside NNCF | `python -m benchmarks.massive CHECKPOINT --nncf PYTHON` |
 | int8 of other encoders | `python -m benchmarks.encoders` |
 
-The sections of the default router measured an earlier one, of six blocks; the one that ships has three.
+The section of the peers measured an earlier default router, of six blocks; the one that ships has three.
 The full-size model has 24 blocks and random weights: right for speed, and for nothing else. What is
 measured is data: `src/pointsman/bench/scenarios.json` and `tools/benchmark_goals.json`.
 """

@@ -264,6 +264,8 @@ def test_a_recipe_without_measured_questions_is_refused(tmp_path):
     ("everyday_penalty = 0", "everyday_penalty: expected at least"),
     ("gate_penalty = 0.0", "gate_penalty: expected at least"),
     ("strenght = 1", "Did you mean 'strength'"),
+    ("subject_strength = 5", "strength: expected above 0"),
+    ("everyday_strength = 0.5", "strength: expected above 0"),
 ])  # fmt: skip
 def test_a_setting_that_cannot_be_is_refused(line, words, tmp_path):
     (tmp_path / "recipe.toml").write_text(f"[word_experts]\n{line}\n", encoding="utf-8")

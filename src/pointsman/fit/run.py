@@ -180,7 +180,8 @@ def learn(base: Base, today: Router, rows: Rows, seed: int = 0) -> Learned:
     # Several threads on matrices of some hundred rows wait for each other most of the time.
     with threadpool_limits(1, "blas"):
         made = fit_gain(read, base.meanings, rows)
-    made = made.times(min(_SPREAD / max(float(made.margins.std()), 1e-9), _MOST / base.largest(made.change)))
+    spread, largest = max(float(made.margins.std()), 1e-9), max(base.largest(made.change), 1e-9)
+    made = made.times(min(_SPREAD / spread, _MOST / largest))
     scores = {
         FITTED: made.margins,
         ROUTER: cloud_margin(today.logits(rows.queries), today.labels.cloud_index),

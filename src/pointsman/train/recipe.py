@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pointsman.artifact.manifest import Chat
+from pointsman.errors import SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,13 @@ class WordExpertSettings:
     everyday: int = 20_000
     everyday_strength: float = 0.0
     everyday_penalty: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not self.strength and (self.subject_strength or self.everyday_strength):
+            raise SettingsError(
+                "word_experts: strength: expected above 0 where subject_strength or everyday_strength is, "
+                "found 0: without it nothing of this part is fitted."
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib
 import os
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 # torch's threads wait for each other in loops that take the core from the other worker: an export of a tiny
 # checkpoint took five times the processor time. What needs more threads asks for them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell lets what it starts in the background ignore Ctrl-C, and every process of a test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A client reads the certificates of every authority, for 20 ms, also to speak to loopback: once is enough.
 for name in ("httpx", "httpx2"):  # the second is what OpenAI's client uses

@@ -29,10 +29,14 @@ runpy.run_module("pointsman", run_name="__main__", alter_sys=True)
 def interrupted(name: str, *words: str, **how: object) -> subprocess.CompletedProcess[str]:
     """`pointsman WORDS`, with Ctrl-C where it imports this module."""
     command = [sys.executable, "-c", _AT_AN_IMPORT, f"{name}={int(signal.SIGINT)}", *words]
-    # These tests may themselves run in the background of a shell, which lets its children ignore Ctrl-C.
-    how = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), "timeout": 60, **how}
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment(), **how
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=60,
+        **how,
     )
 
 

@@ -328,6 +328,23 @@ def test_a_promotion_that_was_killed_halfway_counts_as_made(
     assert (full.path / "aliases" / "stable").read_text(encoding="utf-8") == "a\n"
 
 
+def test_promotions_that_were_killed_halfway_one_after_the_other_count_as_made(
+    full: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Registry._record
+
+    def record_and_be_killed(self: Registry, event: str, **facts: object) -> None:
+        record(self, event, **facts)
+        raise KeyboardInterrupt
+
+    full.promote("a")
+    monkeypatch.setattr(Registry, "_record", record_and_be_killed)
+    for version in ("b", "b", "a", "b"):
+        with pytest.raises(KeyboardInterrupt):
+            full.promote(version)
+        assert full.aliases() == {"stable": version}
+
+
 _PROMOTE = """
 import sys
 from pathlib import Path

@@ -263,8 +263,12 @@ class Registry:
             )
 
     def _move(self, event: str, alias: str, version: str) -> None:
-        # The history first: killed in between, the alias is read as the history says.
-        self._record(event, alias=alias, version=version, previous=self.aliases().get(alias))
+        # The history first: killed in between, the alias is read as the history says. The file of an alias is
+        # at most one move behind, so one that was killed is finished before the next.
+        previous = self.aliases().get(alias)
+        if previous is not None and previous != self._written().get(alias):
+            self._point(alias, previous)
+        self._record(event, alias=alias, version=version, previous=previous)
         self._point(alias, version)
 
     def _point(self, alias: str, version: str) -> None:

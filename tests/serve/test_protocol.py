@@ -14,6 +14,7 @@ import pytest
 from tests.support.fake_upstream import DONE, END, STREAM_HEAD, FakeUpstream, chunk, delta
 from tests.support.fake_upstream import Wire as Asked
 from tests.support.running import Running, post_head, running, settings_for
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pointsman.serve.edge.protocol import GatheringTransport
 
@@ -159,6 +160,21 @@ def test_what_came_whole_is_answered_before_what_is_broken(
     assert [int(status) for status in re.findall(rb"HTTP/1.1 (\d+) ", got)] == statuses
     assert code in got
     assert b"connection: close" in got
+
+
+@pytest.mark.parametrize("step", ["on_url", "on_header", "on_headers_complete", "on_body"])
+@pytest.mark.parametrize(("failure", "status"), [(MemoryError(), 503), (KeyError("x"), 500)])
+def test_a_request_that_our_side_could_not_take_in_is_not_called_broken(
+    broken: Running, monkeypatch: pytest.MonkeyPatch, step: str, failure: Exception, status: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(HttpToolsProtocol, step, fail)
+    got = all_of(broken, PREDICT + BODY)
+    assert got.startswith(f"HTTP/1.1 {status} ".encode())
+    assert (b"x-should-retry: true" in got) == (status == 503)
+    assert b"KeyError" not in got
 
 
 def test_a_stream_is_not_cut_for_the_half_of_a_head_that_follows(

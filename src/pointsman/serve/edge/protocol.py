@@ -5,15 +5,16 @@ Without them one header line a second keeps a connection for ever, and a head ma
 
 import asyncio
 import secrets
+import sys
+from http import HTTPStatus
 from typing import Any
 
+from httptools import HttpParserCallbackError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pointsman.serve.edge.http import EXTENSION
-from pointsman.serve.failures import GatewayError, error_body
+from pointsman.serve.failures import GatewayError, as_gateway_error, error_body, error_headers
 from pointsman.serve.settings import LimitSettings
-
-_PHRASES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
 
 class GatheringTransport(asyncio.Transport):
@@ -129,7 +130,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._head_size += len(data)
         if self._head_size > self.limits.header_bytes + 16 * self.limits.header_count + 8192:
-            self._refuse(431, "headers_too_large", "too many headers, or too long ones")
+            self._refuse(GatewayError("headers_too_large", "too many headers, or too long ones"))
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(self.limits.header_timeout_s, self._too_late)
 
@@ -154,13 +155,17 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is answered in the one shape of errors."""
-        self._refuse(400, "invalid_request", "this is not HTTP/1.1 as it is understood here")
+        """What is no HTTP is answered in the one shape of errors; so is what our side failed to take in."""
+        error = sys.exception()
+        if isinstance(error, HttpParserCallbackError) and error.__context__ is not None:
+            self._refuse(as_gateway_error(error.__context__))  # for example without memory
+        else:
+            self._refuse(GatewayError("invalid_request", "this is not HTTP/1.1 as it is understood here"))
 
     def _too_late(self) -> None:
         self._head_timer = None
         if self._is_in_head:
-            self._refuse(408, "request_timeout", "the request's headers did not arrive in time")
+            self._refuse(GatewayError("request_timeout", "the request's headers did not arrive in time"))
         elif not self.transport.is_closing():
             self.transport.close()
 
@@ -169,7 +174,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _refuse(self, status: int, code: str, message: str) -> None:
+    def _refuse(self, error: GatewayError) -> None:
         """Answer what cannot be understood, and close; what was asked whole before it is answered first."""
         if self.transport.is_closing():
             return
@@ -181,11 +186,12 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._is_over = True
                 return
         request_id = secrets.token_hex(8)
-        body = error_body(GatewayError(code, message), request_id)
+        body, status = error_body(error, request_id), HTTPStatus(error.kind.status)
+        headers = {**dict(error_headers(error)), b"connection": b"close"}
+        lines = "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in headers.items())
         head = (
-            f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nx-should-retry: false\r\n"
-            f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+            f"HTTP/1.1 {status:d} {status.phrase}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\n{lines}\r\n"
         )
         self.transport.write(head.encode() + body)
         self.transport.close()

@@ -9,7 +9,6 @@ import sys
 from http import HTTPStatus
 from typing import Any
 
-from httptools import HttpParserCallbackError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pointsman.serve.edge.http import EXTENSION
@@ -155,11 +154,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is answered in the one shape of errors; so is what our side failed to take in."""
+        """What is no HTTP is answered in the one shape of errors; so is what no memory is left for."""
         error = sys.exception()
-        if isinstance(error, HttpParserCallbackError) and error.__context__ is not None:
-            self._refuse(as_gateway_error(error.__context__))  # for example without memory
-        else:
+        if error is not None and isinstance(error.__context__, MemoryError):
+            self._refuse(as_gateway_error(error.__context__))
+        else:  # also a URL that cannot be parsed, which is an error of the parser's callback, too
             self._refuse(GatewayError("invalid_request", "this is not HTTP/1.1 as it is understood here"))
 
     def _too_late(self) -> None:

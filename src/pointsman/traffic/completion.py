@@ -28,7 +28,7 @@ def read_answer(call: Call, body: bytes, seconds: float) -> Answer:
         raise openai.OpenAIError(f"expected a chat completion with a message, found {str(value)[:100]}")
     refusal = message.get("refusal")
     said = text_of(message) or (refusal if isinstance(refusal, str) else "")
-    text = "\n".join([*([said] if said else []), *calls_of(message)])
+    text = with_calls(said, message)
     finish = "refusal" if refusal else str(_member(choice, "finish_reason"))
     usage = _member(value, "usage")
     tokens_in = _count(_member(usage, "prompt_tokens"), call.tokens_in)
@@ -39,8 +39,12 @@ def read_answer(call: Call, body: bytes, seconds: float) -> Answer:
     return Answer(text, finish, tokens_in, tokens_out, seconds, cost, call.endpoint.model, call.endpoint.url)
 
 
-def calls_of(message: Mapping[str, Any]) -> Iterator[str]:
-    """The calls of tools in a message, as text that a judge can read."""
+def with_calls(said: str, message: Mapping[str, Any]) -> str:
+    """The text of a message, and its calls of tools as lines that a judge can read."""
+    return "\n".join(filter(None, [said, *_calls(message)]))
+
+
+def _calls(message: Mapping[str, Any]) -> Iterator[str]:
     found = message.get("tool_calls")
     calls = [_member(call, "function") for call in found] if isinstance(found, list) else []
     for call in [*calls, message.get("function_call")]:

@@ -15,7 +15,7 @@ from pointsman.errors import DataError
 from pointsman.runtime.chat import text_of_messages
 from pointsman.traffic.call_errors import shortened
 from pointsman.traffic.checks import check
-from pointsman.traffic.completion import calls_of
+from pointsman.traffic.completion import with_calls
 from pointsman.traffic.endpoint import Call, Endpoint
 from pointsman.traffic.judged import SCORES
 from pointsman.traffic.log import row_options
@@ -204,9 +204,7 @@ def _request(query: Query) -> str:
 
 
 def _said(message: Mapping[str, Any]) -> str:
-    """The text of a message, and the calls of tools in it."""
-    text = text_of_messages([{**message, "role": "user"}], Chat())
-    return "\n".join(filter(None, [text, *calls_of(message)]))
+    return with_calls(text_of_messages([{**message, "role": "user"}], Chat()), message)
 
 
 def _keep(work: Work, pair: Pair, scores: Scores, detail: Mapping[str, Any], report: JudgeReport) -> None:

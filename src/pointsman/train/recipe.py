@@ -131,8 +131,8 @@ class WordExpertSettings:
     def __post_init__(self) -> None:
         if not self.strength and (self.subject_strength or self.everyday_strength):
             raise SettingsError(
-                "word_experts: strength: expected above 0 where subject_strength or everyday_strength is, "
-                "found 0: without it nothing of this part is fitted."
+                "strength: expected above 0 where subject_strength or everyday_strength is, found 0: without "
+                "it nothing of this part is fitted"
             )
 
 

@@ -87,7 +87,7 @@ def _part(kind: type[_T], table: Any, where: str) -> _T:
             raise SettingsError(f"{where}: {name}: expected 0 to 1, found {value!r}.")
     try:
         return kind(**values)
-    except TypeError as error:
+    except (TypeError, SettingsError) as error:
         raise SettingsError(f"{where}: {error}.") from None
 
 

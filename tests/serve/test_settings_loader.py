@@ -87,6 +87,15 @@ def test_an_upstreams_key_may_stand_in_a_file(file: Path, tmp_path: Path) -> Non
         found(tmp_path / "nothing")
 
 
+def refusal(directory: Path, text: str, said: str) -> str:
+    """The error of a configuration file, which has to match."""
+    path = directory / "bad.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=said) as caught:
+        load_settings({}, path, {})
+    return str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -109,11 +118,7 @@ def test_an_upstreams_key_may_stand_in_a_file(file: Path, tmp_path: Path) -> Non
 def test_what_is_not_understood_is_said_by_its_key_and_never_by_its_value(
     tmp_path: Path, text: str, said: str
 ) -> None:
-    path = tmp_path / "bad.toml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(SettingsError, match=said) as caught:
-        load_settings({}, path, {})
-    assert "secret" not in str(caught.value)
+    assert "secret" not in refusal(tmp_path, text, said)
 
 
 RULE = '[[routing.rules]]\nname = "a"\nsend = "local"\n'
@@ -138,10 +143,7 @@ RULE = '[[routing.rules]]\nname = "a"\nsend = "local"\n'
 def test_an_error_says_where_what_was_expected_and_what_was_found(
     tmp_path: Path, text: str, said: str
 ) -> None:
-    path = tmp_path / "bad.toml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(SettingsError, match=said.replace("?", r"\?")):
-        load_settings({}, path, {})
+    refusal(tmp_path, text, said.replace("?", r"\?"))
 
 
 def test_a_file_may_begin_with_the_mark_of_its_encoding(tmp_path: Path) -> None:
